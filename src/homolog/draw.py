@@ -1,0 +1,285 @@
+"""Pictures of matches, flows and heatmaps.
+
+Every function returns an RGB `PIL.Image`; pictures are drawn side by side at one height, large
+enough that labels are readable whatever the size of the originals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+
+from homolog import images
+from homolog.geometry import interpolate
+from homolog.types import Features, FeaturesLike, Flow, FlowField, Heatmap, Matches
+
+if TYPE_CHECKING:  # matplotlib is imported when the first picture is drawn
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Lengths in inches.
+_PANEL = (8.0, 5.0)  # the largest width and height of one picture
+_GAP = 0.15
+_FOOTER = 0.42
+_DPI = 130
+
+_INK = "#1c1c28"
+_SIDE = 1024  # pixels of the longer side that pictures are drawn with
+_MAX_NUMBERED = 40
+
+
+def matches(image0: FeaturesLike, image1: FeaturesLike, found: Matches) -> Image.Image:
+    """Both pictures side by side, matching points joined by lines.
+
+    Points have the same colour and number in both pictures. The surer a match, the wider and
+    the more opaque its line; the number of a doubtful point (score below 0.5) stands on white.
+
+    Args:
+        image0: the first picture, or its features.
+        image1: the second picture, likewise.
+        found: the matches; above 40 they are drawn without numbers.
+    """
+    from matplotlib.patches import ConnectionPatch
+
+    sizes = found.size0, found.size1
+    figure, (left, right) = _panels([_picture(image0), _picture(image1)], sizes)
+    colours = _colours(found.keypoints0, found.size0)
+    numbered = len(found) <= _MAX_NUMBERED
+    # The surest are drawn last, on top.
+    for rank, index in enumerate(np.argsort(found.matching_scores, kind="stable")):
+        score, colour = float(found.matching_scores[index]), colours[index]
+        ends = found.keypoints0[index], found.keypoints1[index]
+        order = 10 + 3 * rank
+        figure.add_artist(
+            ConnectionPatch(
+                ends[0], ends[1], "data", "data", axesA=left, axesB=right, color=colour,
+                linewidth=0.6 + 2.0 * score, alpha=0.15 + 0.7 * score, zorder=order,
+            )
+        )  # fmt: skip
+        for axes, (x, y) in zip((left, right), ends, strict=True):
+            doubtful = score < 0.5
+            axes.plot(
+                x, y, "o", markersize=14 if numbered else 6, zorder=order + 1,
+                markerfacecolor="white" if doubtful else colour,
+                markeredgecolor=colour if doubtful else "white", markeredgewidth=1.4,
+                clip_on=False,
+            )  # fmt: skip
+            if numbered:
+                axes.annotate(
+                    str(index + 1), (x, y), ha="center", va="center_baseline", fontsize=8,
+                    fontweight="bold", color=_INK if doubtful else _contrast(colour),
+                    zorder=order + 2, annotation_clip=False,
+                )  # fmt: skip
+    parts = [
+        f"{len(found)} match{'' if len(found) == 1 else 'es'}",
+        f"pair score {found.pair_score:.2f}",
+        f"scores {found.matching_scores.min():.2f} to {found.matching_scores.max():.2f}",
+    ]
+    if found.pose != "identity":
+        parts.append(f"pose {found.pose}")
+    return _finish(figure, "   ·   ".join(parts), "wide line: sure   ·   white point: doubtful")
+
+
+def heatmap(
+    image0: FeaturesLike, image1: FeaturesLike, heat: Heatmap, temperature: float = 0.05
+) -> Image.Image:
+    """A point of the first picture, and where in the second it could be.
+
+    Args:
+        image0: the first picture, or its features.
+        image1: the second picture, likewise.
+        heat: the heatmap; its first point is drawn.
+        temperature: of the probabilities shown; higher shows more of the alternatives.
+    """
+    found = heat.matches
+    sizes = found.size0, found.size1
+    figure, (left, right) = _panels([_picture(image0), _picture(image1)], sizes)
+    probability = heat.probability(temperature)[0]
+    import matplotlib
+
+    share = heat.view1.sampled(probability[..., None], _reduced(found.size1))[..., 0]
+    share /= probability.max()
+    painted = matplotlib.colormaps["inferno"](share)
+    painted[..., 3] = 0.35 + 0.5 * share**0.5
+    right.imshow(painted, extent=_extent(found.size1), zorder=2)
+    for axes, (x, y) in ((left, found.keypoints0[0]), (right, found.keypoints1[0])):
+        axes.plot(x, y, "o", markersize=14, markeredgecolor="white", markerfacecolor="none",
+                  markeredgewidth=3.2, zorder=5, clip_on=False)  # fmt: skip
+        axes.plot(x, y, "o", markersize=14, markeredgecolor="#e6194b", markerfacecolor="none",
+                  markeredgewidth=1.6, zorder=6, clip_on=False)  # fmt: skip
+    return _finish(
+        figure,
+        f"score {found.matching_scores[0]:.2f}   ·   pair score {found.pair_score:.2f}",
+        "bright: likely   ·   ring: the answer",
+    )
+
+
+def flow(image0: FeaturesLike, image1: FeaturesLike, found: Flow) -> Image.Image:
+    """Four panels: both pictures painted with matching colours, and each warped onto the other.
+
+    In the upper row every part of the first picture has a colour by its place, and every part of
+    the second the colour of its match; where the flow is unsure the picture shows through. Below
+    the second, the first picture is warped onto its shape; below the first, the second.
+
+    Args:
+        image0: the first picture, or its features.
+        image1: the second picture, likewise.
+        found: the flow between them.
+    """
+    pictures = _picture(image0), _picture(image1)
+    sizes = [(f.view0.width, f.view0.height) for f in (found.forward, found.backward)]
+    forward, backward = found.forward.smoothed(), found.backward.smoothed()
+    warped = [warp(pictures[1], forward), warp(pictures[0], backward)]
+    figure, axes = _panels([*pictures, *warped], sizes * 2, columns=2)
+    left, right, below_left, below_right = axes
+    for panel, field, size in ((left, forward, sizes[0]), (right, backward, sizes[1])):
+        pixels = _reduced(size)
+        if field is forward:
+            x, y = np.meshgrid(np.linspace(0, 1, pixels[0]), np.linspace(0, 1, pixels[1]))
+            place = np.stack([x, y], axis=-1)
+        else:
+            place = field.dense(pixels) / sizes[0]
+        opacity = 0.75 * np.clip(2 * field.confidence(pixels), 0, 1)
+        painted = np.dstack([_place_colours(place), opacity])
+        panel.imshow(painted, extent=_extent(size), zorder=2)
+    left.set_title("first picture, coloured by place", fontsize=10, color=_INK)
+    right.set_title("second picture, coloured by match", fontsize=10, color=_INK)
+    below_left.set_title("second picture on the first one's shape", fontsize=10, color=_INK)
+    below_right.set_title("first picture on the second one's shape", fontsize=10, color=_INK)
+    share = found.forward.consistent.sum() / max(1, found.forward.view0.content.sum())
+    text = f"pair score {found.pair_score:.2f}   ·   {100 * share:.0f} % consistent both ways"
+    if found.pose != "identity":
+        text += f"   ·   pose {found.pose}"
+    return _finish(figure, text, "")
+
+
+def warp(
+    picture: Image.Image, field: FlowField, size: tuple[int, int] | None = None
+) -> Image.Image:
+    """A picture on the shape of another's thing.
+
+    Where the flow is not consistent the picture fades to grey.
+
+    Args:
+        picture: what the flow leads to, in any resolution of its shape.
+        field: the flow from the shape that is wanted to that picture; `smoothed` looks best.
+        size: width and height of the result; by default those of the flow's source, at most
+            1,024 pixels.
+    """
+    size = size or _reduced((field.view0.width, field.view0.height))
+    pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
+    scale = np.array(picture.size) / (field.view1.width, field.view1.height)
+    positions = field.dense(size).reshape(-1, 2) * scale - 0.5
+    warped = interpolate(pixels, positions).reshape(size[1], size[0], 3)
+    sure = np.clip(4 * field.confidence(size), 0, 1)[..., None]
+    return Image.fromarray((warped * sure + _FADED * (1 - sure)).astype(np.uint8))
+
+
+_FADED = 225  # grey level of what has no match
+
+
+def _picture(image: FeaturesLike) -> Image.Image:
+    return image.image if isinstance(image, Features) else images.read(image, side=_SIDE).image
+
+
+def _reduced(size: tuple[int, int]) -> tuple[int, int]:
+    """The size a picture is drawn with."""
+    scale = min(1.0, _SIDE / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _extent(size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Puts pixel (0, 0)'s corner at the origin, so that axes are in points of the picture."""
+    return 0, size[0], size[1], 0
+
+
+def _panels(
+    pictures: Sequence[Image.Image], sizes: Sequence[tuple[int, int]], columns: int = 2
+) -> tuple[Figure, list[Axes]]:
+    """A figure with the pictures in rows; the axes of each are in points of the original."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    scales = [min(_PANEL[0] / width, _PANEL[1] / height) for width, height in sizes]
+    spans = [
+        (max(0.3, width * scale), max(0.3, height * scale))
+        for (width, height), scale in zip(sizes, scales, strict=True)
+    ]
+    rows = len(pictures) // columns
+    widths = [max(spans[i][0] for i in range(c, len(spans), columns)) for c in range(columns)]
+    heights = [max(s[1] for s in spans[r * columns : (r + 1) * columns]) for r in range(rows)]
+    title = 0.32 if rows > 1 else 0.0
+    total = (
+        sum(widths) + _GAP * (columns + 1),
+        sum(heights) + (_GAP + title) * rows + _GAP + _FOOTER,
+    )
+    figure = Figure(total, dpi=_DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = []
+    for index, (picture, size, span) in enumerate(zip(pictures, sizes, spans, strict=True)):
+        row, column = divmod(index, columns)
+        x = sum(widths[:column]) + _GAP * (column + 1) + (widths[column] - span[0]) / 2
+        y = total[1] - sum(heights[: row + 1]) - (_GAP + title) * (row + 1)
+        y += (heights[row] - span[1]) / 2
+        panel = figure.add_axes(
+            (x / total[0], y / total[1], span[0] / total[0], span[1] / total[1])
+        )
+        panel.imshow(picture, extent=_extent(size), aspect="auto", interpolation="antialiased")
+        panel.set(xlim=(0, size[0]), ylim=(size[1], 0))
+        panel.set_axis_off()
+        axes.append(panel)
+    return figure, axes
+
+
+def _finish(figure: Figure, left: str, right: str) -> Image.Image:
+    """The footer added, and the figure as a picture."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    width, height = figure.get_size_inches()
+    y = (_FOOTER / 2 + 0.03) / height
+    style: dict[str, Any] = {"fontsize": 10, "color": _INK, "va": "center"}
+    figure.text(_GAP / width, y, left, ha="left", **style)
+    figure.text(1 - _GAP / width, y, right, ha="right", alpha=0.65, **style)
+    canvas = figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+
+
+def _colours(
+    points: Float[np.ndarray, "K 2"], size: tuple[int, int]
+) -> list[tuple[float, float, float]]:
+    """A colour for each point, neighbours alike: the hue goes round the points' middle."""
+    from matplotlib.colors import hsv_to_rgb
+
+    place = points / size
+    from_middle = place - place.mean(axis=0)
+    around = np.arctan2(from_middle[:, 1], from_middle[:, 0])
+    # Evenly spaced hues in the order of the angles: distinct however the points lie.
+    hue = np.empty(len(points))
+    hue[np.argsort(around, kind="stable")] = np.arange(len(points)) / max(1, len(points))
+    reach = np.linalg.norm(from_middle, axis=1)
+    value = 0.72 + 0.25 * reach / max(reach.max(), 1e-9)
+    colours = hsv_to_rgb(np.stack([hue, np.full_like(hue, 0.85), value], axis=1))
+    return [tuple(colour) for colour in colours]
+
+
+def _contrast(colour: tuple[float, float, float]) -> str:
+    """Black or white, whichever is readable on the colour."""
+    luminance = float(np.dot(colour, (0.299, 0.587, 0.114)))
+    return _INK if luminance > 0.55 else "white"
+
+
+def _place_colours(
+    place: Float[np.ndarray, "height width 2"],
+) -> Float[np.ndarray, "height width 3"]:
+    """Colours for places (x, y) in 0..1: blends of four, one a corner."""
+    corners = np.array(
+        [[[0.90, 0.20, 0.20], [0.98, 0.80, 0.10]], [[0.35, 0.20, 0.80], [0.10, 0.70, 0.45]]]
+    )
+    flat = np.clip(place, 0, 1).reshape(-1, 2)
+    return interpolate(corners, flat).reshape(*place.shape[:2], 3)

@@ -1,0 +1,6 @@
+"""Frozen features: the backbones, one file a family, and how their maps become descriptors."""
+
+from homolog.features.base import Backbone, create, register
+from homolog.features.fusion import FusionConfig, fuse
+
+__all__ = ["Backbone", "FusionConfig", "create", "fuse", "register"]

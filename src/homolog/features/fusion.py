@@ -1,0 +1,77 @@
+"""From feature maps to zero-shot descriptors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from homolog.geometry import Grid
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """How feature maps are put together.
+
+    After the zero-shot descriptor of SD+DINO (Zhang et al., NeurIPS 2023, arXiv 2305.15347):
+    parts normalised separately, concatenated, normalised again.
+
+    Attributes:
+        groups: indices of maps; the maps of a group are concatenated, then normalised together.
+        weights: of each group in the similarity of two descriptors; only their ratios matter.
+        kernel: half-width, in cells of the descriptors' grid, of the tent with which maps are
+            brought to that grid. 1 is bilinear interpolation; more smooths the finer maps.
+        center: subtract from each map its mean over the picture, which all its cells share and
+            which therefore tells nothing apart.
+    """
+
+    groups: tuple[tuple[int, ...], ...]
+    weights: tuple[float, ...]
+    kernel: float = 1.0
+    center: bool = False
+
+
+def fuse(
+    maps: Sequence[Float[Tensor, "B _C _h _w"]],
+    grids: Sequence[Grid],
+    grid: Grid,
+    content_BHW: Bool[Tensor, "B H W"],
+    config: FusionConfig,
+) -> Float[Tensor, "B H W C"]:
+    """Descriptors of unit length from feature maps.
+
+    Args:
+        maps: feature maps, each on its own grid.
+        grids: the grid of each map.
+        grid: the grid of the descriptors.
+        content_BHW: the cells of `grid` that show the picture; means are taken over these.
+        config: the groups and their weights.
+    """
+    total = math.fsum(config.weights)
+    descriptors = []
+    for group, weight in zip(config.groups, config.weights, strict=True):
+        parts = [_resample(maps[i], grids[i], grid, content_BHW, config) for i in group]
+        part = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+        length = torch.linalg.vector_norm(part, dim=-1, keepdim=True)
+        descriptors.append(part * (math.sqrt(weight / total) / length.clamp_min(1e-6)))
+    return torch.cat(descriptors, dim=-1)
+
+
+def _resample(
+    features_BChw: Tensor, source: Grid, grid: Grid, content_BHW: Tensor, config: FusionConfig
+) -> Float[Tensor, "B H W C"]:
+    features = features_BChw.float().permute(0, 2, 3, 1)
+    if config.center:
+        content = torch.nn.functional.adaptive_avg_pool2d(
+            content_BHW.float(), (source.height, source.width)
+        )
+        share = content.flatten(1) / content.sum((1, 2))[:, None]
+        features = features - (share[:, None] @ features.flatten(1, 2))[:, :, None]
+    rows, columns = (m.to(features) for m in grid.resampling(source, config.kernel))
+    # Rows first, as one product over (width, channels), then columns within each row.
+    features = (rows @ features.flatten(2)).unflatten(2, features.shape[2:])
+    return columns @ features

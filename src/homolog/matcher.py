@@ -1,0 +1,604 @@
+"""The whole way, from two pictures to matching points."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from homolog import features as backbones
+from homolog import images, matching
+from homolog.errors import HomologError
+from homolog.features import Backbone, FusionConfig, fuse
+from homolog.geometry import IDENTITY, Pose, PoseSet, View, as_poses, interpolate
+from homolog.images import MAX_PIXELS
+from homolog.keypoints import KeypointSchema
+from homolog.points import PointsLike, as_points
+from homolog.pose import instance_matching_distance, mutual_distance
+from homolog.types import (
+    Features,
+    FeaturesLike,
+    Flow,
+    FlowField,
+    Heatmap,
+    MaskLike,
+    Matches,
+    PosedFeatures,
+)
+
+PosesLike = PoseSet | Pose | Sequence[str | Pose]
+
+
+@dataclass(frozen=True)
+class MatcherConfig:
+    """Everything that decides where a point goes.
+
+    Attributes:
+        backbone: name of a registered backbone.
+        fusion: how its maps become descriptors.
+        window: half-width of the soft-argmax window, in cells; None for all cells.
+        temperature: of the soft-argmax.
+        same_kind: the pair score from which two pictures probably show things of one kind.
+    """
+
+    backbone: str
+    fusion: FusionConfig
+    window: int | None
+    temperature: float
+    same_kind: float
+
+
+def embedded() -> MatcherConfig:
+    """The default: EfficientNet-Lite0 and -Lite2, chosen as told in docs/experiments.md."""
+    lite0, lite2 = (0.36, 0.36, 0.36), (1.0, 1.0, 1.0)
+    return MatcherConfig(
+        backbone="efficientnet-lite",
+        fusion=FusionConfig(
+            groups=((0,), (1,), (2,), (3,), (4,), (5,)),
+            weights=lite0 + lite2,
+            kernel=2.0,
+            center=True,
+        ),
+        window=4,
+        temperature=0.02,
+        same_kind=0.42,
+    )
+
+
+PRESETS: Mapping[str, Callable[[], MatcherConfig]] = {"embedded": embedded}
+
+
+class Matcher:
+    """Finds the parts of a thing in one picture on a thing of its kind in another.
+
+    Wherever a picture is taken, a path, a `PIL.Image`, an array, a tensor or the `Features` of
+    an earlier `extract` will do; with `Features`, nothing is computed twice.
+
+    Args:
+        backbone: turns canvases into feature maps.
+        config: the rest.
+        max_pixels: refuse picture files with more pixels than this.
+    """
+
+    def __init__(self, backbone: Backbone, config: MatcherConfig, max_pixels: int = MAX_PIXELS):
+        self.backbone = backbone
+        self.config = config
+        self.max_pixels = max_pixels
+        # Of all the configuration, features depend on these alone.
+        self._made_by = json.dumps([config.backbone, dataclasses.asdict(config.fusion)])
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str = "embedded",
+        *,
+        device: str | torch.device | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> Matcher:
+        """A matcher with its weights.
+
+        Args:
+            name: a preset; `embedded` comes with the package and needs nothing more.
+            device: where to compute; a CUDA device if there is one, otherwise the CPU.
+            max_pixels: refuse picture files with more pixels than this.
+
+        Raises:
+            HomologError: there is no such preset or device, or weights are missing or damaged.
+        """
+        if name not in PRESETS:
+            raise HomologError(f"name: {name!r} is none of {', '.join(PRESETS)}")
+        config = PRESETS[name]()
+        try:
+            place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            torch.empty(0, device=place)
+        except (RuntimeError, AssertionError):
+            raise HomologError(f"device: {str(device)!r} is not available here") from None
+        return cls(backbones.create(config.backbone, place), config, max_pixels)
+
+    def replace(self, **changes: Any) -> Matcher:
+        """A matcher with the same backbone and some of its configuration changed.
+
+        Features extracted by the one are taken by the other, unless `fusion` is changed.
+
+        Args:
+            changes: fields of `MatcherConfig`, such as `window=7`.
+        """
+        return Matcher(self.backbone, dataclasses.replace(self.config, **changes), self.max_pixels)
+
+    def read(self, picture: FeaturesLike, name: str = "image") -> Features:
+        """A picture read, in no pose yet: features that will be filled when they are needed.
+
+        Args:
+            picture: a picture; features are checked and returned as they are.
+            name: what error messages call it.
+
+        Raises:
+            HomologError: it cannot be read, or its features come from another matcher.
+        """
+        if isinstance(picture, Features):
+            if picture.made_by != self._made_by:
+                raise HomologError(f"{name}: its features were extracted by another matcher")
+            return picture
+        read = images.read(picture, side=self.backbone.side, max_pixels=self.max_pixels, name=name)
+        return Features(read.width, read.height, read.image, self._made_by)
+
+    @overload
+    def extract(  # type: ignore[overload-overlap]  # a path is a sequence of strings, too
+        self, pictures: FeaturesLike, poses: PosesLike = "none"
+    ) -> Features: ...
+
+    @overload
+    def extract(
+        self, pictures: Iterable[FeaturesLike], poses: PosesLike = "none"
+    ) -> list[Features]: ...
+
+    def extract(
+        self, pictures: FeaturesLike | Iterable[FeaturesLike], poses: PosesLike = "none"
+    ) -> Features | list[Features]:
+        """Features of a picture, or of several, to be used again.
+
+        Args:
+            pictures: a picture, or several; an array or a tensor is one picture.
+            poses: the poses that will be wanted; others are added when first asked for.
+
+        Raises:
+            HomologError: a picture cannot be read.
+        """
+        wanted = as_poses(poses)
+        if not isinstance(pictures, FeaturesLike):
+            read = [self.read(picture, f"image {i}") for i, picture in enumerate(pictures)]
+            return [self.extract(features, wanted) for features in read]
+        features = self.read(pictures)
+        for pose in wanted:
+            self._posed(features, pose)
+        return features
+
+    def transfer(
+        self,
+        image0: FeaturesLike,
+        image1: FeaturesLike,
+        points: PointsLike,
+        schema: KeypointSchema | None = None,
+        point_ids: Sequence[int | str] | None = None,
+        *,
+        poses: PosesLike = "none",
+        mask0: MaskLike | None = None,
+        mask1: MaskLike | None = None,
+    ) -> Matches:
+        """Find given points of one picture in another.
+
+        With several `poses` the first picture is tried in each, and the one with the least
+        instance matching distance is matched ("adaptive pose alignment", Zhang et al., CVPR
+        2024). A flip exchanges left and right. *Named* points, that is with a schema, know their
+        counterparts: in the flipped picture the left paw is looked for where the right paw was.
+        *Free* points do not, so for them a flip is compared and reported (`Matches.note`) but not
+        used; rotations are. A single pose given as a list, such as `["flip"]`, is used as it is.
+
+        Args:
+            image0: the picture the points are on.
+            image1: the picture they are looked for in.
+            points: (x, y) in pixels of the first picture, K of them.
+            schema: what the points mean; needed for flips.
+            point_ids: ids or names of the points in the schema; may be left out if the points
+                are all keypoints of the schema in order.
+            poses: `none`, `flip`, `rotations`, `all`, or a list of poses.
+            mask0: the thing in the first picture (a grey picture or an array of its size, not
+                zero where the thing is); with it, poses are compared over the thing alone.
+            mask1: the thing in the second picture; answers lie on it.
+
+        Raises:
+            HomologError: an argument cannot be used; the message names it.
+        """
+        source, target = self.read(image0, "image0"), self.read(image1, "image1")
+        keypoints0 = as_points(points, source.size)
+        if schema is None and point_ids is not None:
+            raise HomologError("point_ids: given without a schema, which says what they mean")
+        ids = None if schema is None else schema.resolve(point_ids, len(keypoints0))
+        pair = self._align(source, target, poses, mask0, mask1, named=schema is not None)
+        queries, posed = keypoints0, np.full(len(keypoints0), True)
+        if schema is not None and ids is not None and pair.pose.flip:
+            queries, posed = _counterparts(keypoints0, ids, schema)
+        keypoints1, scores = np.empty_like(keypoints0), np.empty(len(keypoints0))
+        for rows, pose in ((posed, pair.pose), (~posed, IDENTITY)):
+            if rows.any():
+                part = self._in_pose(pair, pose)
+                keypoints1[rows], scores[rows], _ = self._locate(part, queries[rows])
+        return pair.matches(keypoints0, keypoints1, scores, posed, ids)
+
+    def match(
+        self,
+        image0: FeaturesLike,
+        image1: FeaturesLike,
+        max_matches: int = 200,
+        *,
+        poses: PosesLike = "none",
+        mask0: MaskLike | None = None,
+        mask1: MaskLike | None = None,
+    ) -> Matches:
+        """Find points that two pictures' things have in common: mutual nearest neighbours.
+
+        The first picture's points are centres of cells, the second's lie between cells. They
+        come best first. Without masks, the things are what stands out from the background
+        (`matching.foreground`). Of more than `max_matches`, those are kept that are good and far
+        apart.
+
+        Args:
+            image0: the first picture.
+            image1: the second picture.
+            max_matches: how many to return at most.
+            poses: as for `transfer`; the points are free.
+            mask0: the thing in the first picture; matches lie on it.
+            mask1: the thing in the second picture; matches lie on it.
+
+        Raises:
+            HomologError: an argument cannot be used; the message names it.
+        """
+        if max_matches < 1:
+            raise HomologError(f"max_matches: got {max_matches}, takes at least 1")
+        pair = self._read_and_align(image0, image1, poses, mask0, mask1)
+        similarity = self._similarity(pair)
+        targets, scores = self._dense(similarity, pair.posed0, pair.posed1)
+        forward, backward = similarity.argmax(1), similarity.argmax(0)
+        index = pair.allowed0.flatten().nonzero().flatten()
+        index = index[backward[forward[index]] == index]
+        standing_out = _prominence(pair.posed0, pair.allowed0, mask0).flatten()[index]
+        standing_out *= _prominence(pair.posed1, pair.allowed1, mask1).flatten()[forward[index]]
+        if standing_out.any():
+            index, standing_out = index[standing_out > 0], standing_out[standing_out > 0]
+        view0, view1 = pair.posed0.view, pair.posed1.view
+        cells = _tensor(view0.grid.cells, scores)
+        index = index[matching.spread(cells[index], scores[index] * standing_out, max_matches)]
+        index = index[scores[index].argsort(descending=True, stable=True)]
+        return pair.matches(
+            view0.clip(view0.to_points(_array(cells[index]))),
+            view1.clip(view1.to_points(_array(targets[index]))),
+            _array(scores[index]),
+        )
+
+    def flow(
+        self,
+        image0: FeaturesLike,
+        image1: FeaturesLike,
+        *,
+        poses: PosesLike = "none",
+        mask0: MaskLike | None = None,
+        mask1: MaskLike | None = None,
+    ) -> Flow:
+        """Where every part of each picture lies in the other.
+
+        Args:
+            image0: the first picture.
+            image1: the second picture.
+            poses: as for `transfer`; the points are free.
+            mask0: the thing in the first picture.
+            mask1: the thing in the second picture.
+
+        Raises:
+            HomologError: an argument cannot be used; the message names it.
+        """
+        pair = self._read_and_align(image0, image1, poses, mask0, mask1)
+        similarity = self._similarity(pair)
+        forward = self._dense(similarity, pair.posed0, pair.posed1)
+        backward = self._dense(similarity.T, pair.posed1, pair.posed0)
+        return Flow(
+            _flow_field(pair.posed0, pair.posed1, pair.allowed0, forward, backward),
+            _flow_field(pair.posed1, pair.posed0, pair.allowed1, backward, forward),
+            pair.score,
+            pair.pose.name,
+            pair.note,
+        )
+
+    def heatmap(
+        self,
+        image0: FeaturesLike,
+        image1: FeaturesLike,
+        points: PointsLike,
+        *,
+        poses: PosesLike = "none",
+        mask0: MaskLike | None = None,
+        mask1: MaskLike | None = None,
+    ) -> Heatmap:
+        """Where in the second picture each of K points of the first could be.
+
+        Args:
+            image0: the picture the points are on.
+            image1: the picture they are looked for in.
+            points: (x, y) in pixels of the first picture.
+            poses: as for `transfer`; the points are free.
+            mask0: the thing in the first picture.
+            mask1: the thing in the second picture.
+
+        Raises:
+            HomologError: an argument cannot be used; the message names it.
+        """
+        source, target = self.read(image0, "image0"), self.read(image1, "image1")
+        keypoints0 = as_points(points, source.size)
+        pair = self._align(source, target, poses, mask0, mask1)
+        keypoints1, scores, similarity = self._locate(pair, keypoints0)
+        found = pair.matches(keypoints0, keypoints1, scores)
+        return Heatmap(pair.posed1.view, similarity.cpu().numpy(), found)
+
+    # The parts of the way.
+
+    def _posed(self, features: Features, pose: Pose) -> PosedFeatures:
+        """Descriptors in a pose; each pose goes through the backbone once."""
+        if pose not in features.posed:
+            backbone = self.backbone
+            view = View(*features.size, pose, backbone.side, backbone.grid)
+            canvas = torch.from_numpy(np.array(view.apply(features.image)))
+            content = torch.from_numpy(view.content).to(backbone.device)
+            descriptors = fuse(
+                backbone(canvas[None]),
+                backbone.grids,
+                backbone.grid,
+                content[None],
+                self.config.fusion,
+            )
+            features.posed[pose] = PosedFeatures(view, descriptors[0], content)
+        return features.posed[pose]
+
+    def _read_and_align(
+        self,
+        image0: FeaturesLike,
+        image1: FeaturesLike,
+        poses: PosesLike,
+        mask0: MaskLike | None,
+        mask1: MaskLike | None,
+    ) -> _Pair:
+        source, target = self.read(image0, "image0"), self.read(image1, "image1")
+        return self._align(source, target, poses, mask0, mask1)
+
+    def _align(
+        self,
+        source: Features,
+        target: Features,
+        poses: PosesLike,
+        mask0: MaskLike | None,
+        mask1: MaskLike | None,
+        named: bool = False,
+    ) -> _Pair:
+        """The pair with its source in the pose that fits best (adaptive pose alignment)."""
+        candidates = as_poses(poses)
+        thing0 = self._mask(mask0, source, "mask0")
+        thing1 = self._mask(mask1, target, "mask1")
+        posed1 = self._posed(target, IDENTITY)
+        allowed1 = _allowed(posed1, thing1)
+        distances = {}
+        if len(candidates) > 1:
+            for pose in candidates:
+                posed0 = self._posed(source, pose)
+                allowed0 = _allowed(posed0, thing0)
+                descriptors0, descriptors1 = posed0.descriptors_HWC, posed1.descriptors_HWC
+                if mask0 is None and mask1 is None:
+                    distance = mutual_distance(descriptors0[allowed0], descriptors1[allowed1])
+                else:
+                    distance = instance_matching_distance(
+                        descriptors0, descriptors1, allowed0, allowed1
+                    )
+                distances[pose] = distance
+        pose, note = _choose(candidates, distances, named)
+        posed0 = self._posed(source, pose)
+        allowed0 = _allowed(posed0, thing0)
+        return _Pair(source, target, posed0, posed1, allowed0, allowed1, distances, note)
+
+    def _mask(
+        self, mask: MaskLike | None, features: Features, name: str
+    ) -> Bool[np.ndarray, "height width"] | None:
+        if mask is None:
+            return None
+        return images.read_mask(mask, features.size, max_pixels=self.max_pixels, name=name)
+
+    def _in_pose(self, pair: _Pair, pose: Pose) -> _Pair:
+        """The same pair with its source in another pose."""
+        return dataclasses.replace(pair, posed0=self._posed(pair.source, pose))
+
+    def _locate(
+        self, pair: _Pair, points: Float[np.ndarray, "K 2"]
+    ) -> tuple[Float[np.ndarray, "K 2"], Float[np.ndarray, "K"], Float[Tensor, "K H W"]]:
+        """Where points of the source lie in the target, their scores and similarity maps."""
+        source, target = pair.posed0.descriptors_HWC, pair.posed1.descriptors_HWC
+        cells = _tensor(pair.posed0.view.to_cells(points), source)
+        forward = matching.similarity(matching.sample(source, cells), target, pair.allowed1)
+        targets = matching.window_soft_argmax(forward, self.config.window, self.config.temperature)
+        backward = matching.similarity(
+            matching.sample(target, targets), source, pair.posed0.content_HW
+        )
+        scores = matching.scores(
+            matching.window_log_mass(forward, targets), matching.window_log_mass(backward, cells)
+        )
+        view = pair.posed1.view
+        return view.clip(view.to_points(_array(targets))), _array(scores), forward
+
+    def _similarity(self, pair: _Pair) -> Float[Tensor, "N M"]:
+        """Of all source cells to all target cells; cells that do not count get a floor."""
+        source, target = pair.posed0.descriptors_HWC, pair.posed1.descriptors_HWC
+        similarity = source.flatten(0, 1) @ target.flatten(0, 1).T
+        # A floor, not -inf: rows and columns of nothing else must still have a softmax.
+        similarity[~pair.allowed0.flatten()] = _FLOOR
+        similarity[:, ~pair.allowed1.flatten()] = _FLOOR
+        return similarity
+
+    def _dense(
+        self, similarity_NM: Float[Tensor, "N M"], posed0: PosedFeatures, posed1: PosedFeatures
+    ) -> tuple[Float[Tensor, "N 2"], Float[Tensor, "N"]]:
+        shape0, shape1 = (
+            (posed.view.grid.height, posed.view.grid.width) for posed in (posed0, posed1)
+        )
+        window, temperature = self.config.window, self.config.temperature
+        return matching.dense(similarity_NM, shape0, shape1, window, temperature)
+
+
+_FLOOR = -1e4
+# Forward and backward flow agree where they meet within this share of the longer side.
+_CONSISTENT = 0.05
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two pictures ready to be matched, the source in the pose chosen."""
+
+    source: Features
+    target: Features
+    posed0: PosedFeatures
+    posed1: PosedFeatures
+    allowed0: Bool[Tensor, "H W"]
+    allowed1: Bool[Tensor, "H W"]
+    distances: Mapping[Pose, float]
+    note: str | None
+
+    @property
+    def pose(self) -> Pose:
+        return self.posed0.view.pose
+
+    @property
+    def score(self) -> float:
+        return matching.pair_score(
+            self.posed0.descriptors_HWC, self.posed1.descriptors_HWC, self.allowed0, self.allowed1
+        )
+
+    def matches(
+        self,
+        keypoints0: Float[np.ndarray, "K 2"],
+        keypoints1: Float[np.ndarray, "K 2"],
+        scores: Float[np.ndarray, "K"],
+        posed: Bool[np.ndarray, "K"] | None = None,
+        ids: tuple[int, ...] | None = None,
+    ) -> Matches:
+        return Matches(
+            keypoints0=keypoints0,
+            keypoints1=keypoints1,
+            matching_scores=scores,
+            pair_score=self.score,
+            pose=self.pose.name,
+            pose_distances={pose.name: distance for pose, distance in self.distances.items()},
+            posed=np.full(len(keypoints0), True) if posed is None else posed,
+            point_ids=ids,
+            note=self.note,
+            size0=self.source.size,
+            size1=self.target.size,
+        )
+
+
+def _choose(
+    candidates: Sequence[Pose], distances: Mapping[Pose, float], named: bool
+) -> tuple[Pose, str | None]:
+    """The pose to match in, and what there is to say about it."""
+    pose = candidates[0]
+    if len(candidates) > 1:
+        best = min(candidates, key=distances.__getitem__)
+        usable = [p for p in candidates if named or not p.flip] or candidates
+        pose = min(usable, key=distances.__getitem__)
+        if pose != best:
+            return pose, (
+                f"in pose {best.name} the first picture is nearer to the second "
+                f"({distances[best]:.4f} against {distances[pose]:.4f}), but a flip exchanges left "
+                "and right: it is used for points named by a schema only"
+            )
+    if pose.flip and not named:
+        return pose, (
+            "the first picture was flipped: points on one side of the thing are matched to "
+            "their mirrored counterparts"
+        )
+    return pose, None
+
+
+def _allowed(
+    posed: PosedFeatures, mask: Bool[np.ndarray, "height width"] | None
+) -> Bool[Tensor, "H W"]:
+    """The cells that count: those on the mask, or on the picture."""
+    if mask is None:
+        return posed.content_HW
+    return torch.from_numpy(posed.view.mask(mask)).to(posed.content_HW.device)
+
+
+def _prominence(
+    posed: PosedFeatures, allowed_HW: Bool[Tensor, "H W"], mask: MaskLike | None
+) -> Float[Tensor, "H W"]:
+    """How much each cell belongs to the thing: the mask's word where there is one."""
+    if mask is None:
+        return matching.foreground(posed.descriptors_HWC, allowed_HW)
+    return allowed_HW.float()
+
+
+def _counterparts(
+    keypoints: Float[np.ndarray, "K 2"], ids: Sequence[int], schema: KeypointSchema
+) -> tuple[Float[np.ndarray, "K 2"], Bool[np.ndarray, "K"]]:
+    """Where to look each keypoint up in the flipped picture, and whether that is known.
+
+    The left paw is seen there where the right paw was.
+    """
+    place = {keypoint: row for row, keypoint in enumerate(ids)}
+    queries, known = keypoints.copy(), np.full(len(ids), True)
+    for row, keypoint in enumerate(ids):
+        counterpart = place.get(schema.mirror[keypoint])
+        if counterpart is None:
+            known[row] = False
+        else:
+            queries[row] = keypoints[counterpart]
+    return queries, known
+
+
+def _flow_field(
+    posed0: PosedFeatures,
+    posed1: PosedFeatures,
+    allowed0: Bool[Tensor, "H W"],
+    forward: tuple[Tensor, Tensor],
+    backward: tuple[Tensor, Tensor],
+) -> FlowField:
+    """The flow in pixels, from both directions' targets in cells and scores."""
+    view0, view1 = posed0.view, posed1.view
+    (targets, scores), (returns, _) = ((_array(x) for x in flow) for flow in (forward, backward))
+    allowed = allowed0.cpu().numpy()
+    # Cells beside the picture, or off the mask, have no match of their own: they go where the
+    # nearest cell goes that has, so that values between cells are right up to the border.
+    cells = view0.grid.cells
+    kept = np.flatnonzero(allowed)
+    nearest = torch.cdist(torch.from_numpy(cells), torch.from_numpy(cells[kept])).argmin(1)
+    targets, scores = targets[kept[nearest]], scores[kept[nearest]]
+    points1 = view1.clip(view1.to_points(targets))
+    back = interpolate(returns.reshape(view1.grid.height, view1.grid.width, 2), targets)
+    errors = np.linalg.norm(view0.to_points(back) - view0.to_points(cells), axis=1)
+    errors = errors.reshape(allowed.shape)
+    return FlowField(
+        view0,
+        view1,
+        points1.reshape(*allowed.shape, 2),
+        scores.reshape(allowed.shape),
+        errors,
+        allowed & (errors <= _CONSISTENT * max(view0.width, view0.height)),
+    )
+
+
+def _tensor(array: np.ndarray, like: Tensor) -> Tensor:
+    return torch.from_numpy(array).to(like)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.double().cpu().numpy()

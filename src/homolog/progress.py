@@ -1,0 +1,67 @@
+"""How far long work is: a bar on a terminal, plain lines elsewhere, nothing if it is quick."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+_PATIENCE = 2.0
+"""Seconds of silence before anything is shown."""
+
+
+class Steps:
+    """A piece of work in a known number of steps.
+
+    Args:
+        total: how many steps there are.
+        console: where to show them; standard error by default.
+
+    >>> with Steps(2) as steps:
+    ...     steps.next("reading")
+    ...     steps.next("matching")
+    """
+
+    def __init__(self, total: int, console: Console | None = None):
+        self._console = console or Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._task = self._bar.add_task("starting", total=total)
+        self._done = -1
+        self._started = time.monotonic()
+        # The bar comes up by itself, also while a single step takes long.
+        self._timer = threading.Timer(_PATIENCE, self._bar.start)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Steps:
+        if self._console.is_terminal:
+            self._timer.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._timer.cancel()
+        if self._timer.ident is not None:
+            self._timer.join()  # it may be starting the bar just now
+        self._bar.stop()
+
+    def next(self, description: str) -> None:
+        """The step before is done, this one begins."""
+        self._done += 1
+        self._bar.update(self._task, description=description, completed=self._done)
+        late = time.monotonic() - self._started > _PATIENCE
+        if late and not self._console.is_terminal:
+            self._console.print(f"{description} …", highlight=False)
