@@ -132,7 +132,7 @@ def match(
     point_ids: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     max_matches: int = 30,
     out: Path | None = None,
-    json: Path | None = None,
+    json: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
 ) -> None:
     """Match two pictures.
 
@@ -240,7 +240,7 @@ def heatmap(
     image1: Path,
     *,
     how: How = How(),
-    point: str,
+    point: Annotated[str, Parameter(allow_leading_hyphen=True)],
     out: Path,
 ) -> None:
     """Show where in the second picture a point of the first could be.

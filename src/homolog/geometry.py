@@ -9,7 +9,6 @@ on the grid of descriptors, whole numbers at cell centres.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -78,9 +77,6 @@ class Letterbox:
         return (points - np.asarray(self.offset, dtype=float)) / self.scale
 
 
-_POSE = re.compile(r"(?:(flip)(?:\+|$))?(?:rotate([+-]?\d+(?:\.\d+)?))?")
-
-
 @dataclass(frozen=True)
 class Pose:
     """How a picture is turned before it is looked at: flipped left to right, then rotated.
@@ -105,12 +101,17 @@ class Pose:
         """The pose of that name: `identity`, `flip`, `rotate90`, `rotate-30`, `flip+rotate180`."""
         if name == "identity":
             return cls()
-        found = _POSE.fullmatch(name)
-        if not found or not any(found.groups()):
-            raise HomologError(
-                f"pose: {name!r} is none of identity, flip, rotate<degrees>, flip+rotate<degrees>"
-            )
-        return cls(flip=bool(found[1]), rotation=float(found[2] or 0))
+        flip, _, rotation = name.rpartition("rotate")
+        try:
+            if name == "flip":
+                return cls(flip=True)
+            if flip in ("", "flip+") and rotation:
+                return cls(flip=bool(flip), rotation=float(rotation))
+        except ValueError:
+            pass  # not a number, or not a finite one
+        raise HomologError(
+            f"pose: {name!r} is none of identity, flip, rotate<degrees>, flip+rotate<degrees>"
+        )
 
     @property
     def name(self) -> str:
@@ -307,7 +308,7 @@ class View:
         # A quarter of a cell beyond the border, the larger part of the cell is still picture.
         margin = self.grid.stride / 4 / self.letterbox.scale
         size = np.array([self.width, self.height])
-        inside = ((points >= -margin) & (points <= size + margin)).all(axis=1)
+        inside = np.all((points >= -margin) & (points <= size + margin), axis=1)
         if not inside.any():  # a picture thinner than a cell may lie between cell centres
             inside[np.abs(points - np.clip(points, 0, size)).max(axis=1).argmin()] = True
         return inside.reshape(self.grid.height, self.grid.width)
@@ -319,8 +320,8 @@ class View:
         """
         points = self.to_points(self.grid.cells)
         column, row = np.floor(self.clip(points)).astype(int).T
-        covered = mask[row.clip(max=self.height - 1), column.clip(max=self.width - 1)]
-        cells = np.asarray(covered & self.content.ravel())
+        cells = self.content.ravel().copy()
+        cells &= mask[row.clip(max=self.height - 1), column.clip(max=self.width - 1)]
         if not cells.any():
             y, x = np.nonzero(mask)
             nearest = self.to_cells(np.stack([x, y], axis=1) + 0.5).round().astype(int)

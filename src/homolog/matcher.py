@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from homolog.types import (
     MaskLike,
     Matches,
     PosedFeatures,
+    is_one_picture,
 )
 
 PosesLike = PoseSet | Pose | Sequence[str | Pose]
@@ -172,13 +173,14 @@ class Matcher:
             HomologError: a picture cannot be read.
         """
         wanted = as_poses(poses)
-        if not isinstance(pictures, FeaturesLike):
-            read = [self.read(picture, f"image {i}") for i, picture in enumerate(pictures)]
-            return [self.extract(features, wanted) for features in read]
-        features = self.read(pictures)
-        for pose in wanted:
-            self._posed(features, pose)
-        return features
+        if is_one_picture(pictures):
+            features = self.read(pictures)
+            for pose in wanted:
+                self._posed(features, pose)
+            return features
+        several = cast(Iterable[FeaturesLike], pictures)
+        read = [self.read(picture, f"image {i}") for i, picture in enumerate(several)]
+        return [self.extract(features, wanted) for features in read]
 
     def transfer(
         self,

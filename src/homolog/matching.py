@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from homolog.errors import HomologError
+
 SCORE_TEMPERATURE = 0.05
 """Temperature of the distributions that scores are read from (docs/experiments.md)."""
 
@@ -91,7 +93,7 @@ def window_soft_argmax(
         (x, y) in cells, centres at whole numbers.
 
     Raises:
-        ValueError: the window is negative or the temperature not positive.
+        HomologError: the window is negative or the temperature not positive.
 
     >>> peak = torch.zeros(1, 4, 6)
     >>> peak[0, 2, 3] = peak[0, 2, 4] = 1.0
@@ -99,12 +101,12 @@ def window_soft_argmax(
     [[3.5, 2.0]]
     """
     if window is not None and window < 0:
-        raise ValueError(f"window: got {window}, takes a half-width of at least 0 cells, or None")
+        raise HomologError(f"window: got {window}, takes a half-width of at least 0 cells, or None")
     if not temperature > 0:
-        raise ValueError(f"temperature: got {temperature}, takes a number above 0")
+        raise HomologError(f"temperature: got {temperature}, takes a number above 0")
     if window is None:
         count, height, width = similarity_KHW.shape
-        weights = (similarity_KHW.flatten(1).float() / temperature).softmax(1)
+        weights = (_wide(similarity_KHW).flatten(1) / temperature).softmax(1)
         weights = weights.view(count, height, width)
         columns = torch.arange(width, device=weights.device, dtype=weights.dtype)
         rows = torch.arange(height, device=weights.device, dtype=weights.dtype)
@@ -138,7 +140,7 @@ def window_log_mass(
     inside = (patch.flatten(1) / temperature).logsumexp(1)
     whole = torch.cat(
         [
-            (rows.flatten(1).float() / temperature).logsumexp(1)
+            (_wide(rows).flatten(1) / temperature).logsumexp(1)
             for rows in similarity_KHW.split(_CHUNK)
         ]
     )
@@ -278,9 +280,15 @@ def _patch(
         maps_P = torch.arange(len(centres_P2), device=similarity_KHW.device)
     patch = similarity_KHW[
         maps_P[:, None, None], y.clamp(0, height - 1)[:, :, None], x.clamp(0, width - 1)[:, None, :]
-    ].float()
+    ]
     inside = inside_y[:, :, None] & inside_x[:, None, :]
-    return patch.masked_fill(~inside, -torch.inf), offsets.to(patch.dtype)
+    patch = _wide(patch).masked_fill(~inside, -torch.inf)
+    return patch, offsets.to(patch.dtype)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """In at least single precision."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def nearest_neighbours(

@@ -41,8 +41,6 @@ def as_points(
         raise HomologError(f"{name}: got {points!r}, takes pairs of numbers x, y") from None
     if array.size == 0:
         raise HomologError(f"{name}: got no points, takes at least one")
-    if array.ndim == 1 and array.size == 2:
-        array = array[None]
     if array.ndim != 2 or array.shape[1] != 2:
         raise HomologError(f"{name}: got an array of shape {array.shape}, takes K x 2")
     for index, (x, y) in enumerate(array):

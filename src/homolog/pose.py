@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from homolog.errors import HomologError
 from homolog.matching import mutual_nearest_neighbours, nearest_neighbours
 
 
@@ -29,7 +30,7 @@ def instance_matching_distance(
         target_mask: the target's cells that show the thing; None for all.
 
     Raises:
-        ValueError: a mask has another shape than its grid, or is empty.
+        HomologError: a mask has another shape than its grid, or is empty.
     """
     _check_mask(source_mask, source_HWC, "source_mask")
     _check_mask(target_mask, target_HWC, "target_mask")
@@ -65,8 +66,8 @@ def _check_mask(mask: Tensor | None, features_HWC: Tensor, name: str) -> None:
     if mask is None:
         return
     if mask.shape != features_HWC.shape[:2]:
-        raise ValueError(
+        raise HomologError(
             f"{name}: got {tuple(mask.shape)}, takes the grid's {tuple(features_HWC.shape[:2])}"
         )
     if not mask.any():
-        raise ValueError(f"{name}: is empty, takes at least one cell")
+        raise HomologError(f"{name}: is empty, takes at least one cell")

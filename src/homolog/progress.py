@@ -56,7 +56,8 @@ class Steps:
         self._timer.cancel()
         if self._timer.ident is not None:
             self._timer.join()  # it may be starting the bar just now
-        self._bar.stop()
+        if self._bar.live.is_started:
+            self._bar.stop()
 
     def next(self, description: str) -> None:
         """The step before is done, this one begins."""

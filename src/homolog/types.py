@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -65,6 +65,11 @@ class Features:
 
 
 FeaturesLike = ImageLike | Features
+
+
+def is_one_picture(given: FeaturesLike | Iterable[FeaturesLike]) -> TypeGuard[FeaturesLike]:
+    """Whether this is one picture, as against several of them."""
+    return isinstance(given, (str, os.PathLike, Image.Image, np.ndarray, Tensor, Features))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
@@ -14,6 +14,7 @@ from homolog.errors import HomologError
 from homolog.geometry import Grid
 
 
+@runtime_checkable
 class Backbone(Protocol):
     """A frozen network that turns canvases into feature maps.
 

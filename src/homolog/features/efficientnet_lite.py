@@ -44,11 +44,16 @@ class EfficientNetLiteConfig:
         width: multiplies the channels.
         depth: multiplies the blocks of all stages but the first and last.
         outputs: the blocks, counted from 0, whose outputs are returned.
+        shifts: how far up and left of the centre of its receptive field a cell of each output
+            looks, in pixels. The networks were trained on pictures whose even sides pushed
+            "same" padding to the far side, and their filters learned to make up for it.
+            Measured by benchmarks/cell_positions.py.
     """
 
     width: float
     depth: float
     outputs: tuple[int, ...]
+    shifts: tuple[float, ...]
 
     def channels(self, base: int) -> int:
         """`base` channels scaled by the width, to a multiple of 8 and never below 90 %."""
@@ -62,8 +67,8 @@ class EfficientNetLiteConfig:
         return _STAGES[stage][0] if fixed else math.ceil(_STAGES[stage][0] * self.depth)
 
 
-LITE0 = EfficientNetLiteConfig(width=1.0, depth=1.0, outputs=(10, 13, 14))
-LITE2 = EfficientNetLiteConfig(width=1.1, depth=1.2, outputs=(14, 18, 19))
+LITE0 = EfficientNetLiteConfig(width=1.0, depth=1.0, outputs=(10, 13, 14), shifts=(6.1, 13.8, 13.8))
+LITE2 = EfficientNetLiteConfig(width=1.1, depth=1.2, outputs=(14, 18, 19), shifts=(5.5, 6.5, 6.6))
 
 
 class SameConv2d(nn.Conv2d):
@@ -227,27 +232,26 @@ class EmbeddedBackbone(nn.Module):
     """Lite0 and Lite2 side by side: six maps at strides 16 and 32.
 
     The canvas has 641 pixels, not 640: with 32 n + 1 pixels "same" padding is the same on both
-    sides at every stride, so that cells lie symmetrically on the canvas, 16 pixels apart with the
-    first centred on the first pixel, the maps of both strides coincide, and a flipped picture is
-    seen as a picture is. (With an even side the maps are shifted by up to half a stride.)
+    sides at every stride, so that receptive fields lie symmetrically on the canvas, 16 pixels
+    apart with the first centred on the first pixel, and no padded copies are made.
     """
 
     side = 641
+    grid = Grid(41, 41, 16, origin=0.5)
 
     def __init__(self, networks: list[EfficientNetLite]):
         super().__init__()
         self.networks = nn.ModuleList(networks)
         self.grids = tuple(
-            self._grid(network.strides[index])
+            self._grid(network.strides[index], shift)
             for network in networks
-            for index in network.config.outputs
+            for index, shift in zip(network.config.outputs, network.config.shifts, strict=True)
         )
-        self.grid = min(self.grids, key=lambda grid: grid.stride)
 
     @classmethod
-    def _grid(cls, stride: int) -> Grid:
+    def _grid(cls, stride: int, shift: float) -> Grid:
         count = math.ceil(cls.side / stride)
-        return Grid(count, count, stride, origin=0.5)
+        return Grid(count, count, stride, origin=0.5 - shift)
 
     @property
     def device(self) -> torch.device:

@@ -1,0 +1,21 @@
+"""The bundled pair and its keypoints."""
+
+from PIL import Image
+
+from homolog.example import pair
+from homolog.points import as_points
+
+
+def test_the_pair_is_there_and_fits_its_keypoints():
+    with pair() as example:
+        for path, keypoints in (
+            (example.image0, example.keypoints0),
+            (example.image1, example.keypoints1),
+        ):
+            with Image.open(path) as picture:
+                assert min(picture.size) >= 480
+                as_points(keypoints, picture.size)
+            assert len(keypoints) == len(example.schema) == len(example.visible)
+    assert example.visible.sum() >= 10
+    left = [i for i, name in enumerate(example.schema.names) if name.startswith("left")]
+    assert all(example.schema.names[example.schema.mirror[i]].startswith("right") for i in left)

@@ -1,0 +1,79 @@
+"""Figures on real photos, where they are at hand (see benchmarks/real_pictures.py)."""
+
+import dataclasses
+
+import accuracy
+import numpy as np
+import pytest
+import real_pictures
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from homolog.features import efficientnet_lite
+from homolog.features.efficientnet_lite import LITE0, LITE2
+
+pytestmark = pytest.mark.skipif(
+    not real_pictures.ROOT.is_dir(), reason=f"no real photos at {real_pictures.ROOT}"
+)
+
+
+def test_dogs(matcher):
+    """The floor is what a first prototype of the embedded backbone reached."""
+    found = accuracy.evaluate(matcher, real_pictures.dogs())
+    assert found["pairs"] == 240
+    assert found["PCK@0.10"] >= 52.6 and found["PCK@0.05"] >= 29.1
+    assert found["AUC"] >= 0.75
+
+
+@pytest.mark.slow
+def test_pf_willow(matcher):
+    found = accuracy.evaluate(matcher, real_pictures.pf_willow())
+    assert found["pairs"] == 900
+    assert found["PCK@0.10"] >= 60.9 and found["PCK@0.05"] >= 38.9
+
+
+@pytest.mark.slow
+def test_bees(matcher):
+    found = accuracy.evaluate(matcher, real_pictures.bees("test"))
+    assert found["pairs"] == 1406
+    assert found["PCK@0.10"] >= 45.7 and found["PCK@0.05"] >= 30.7
+
+
+def test_pair_scores_tell_dogs_from_cars(matcher):
+    same, other = accuracy.pair_scores(matcher)
+    kinds = np.concatenate([np.full(len(same), True), np.full(len(other), False)])
+    assert accuracy.auc(np.concatenate([same, other]), kinds) >= 0.95
+
+
+BREEDS = {"n02087394": 159, "n02092339": 178, "n02093754": 182, "n02099601": 207}
+
+
+@pytest.mark.parametrize(
+    ("config", "weights", "last_block", "side"),
+    [
+        (LITE0, efficientnet_lite._LITE0_WEIGHTS, 15, 224),
+        (LITE2, efficientnet_lite._LITE2_WEIGHTS, 20, 260),
+    ],
+    ids=["lite0", "lite2"],
+)
+def test_the_networks_know_the_breeds(config, weights, last_block, side):
+    """With the published classifier on top, ImageNet's classes come out right."""
+    state = efficientnet_lite._read_weights(weights)
+    whole = dataclasses.replace(config, outputs=(last_block,), shifts=(0.0,))
+    network = efficientnet_lite.load_network(whole, weights)
+    norm = [state[f"_bn1.{n}"] for n in ("running_mean", "running_var", "weight", "bias")]
+    right = []
+    for photo in real_pictures.dogs().photos:
+        picture = Image.open(photo.path).convert("RGB")
+        scale = side / min(picture.size)
+        picture = picture.resize([round(v * scale) for v in picture.size], Image.BICUBIC)
+        x, y = (picture.width - side) // 2, (picture.height - side) // 2
+        pixels = torch.from_numpy(np.array(picture.crop((x, y, x + side, y + side))))
+        features = network(pixels.permute(2, 0, 1)[None].float() / 127.5 - 1)[0]
+        head = F.relu6(
+            F.batch_norm(F.conv2d(features, state["_conv_head.weight"]), *norm, eps=1e-3)
+        )
+        scores = head.mean((2, 3)) @ state["_fc.weight"].T + state["_fc.bias"]
+        right.append(int(scores.argmax()) == BREEDS[photo.path.name.split("_")[0]])
+    assert np.mean(right) >= 0.8
