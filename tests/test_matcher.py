@@ -6,14 +6,15 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import random_picture
+from conftest import ColourBackbone, random_picture
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from homolog import Features, HomologError, KeypointSchema, Matcher, Pose
 from homolog.example import pair
-from homolog.geometry import FLIP, IDENTITY
+from homolog.geometry import FLIP, IDENTITY, Grid
 
 CELL = 8.0  # of the toy backbone, in pixels of its 96-pixel canvas
 
@@ -313,3 +314,50 @@ def test_the_embedded_matcher_gives_the_same_bits_twice(matcher):
     picture = random_picture(200, 150)
     a, b = matcher.extract(picture), matcher.extract(picture)
     assert torch.equal(a.descriptors, b.descriptors)
+
+
+class LargeBackbone(ColourBackbone):
+    """The published grid: 60 x 60 cells."""
+
+    side = 840
+    grid = Grid.of_patches(840, 14)
+    grids = (grid, grid)
+
+    def __call__(self, canvases: torch.Tensor) -> list[torch.Tensor]:
+        return [torch.randn(1, 8, 60, 60), torch.randn(1, 8, 60, 60)]
+
+
+class LargestTensors(TorchDispatchMode):
+    """Notes the storage of every tensor as large as a 3,600 x 3,600 similarity."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.storages: list[int] = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, (list, tuple)) else [out]:
+            if (
+                isinstance(tensor, torch.Tensor)
+                and tensor.untyped_storage().nbytes() >= 4 * 3600**2
+            ):
+                self.storages.append(tensor.untyped_storage()._cdata)
+        return out
+
+
+@pytest.mark.parametrize("name", ["match", "flow"])
+def test_the_whole_similarity_is_held_once(colour_matcher, name):
+    matcher = Matcher(LargeBackbone(), colour_matcher.config)
+    first, second = matcher.extract([random_picture(300, 200), random_picture(200, 300)])
+    with LargestTensors() as seen:
+        getattr(matcher, name)(first, second)
+    assert len(set(seen.storages)) == 1
+
+
+@pytest.mark.parametrize("poses", ["none", "all"])
+def test_given_points_need_no_whole_similarity(colour_matcher, poses):
+    matcher = Matcher(LargeBackbone(), colour_matcher.config)
+    first, second = matcher.extract([random_picture(300, 200), random_picture(200, 300)])
+    with LargestTensors() as seen:
+        matcher.transfer(first, second, [[10, 10]], poses=poses)
+    assert not seen.storages

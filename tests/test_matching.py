@@ -178,8 +178,8 @@ def test_nearest_neighbours_of_some_rows():
 
 def test_coarse_search_loses_next_to_nothing(device):
     """Wide descriptors are searched in bfloat16: a neighbour may be missed, by very little."""
-    source = unit(1200, 512).to(device)
-    target = F.normalize(source + 0.05 * unit(1200, 512, seed=1).to(device), dim=1).roll(1, 0)
+    source = unit(1200, 2048).to(device)
+    target = F.normalize(source + 0.05 * unit(1200, 2048, seed=1).to(device), dim=1).roll(1, 0)
     noisy = F.normalize(target + torch.randn_like(target) * 0.05, dim=1)
     distances = torch.cdist(source, noisy)
     forward, _ = matching.nearest_neighbours(source, noisy)

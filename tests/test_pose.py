@@ -52,7 +52,7 @@ def test_masked_distance_by_brute_force(seed, one_sided):
 
 
 def test_wide_descriptors_are_as_good_as_exact():
-    source, target = unit(20, 20, 512), unit(20, 20, 512, seed=1)
+    source, target = unit(20, 20, 2048), unit(20, 20, 2048, seed=1)
     target = F.normalize(target + 2 * source.flip(1), dim=2)
     mask = torch.rand(20, 20) < 0.6
     exact = torch.cdist(source[mask], target[mask]).amin(1).mean()

@@ -582,7 +582,7 @@ def _flow_field(
     # nearest cell goes that has, so that values between cells are right up to the border.
     cells = view0.grid.cells
     kept = np.flatnonzero(allowed)
-    nearest = torch.cdist(torch.from_numpy(cells), torch.from_numpy(cells[kept])).argmin(1)
+    nearest, _ = matching.nearest_neighbours(torch.from_numpy(cells), torch.from_numpy(cells[kept]))
     targets, scores = targets[kept[nearest]], scores[kept[nearest]]
     points1 = view1.clip(view1.to_points(targets))
     back = interpolate(returns.reshape(view1.grid.height, view1.grid.width, 2), targets)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -57,7 +59,7 @@ def fuse(
         parts = [_resample(maps[i], grids[i], grid, content_BHW, config) for i in group]
         part = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
         length = torch.linalg.vector_norm(part, dim=-1, keepdim=True)
-        descriptors.append(part * (math.sqrt(weight / total) / length.clamp_min(1e-6)))
+        descriptors.append(part.mul_(math.sqrt(weight / total) / length.clamp_min(1e-6)))
     return torch.cat(descriptors, dim=-1)
 
 
@@ -66,12 +68,15 @@ def _resample(
 ) -> Float[Tensor, "B H W C"]:
     features = features_BChw.float().permute(0, 2, 3, 1)
     if config.center:
-        content = torch.nn.functional.adaptive_avg_pool2d(
-            content_BHW.float(), (source.height, source.width)
-        )
+        content = F.adaptive_avg_pool2d(content_BHW.float(), (source.height, source.width))
         share = content.flatten(1) / content.sum((1, 2))[:, None]
         features = features - (share[:, None] @ features.flatten(1, 2))[:, :, None]
-    rows, columns = (m.to(features) for m in grid.resampling(source, config.kernel))
+    rows, columns = (m.to(features) for m in _matrices(grid, source, config.kernel))
     # Rows first, as one product over (width, channels), then columns within each row.
     features = (rows @ features.flatten(2)).unflatten(2, features.shape[2:])
     return columns @ features
+
+
+@functools.cache  # a backbone has a few grids, and asks for them at every picture
+def _matrices(grid: Grid, source: Grid, kernel: float) -> tuple[Tensor, Tensor]:
+    return grid.resampling(source, kernel)
