@@ -130,7 +130,7 @@ def match(
     grid: int | None = None,
     schema: str | None = None,
     point_ids: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
-    max_matches: int = 30,
+    max_matches: int = 20,
     out: Path | None = None,
     json: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
 ) -> None:
