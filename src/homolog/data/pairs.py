@@ -16,6 +16,7 @@ from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema
 
 Threshold = Literal["box", "image"]
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,7 @@ class Annotation:
     path: Path
     category: str
     keypoints: Float[np.ndarray, "K 2"]
-    box: tuple[float, float, float, float]
+    box: Box
     size: tuple[int, int] | None = None
     azimuth: int | None = None
 
@@ -170,6 +171,16 @@ def read_json(path: Path) -> Any:
         raise HomologError(f"{path}, line {error.lineno}: is not JSON: {error.msg}") from error
     except UnicodeDecodeError:
         raise HomologError(f"{path}: is not JSON: not text") from None
+
+
+def as_box(values: Sequence[float]) -> Box:
+    """Four numbers (x0, y0, x1, y1).
+
+    Raises:
+        ValueError: there are more or fewer, or they are not numbers.
+    """
+    x0, y0, x1, y1 = (float(value) for value in values)
+    return x0, y0, x1, y1
 
 
 def said(error: Exception) -> str:

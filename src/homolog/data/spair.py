@@ -8,7 +8,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from homolog.data.pairs import Annotation, DataSet, Pair, Problems, read_json, said
+from homolog.data.pairs import (
+    Annotation,
+    Box,
+    DataSet,
+    Pair,
+    Problems,
+    as_box,
+    read_json,
+    said,
+)
 from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema
 
@@ -101,7 +110,7 @@ class _Reader:
             if len(points) != len(ids):
                 raise ValueError(f"{len(points)} {prefix}_kps for {len(ids)} kps_ids")
             annotation = self.annotation(category, entry[f"{prefix}_imname"])
-            box = tuple(float(v) for v in entry[f"{prefix}_bndbox"])
+            box = as_box(entry[f"{prefix}_bndbox"])
             sides.append(_as_the_pair_says(annotation, ids, points, box))
         return Pair(name, sides[0], sides[1], ids)
 
@@ -121,7 +130,7 @@ class _Reader:
                     self.root / "JPEGImages" / category / file_name,
                     category,
                     keypoints,
-                    tuple(float(v) for v in entry["bndbox"]),  # type: ignore[arg-type]
+                    as_box(entry["bndbox"]),
                     (entry["image_width"], entry["image_height"]),
                     int(entry["azimuth_id"]),
                 )
@@ -132,7 +141,7 @@ class _Reader:
 
 
 def _as_the_pair_says(
-    annotation: Annotation, ids: np.ndarray, points: np.ndarray, box: tuple[float, ...]
+    annotation: Annotation, ids: np.ndarray, points: np.ndarray, box: Box
 ) -> Annotation:
     """The annotation, with the pair's own points and box where they differ."""
     if np.array_equal(annotation.keypoints[ids], points) and annotation.box == box:
