@@ -78,6 +78,16 @@ def test_coco_categories(tmp_path):
     assert KeypointSchema.load(str(path)) == KeypointSchema.coco(category)
 
 
+def test_coco_flip_pairs():
+    category = {"keypoints": ["Nose", "Ankle_Left ", "Ankle_Right"], "flip_pairs": [[1, 2]]}
+    schema = KeypointSchema.coco(category)
+    assert schema.names == ("Nose", "Ankle_Left", "Ankle_Right")
+    assert schema.mirror == (0, 2, 1) and schema.groups == ((1, 2),)
+    assert KeypointSchema.coco({"keypoints": category["keypoints"]}) == schema
+    both = {**category, "flip_indices": [0, 1, 2]}
+    assert KeypointSchema.coco(both).mirror == (0, 1, 2), "indices say it of every keypoint"
+
+
 @pytest.mark.parametrize(
     ("category", "reason"),
     [
@@ -87,6 +97,12 @@ def test_coco_categories(tmp_path):
         ({"keypoints": ["a", "b", "c"], "flip_indices": [1, 2, 0]}, "does not pair up"),
         ({"keypoints": ["a", "b"], "flip_indices": [0, 7]}, "does not pair up"),
         ({"keypoints": ["a", "b"], "flip_indices": ["x", 0]}, "takes a list of ids"),
+        ({"keypoints": ["a", "b"], "flip_pairs": [[0, 2]]}, "takes pairs of ids from 0 to 1"),
+        ({"keypoints": ["a", "b"], "flip_pairs": [[0, 1, 2]]}, "takes pairs of ids"),
+        ({"keypoints": ["a", "b"], "flip_pairs": [["a", "b"]]}, "takes pairs of ids"),
+        ({"keypoints": ["a", "b"], "flip_pairs": 3}, "takes pairs of ids"),
+        ({"keypoints": ["a", "b"], "flip_pairs": [[0, -1]]}, "does not pair up"),
+        ({"keypoints": ["a", "b", "c"], "flip_pairs": [[0, 1], [1, 2]]}, "does not pair up"),
     ],
 )
 def test_categories_that_make_no_sense(category, reason):

@@ -82,6 +82,17 @@ def read(
     )
 
 
+def size(path: Path, *, max_pixels: int = MAX_PIXELS, name: str = "image") -> tuple[int, int]:
+    """Width and height of a picture file, upright, from its header where that tells.
+
+    Raises:
+        HomologError: the file is missing, unreadable, not a picture, broken or too large.
+    """
+    with _open(path, max_pixels, name) as picture, _explained(name, str(path)):
+        width, height = picture.size
+        return (height, width) if _sideways(picture) else (width, height)
+
+
 def read_mask(
     mask: str | os.PathLike[str] | np.ndarray | Tensor,
     size: tuple[int, int],
@@ -160,9 +171,13 @@ def _read_file(path: Path, side: int | None, max_pixels: int, name: str) -> Pict
             content = Letterbox(width, height, side).content
             picture.draft(None, (2 * content[0], 2 * content[1]))
         picture.load()
-        if picture.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS:
+        if _sideways(picture):
             width, height = height, width
         return _reduce(_to_rgb(ImageOps.exif_transpose(picture)), side, (width, height))
+
+
+def _sideways(picture: Image.Image) -> bool:
+    return picture.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS
 
 
 def _reduce(picture: Image.Image, side: int | None, size: tuple[int, int] | None = None) -> Picture:

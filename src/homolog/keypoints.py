@@ -77,22 +77,27 @@ class KeypointSchema:
     def coco(cls, category: Mapping[str, Any]) -> KeypointSchema:
         """The keypoints of a category in a COCO file.
 
-        Counterparts come from its `flip_indices` where it has them, otherwise from the names.
+        Counterparts come from its `flip_indices` or `flip_pairs` where it has them, otherwise
+        from the names.
 
         Raises:
-            HomologError: it has no `keypoints`, or `flip_indices` that do not fit them.
+            HomologError: it has no `keypoints`, or `flip_indices` or `flip_pairs` that do not fit
+                them.
         """
         names = category.get("keypoints")
         if not isinstance(names, Sequence) or isinstance(names, str) or not names:
             raise HomologError(f"category: {category.get('name')!r} has no list of keypoints")
-        indices = category.get("flip_indices")
-        if indices is None:
+        names = tuple(str(name).strip() for name in names)
+        indices, pairs = category.get("flip_indices"), category.get("flip_pairs")
+        if indices is None and pairs is None:
             return cls.from_names(names)
+        if indices is None:
+            return cls(names, *_mirror_of(pairs, len(names)))
         try:
             mirror = tuple(int(index) for index in indices)
         except (TypeError, ValueError):
             raise HomologError(f"flip_indices: got {indices!r}, takes a list of ids") from None
-        return cls(tuple(names), mirror, _pairs(mirror))
+        return cls(names, mirror, _pairs(mirror))
 
     @classmethod
     def load(cls, name: str) -> KeypointSchema:
@@ -185,6 +190,18 @@ _OTHER = {"left": "right", "right": "left", "l": "r", "r": "l"}
 
 def _exchanged(name: str) -> str:
     return _SIDE.sub(lambda found: _OTHER[found[0].lower()], name)
+
+
+def _mirror_of(pairs: Any, count: int) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+    """The mirror and the groups that a COCO category's `flip_pairs` mean."""
+    mirror = list(range(count))
+    try:
+        for a, b in pairs:
+            mirror[a], mirror[b] = b, a
+    except (TypeError, ValueError, IndexError):
+        what = f"takes pairs of ids from 0 to {count - 1}"
+        raise HomologError(f"flip_pairs: got {pairs!r}, {what}") from None
+    return tuple(mirror), _pairs(mirror)
 
 
 def _pairs(mirror: Sequence[int]) -> tuple[tuple[int, ...], ...]:

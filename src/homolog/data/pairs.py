@@ -183,9 +183,21 @@ def as_box(values: Sequence[float]) -> Box:
     return x0, y0, x1, y1
 
 
+def box_around(keypoints: Float[np.ndarray, "K 2"]) -> Box:
+    """The box around the visible keypoints, of which there is at least one."""
+    return as_box([*np.nanmin(keypoints, axis=0), *np.nanmax(keypoints, axis=0)])
+
+
 def said(error: Exception) -> str:
     """What is wrong with an entry, in words."""
     return f"lacks {error}" if isinstance(error, KeyError) else str(error)
+
+
+def listed(names: Iterable[str], limit: int = 5) -> str:
+    """The names in one line: the first few, and how many more there are."""
+    all_names = list(names)
+    more = len(all_names) - limit
+    return ", ".join(all_names[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
 def outside(annotations: Iterable[Annotation]) -> list[str]:

@@ -1,0 +1,248 @@
+"""Annotated keypoints in the COCO format."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from homolog.data.combine import IndexedPairs, shared_keypoints
+from homolog.data.pairs import Annotation, Box, DataSet, Problems, listed, read_json, said
+from homolog.errors import HomologError
+from homolog.keypoints import KeypointSchema
+
+WHERE = "https://cocodataset.org/#format-data"
+_ROWS = 1024  # of pictures whose pairs are found at once, which bounds the memory taken
+
+
+def load(path: Path, *, images: Path | None = None, problems: Problems | None = None) -> DataSet:
+    """All ordered pairs of pictures of one category that show a keypoint in common.
+
+    Matching is of whole pictures, so those with several annotated things are left out.
+
+    Args:
+        path: the COCO file.
+        images: the folder of its pictures; otherwise they are looked for in the file's folder,
+            the one above, and `images` and `data` in either.
+        problems: collects what is wrong, instead of raising at the first thing.
+
+    Raises:
+        HomologError: the file is missing, or something in it or a picture is missing or wrong.
+    """
+    problems = problems or Problems()
+    file = read(path, problems)
+    things = [thing for thing in file.things if np.isfinite(thing.keypoints).any()]
+    per_picture = Counter(thing.image_id for thing in things)
+    several = sum(1 for count in per_picture.values() if count > 1)
+    finder = _Finder(path, images)
+    members: dict[str, list[Annotation]] = {c.name: [] for c in file.categories.values()}
+    for thing in sorted(things, key=lambda thing: thing.file_name):
+        if per_picture[thing.image_id] > 1:
+            continue
+        try:
+            members[thing.category].append(thing.annotation(finder.path(thing.file_name)))
+        except HomologError as error:
+            problems.add(path, f"annotation {thing.id}: {error}")
+
+    schemas = {c.name: c.schema for c in file.categories.values() if c.schema is not None}
+    annotations: list[Annotation] = []
+    index = [np.empty((0, 2), dtype=np.int32)]
+    for category in sorted(schemas):
+        index.append(_ordered_pairs(members[category]) + len(annotations))
+        annotations += members[category]
+    notes = []
+    if several:
+        notes.append(f"pictures with several annotated things, left out: {several}")
+    if bare := sorted(members.keys() - schemas.keys()):
+        notes.append(f"categories without keypoints: {listed(bare)}")
+    if few := [name for name in sorted(schemas) if len(members[name]) < 2]:
+        notes.append(f"categories with fewer than two pictures: {listed(few)}")
+    return DataSet(
+        f"{path.absolute().parent.name} {path.stem}",
+        path,
+        {name: schema for name, schema in sorted(schemas.items()) if members[name]},
+        IndexedPairs(annotations, np.concatenate(index)),
+        threshold="box",
+        alphas=(0.1, 0.05, 0.01),
+        notes=tuple(notes),
+    )
+
+
+def _ordered_pairs(annotations: list[Annotation]) -> Int[np.ndarray, "P 2"]:
+    """Places of all ordered pairs with a keypoint in common, by source, then target."""
+    found = [np.empty((0, 2), dtype=np.int32)]
+    for start in range(0, len(annotations), _ROWS):
+        shared = shared_keypoints(annotations[start : start + _ROWS], annotations) > 0
+        rows = np.arange(len(shared))
+        shared[rows, start + rows] = False  # nothing is paired with itself
+        found.append((np.argwhere(shared) + np.array([start, 0])).astype(np.int32))
+    return np.concatenate(found)
+
+
+@dataclass(frozen=True)
+class Category:
+    """A category of a COCO file.
+
+    Attributes:
+        name: unique within the file.
+        family: its `supercategory`, where it has one.
+        schema: of its keypoints, where it has any.
+    """
+
+    name: str
+    family: str | None
+    schema: KeypointSchema | None
+
+
+@dataclass(frozen=True, eq=False)
+class Thing:
+    """An annotation with keypoints, visible or not.
+
+    Attributes:
+        id: of the annotation.
+        image_id: of the picture.
+        file_name: of the picture.
+        size: width and height of the picture, where the file gives it.
+        category: its name.
+        keypoints: (x, y) in pixels, NaN where not visible.
+        box: (x0, y0, x1, y1) in pixels.
+    """
+
+    id: int
+    image_id: int
+    file_name: str
+    size: tuple[int, int] | None
+    category: str
+    keypoints: Float[np.ndarray, "K 2"]
+    box: Box
+
+    def annotation(self, path: Path) -> Annotation:
+        """The annotation of the picture at a path."""
+        return Annotation(self.file_name, path, self.category, self.keypoints, self.box, self.size)
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """What a COCO file holds.
+
+    Attributes:
+        categories: by id.
+        things: in the order of the file.
+    """
+
+    categories: Mapping[int, Category]
+    things: list[Thing]
+
+
+def read(path: Path, problems: Problems) -> CocoFile:
+    """What a COCO file holds, as far as it makes sense.
+
+    Raises:
+        HomologError: the file is missing or not a COCO file, or problems are not collected.
+    """
+    data = read_json(path)
+    sections = ("images", "annotations", "categories")
+    if not isinstance(data, dict) or not all(isinstance(data.get(s), list) for s in sections):
+        what = f"is not a COCO file, which has lists {', '.join(sections)} ({WHERE})"
+        raise HomologError(f"{path}: {what}")
+    reader = _Reader()
+    for section, singular, read_entry in (
+        ("categories", "category", reader.category),
+        ("images", "image", reader.image),
+        ("annotations", "annotation", reader.thing),
+    ):
+        for number, entry in enumerate(data[section]):
+            try:
+                if not isinstance(entry, dict):
+                    raise TypeError("is not an object")
+                read_entry(entry)
+            except (LookupError, TypeError, ValueError) as error:
+                known = isinstance(entry, dict) and "id" in entry
+                which = entry["id"] if known else f"number {number}"
+                problems.add(path, f"{singular} {which}: {said(error)}")
+    return CocoFile(reader.categories, reader.things)
+
+
+class _Reader:
+    """Reads the entries of a COCO file, annotations last."""
+
+    def __init__(self) -> None:
+        self.categories: dict[int, Category] = {}
+        self.images: dict[int, tuple[str, tuple[int, int] | None]] = {}
+        self.things: list[Thing] = []
+        self.names: set[str] = set()
+        self.ids: set[int] = set()
+
+    def category(self, entry: dict[str, Any]) -> None:
+        schema = KeypointSchema.coco(entry) if entry.get("keypoints") else None
+        number, name, family = int(entry["id"]), str(entry["name"]), entry.get("supercategory")
+        if number in self.categories or any(c.name == name for c in self.categories.values()):
+            raise ValueError(f"is there twice ({name})")
+        self.categories[number] = Category(name, None if family is None else str(family), schema)
+
+    def image(self, entry: dict[str, Any]) -> None:
+        number, name = int(entry["id"]), str(entry["file_name"])
+        if number in self.images or name in self.names:
+            raise ValueError(f"is there twice ({name})")
+        sized = "width" in entry and "height" in entry
+        size = (int(entry["width"]), int(entry["height"])) if sized else None
+        self.images[number] = name, size
+        self.names.add(name)
+
+    def thing(self, entry: dict[str, Any]) -> None:
+        number, image, category = (int(entry[k]) for k in ("id", "image_id", "category_id"))
+        if number in self.ids:
+            raise ValueError("is there twice")
+        self.ids.add(number)
+        if image not in self.images:
+            raise ValueError(f"image_id {image} is none of the images")
+        if category not in self.categories:
+            raise ValueError(f"category_id {category} is none of the categories")
+        schema = self.categories[category].schema
+        if schema is None or "keypoints" not in entry:
+            return
+        name, size = self.images[image]
+        keypoints = _keypoints(entry["keypoints"], len(schema))
+        box = _box(entry["bbox"])
+        self.things.append(
+            Thing(number, image, name, size, self.categories[category].name, keypoints, box)
+        )
+
+
+def _keypoints(values: Any, count: int) -> Float[np.ndarray, "K 2"]:
+    array = np.array(values, dtype=float)
+    if array.shape != (3 * count,):
+        raise ValueError(f"{array.size} numbers in keypoints, takes x, y, v of {count} keypoints")
+    if not np.isfinite(array).all():
+        raise ValueError("keypoints hold NaN or infinity")
+    points = array.reshape(count, 3)
+    return np.where(points[:, 2:] > 0, points[:, :2], np.nan)
+
+
+def _box(values: Any) -> Box:
+    array = np.array(values, dtype=float)
+    if array.shape != (4,) or not np.isfinite(array).all() or array[2:].min() <= 0:
+        raise ValueError(f"bbox is {values}, takes x, y, width and height")
+    x, y, width, height = (float(value) for value in array)
+    return x, y, x + width, y + height
+
+
+class _Finder:
+    """Finds pictures by the name that a COCO file gives them."""
+
+    def __init__(self, path: Path, images: Path | None):
+        beside = (path.parent, path.absolute().parent.parent)
+        below = (folder / name for folder in beside for name in ("images", "data"))
+        self.folders: Iterable[Path] = (*beside, *below) if images is None else (images,)
+
+    def path(self, name: str) -> Path:
+        for folder in self.folders:
+            if (folder / name).is_file():
+                return folder / name
+        places = ", ".join(map(str, self.folders))
+        raise HomologError(f"there is no picture {name} in {places}")
