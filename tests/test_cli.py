@@ -10,7 +10,7 @@ import pytest
 from conftest import random_picture
 from PIL import Image
 
-from homolog import Matcher, cli
+from homolog import Matcher, cli, progress
 from homolog.example import pair
 
 
@@ -26,7 +26,8 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def loaded_once(monkeypatch, matcher):
-    """The embedded weights are read once for all tests here."""
+    """The embedded weights are read once for all tests here, and slow machines stay silent."""
+    monkeypatch.setattr(progress, "_PATIENCE", 3600)
     load = Matcher.from_pretrained.__func__
 
     def from_pretrained(cls, name="embedded", *, device=None, **limits):

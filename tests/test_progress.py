@@ -32,7 +32,7 @@ def test_long_work_shows_a_bar_on_a_terminal(monkeypatch):
 
 def test_long_work_prints_plain_lines_elsewhere(monkeypatch):
     text = shown(monkeypatch, terminal=False, patience=-1)
-    assert text == "reading …\nlooking …\nmatching …\n"
+    assert text == "reading … 0/3\nlooking … 1/3\nmatching … 2/3\n"
 
 
 def test_errors_pass_through(monkeypatch):

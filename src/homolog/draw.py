@@ -6,15 +6,19 @@ enough that labels are readable whatever the size of the originals.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from PIL import Image
 
 from homolog import images
+from homolog.files import write_atomically
 from homolog.geometry import interpolate
+from homolog.images import ImageLike
 from homolog.types import Features, FeaturesLike, Flow, FlowField, Heatmap, Matches
 
 if TYPE_CHECKING:  # matplotlib is imported when the first picture is drawn
@@ -60,20 +64,8 @@ def matches(image0: FeaturesLike, image1: FeaturesLike, found: Matches) -> Image
                 linewidth=0.6 + 2.0 * score, alpha=0.15 + 0.7 * score, zorder=order,
             )
         )  # fmt: skip
-        for axes, (x, y) in zip((left, right), ends, strict=True):
-            doubtful = score < 0.5
-            axes.plot(
-                x, y, "o", markersize=14 if numbered else 6, zorder=order + 1,
-                markerfacecolor="white" if doubtful else colour,
-                markeredgecolor=colour if doubtful else "white", markeredgewidth=1.4,
-                clip_on=False,
-            )  # fmt: skip
-            if numbered:
-                axes.annotate(
-                    str(index + 1), (x, y), ha="center", va="center_baseline", fontsize=8,
-                    fontweight="bold", color=_INK if doubtful else _contrast(colour),
-                    zorder=order + 2, annotation_clip=False,
-                )  # fmt: skip
+        for axes, end in zip((left, right), ends, strict=True):
+            _number(axes, end, int(index) if numbered else None, colour, score < 0.5, order + 1)
     parts = [
         f"{len(found)} match{'' if len(found) == 1 else 'es'}",
         f"pair score {found.pair_score:.2f}",
@@ -157,6 +149,111 @@ def flow(image0: FeaturesLike, image1: FeaturesLike, found: Flow) -> Image.Image
     return _finish(figure, text, "")
 
 
+def errors(
+    image0: ImageLike,
+    image1: ImageLike,
+    keypoints0: Float[np.ndarray, "K 2"],
+    truth1: Float[np.ndarray, "K 2"],
+    predicted1: Float[np.ndarray, "K 2"],
+    right: Bool[np.ndarray, "K"],
+    caption: str,
+) -> Image.Image:
+    """An evaluated pair: keypoints, where they were found, and how far that is from the truth.
+
+    Points have the same colour and number in both pictures. A line leads from where a point was
+    found to a cross at the truth; points that are wrong stand on white, with a red line.
+
+    Args:
+        image0: the first picture.
+        image1: the second picture.
+        keypoints0: (x, y) in pixels of the first picture.
+        truth1: (x, y) in pixels of the second picture.
+        predicted1: likewise; points that are NaN are not drawn.
+        right: whether each is near enough to the truth.
+        caption: the line below.
+    """
+    read = [images.read(image, side=_SIDE) for image in (image0, image1)]
+    sizes = [(picture.width, picture.height) for picture in read]
+    figure, (left, panel) = _panels([picture.image for picture in read], sizes)
+    colours = _colours(keypoints0, sizes[0])
+    for index, colour in enumerate(colours):
+        _number(left, keypoints0[index], index, colour, False, 10)
+        ends = np.stack([predicted1[index], truth1[index]])
+        if not np.isfinite(ends).all():
+            continue
+        line = _GOOD if right[index] else _BAD
+        panel.plot(*ends.T, "-", color="white", linewidth=3.4, zorder=8)
+        panel.plot(*ends.T, "-", color=line, linewidth=1.8, zorder=9)
+        panel.plot(*truth1[index], "x", color="white", markersize=9, markeredgewidth=3.6, zorder=8)
+        panel.plot(*truth1[index], "x", color=line, markersize=8, markeredgewidth=2, zorder=9)
+        _number(panel, predicted1[index], index, colour, not right[index], 10)
+    return _finish(figure, caption, "cross: truth   ·   white point: wrong")
+
+
+def stack(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures one below the other, at one width."""
+    width = min(picture.width for picture in pictures)
+    scaled = [p.resize((width, round(p.height * width / p.width))) for p in pictures]
+    sheet = Image.new("RGB", (width, sum(picture.height for picture in scaled)), "white")
+    top = 0
+    for picture in scaled:
+        sheet.paste(picture, (0, top))
+        top += picture.height
+    return sheet
+
+
+def curves(
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    xlabel: str,
+    ylabel: str,
+    bands: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+) -> Image.Image:
+    """A chart of some lines.
+
+    Args:
+        lines: x and y of each, by name; shares are shown in percent.
+        xlabel: what x is.
+        ylabel: what y is.
+        bands: intervals around the lines of the same names.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure((7.0, 4.6), dpi=_DPI, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for (name, (x, y)), colour in zip(lines.items(), _LINES, strict=False):
+        percent = 100 * np.asarray(y)
+        marker = "o" if len(x) < 10 else ""
+        axes.plot(x, percent, marker=marker, color=colour, linewidth=2, label=name)
+        if bands and name in bands:
+            low, high = 100 * np.array(bands[name]).T
+            axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+    if all(float(value).is_integer() for x, _ in lines.values() for value in x):
+        axes.set_xticks(sorted({int(value) for x, _ in lines.values() for value in x}))
+    axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return _rendered(figure)
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Write a picture in the format that its name ends with; PNG, JPEG or WebP.
+
+    Raises:
+        HomologError: it cannot be written.
+    """
+    buffer = io.BytesIO()
+    form = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(path.suffix.lower(), "PNG")
+    picture.save(buffer, form, quality=92)
+    write_atomically(path, buffer.getvalue())
+
+
+_GOOD, _BAD = "#1a9850", "#d73027"
+_LINES = ("#1f4e9e", "#d9660a", "#1a9850", "#8b2fa3")
+
+
 def warp(
     picture: Image.Image, field: FlowField, size: tuple[int, int] | None = None
 ) -> Image.Image:
@@ -235,15 +332,41 @@ def _panels(
     return figure, axes
 
 
+def _number(
+    axes: Axes,
+    point: Float[np.ndarray, "2"],
+    index: int | None,
+    colour: tuple[float, float, float],
+    doubtful: bool,
+    order: int,
+) -> None:
+    """A point with its number, or a small one without; on white if it is doubtful."""
+    axes.plot(
+        *point, "o", markersize=6 if index is None else 14, zorder=order,
+        markerfacecolor="white" if doubtful else colour,
+        markeredgecolor=colour if doubtful else "white", markeredgewidth=1.4, clip_on=False,
+    )  # fmt: skip
+    if index is not None:
+        axes.annotate(
+            str(index + 1), (point[0], point[1]), ha="center", va="center_baseline", fontsize=8,
+            fontweight="bold", color=_INK if doubtful else _contrast(colour), zorder=order + 1,
+            annotation_clip=False,
+        )  # fmt: skip
+
+
 def _finish(figure: Figure, left: str, right: str) -> Image.Image:
     """The footer added, and the figure as a picture."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     width, height = figure.get_size_inches()
     y = (_FOOTER / 2 + 0.03) / height
     style: dict[str, Any] = {"fontsize": 10, "color": _INK, "va": "center"}
     figure.text(_GAP / width, y, left, ha="left", **style)
     figure.text(1 - _GAP / width, y, right, ha="right", alpha=0.65, **style)
+    return _rendered(figure)
+
+
+def _rendered(figure: Figure) -> Image.Image:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
     canvas.draw()

@@ -16,7 +16,7 @@ from torch import Tensor
 from homolog import features as backbones
 from homolog import images, matching
 from homolog.errors import HomologError
-from homolog.features import Backbone, FusionConfig, fuse
+from homolog.features import Backbone, FeatureCache, FusionConfig, fuse
 from homolog.geometry import IDENTITY, Pose, PoseSet, View, as_poses, interpolate
 from homolog.images import MAX_PIXELS
 from homolog.keypoints import KeypointSchema
@@ -86,12 +86,20 @@ class Matcher:
         backbone: turns canvases into feature maps.
         config: the rest.
         max_pixels: refuse picture files with more pixels than this.
+        cache: keeps the backbone's maps on disk.
     """
 
-    def __init__(self, backbone: Backbone, config: MatcherConfig, max_pixels: int = MAX_PIXELS):
+    def __init__(
+        self,
+        backbone: Backbone,
+        config: MatcherConfig,
+        max_pixels: int = MAX_PIXELS,
+        cache: FeatureCache | None = None,
+    ):
         self.backbone = backbone
         self.config = config
         self.max_pixels = max_pixels
+        self.cache = cache
         # Of all the configuration, features depend on these alone.
         self._made_by = json.dumps([config.backbone, dataclasses.asdict(config.fusion)])
 
@@ -131,7 +139,8 @@ class Matcher:
         Args:
             changes: fields of `MatcherConfig`, such as `window=7`.
         """
-        return Matcher(self.backbone, dataclasses.replace(self.config, **changes), self.max_pixels)
+        config = dataclasses.replace(self.config, **changes)
+        return Matcher(self.backbone, config, self.max_pixels, self.cache)
 
     def read(self, picture: FeaturesLike, name: str = "image") -> Features:
         """A picture read, in no pose yet: features that will be filled when they are needed.
@@ -218,21 +227,33 @@ class Matcher:
         Raises:
             HomologError: an argument cannot be used; the message names it.
         """
-        source, target = self.read(image0, "image0"), self.read(image1, "image1")
-        keypoints0 = as_points(points, source.size)
-        if schema is None and point_ids is not None:
-            raise HomologError("point_ids: given without a schema, which says what they mean")
-        ids = None if schema is None else schema.resolve(point_ids, len(keypoints0))
-        pair = self._align(source, target, poses, mask0, mask1, named=schema is not None)
-        queries, posed = keypoints0, np.full(len(keypoints0), True)
-        if schema is not None and ids is not None and pair.pose.flip:
-            queries, posed = _counterparts(keypoints0, ids, schema)
-        keypoints1, scores = np.empty_like(keypoints0), np.empty(len(keypoints0))
-        for rows, pose in ((posed, pair.pose), (~posed, IDENTITY)):
-            if rows.any():
-                part = self._in_pose(pair, pose)
-                keypoints1[rows], scores[rows], _ = self._locate(part, queries[rows])
-        return pair.matches(keypoints0, keypoints1, scores, posed, ids)
+        search = self._search(image0, image1, points, schema, point_ids, poses, mask0, mask1)
+        scores, posed = np.empty(len(search.keypoints0)), np.full(len(search.keypoints0), True)
+        for part in search.parts:
+            scores[part.rows] = _array(self._scores(part))
+            posed[part.rows] = part.pair.pose == search.pair.pose
+        return search.pair.matches(
+            search.keypoints0, search.keypoints1, scores, posed, search.point_ids
+        )
+
+    def locate(
+        self,
+        image0: FeaturesLike,
+        image1: FeaturesLike,
+        points: PointsLike,
+        schema: KeypointSchema | None = None,
+        point_ids: Sequence[int | str] | None = None,
+        *,
+        poses: PosesLike = "none",
+        mask0: MaskLike | None = None,
+        mask1: MaskLike | None = None,
+    ) -> Float[np.ndarray, "K 2"]:
+        """The `keypoints1` of `transfer`, without scores, at a third of its cost.
+
+        Arguments and errors are those of `transfer`.
+        """
+        search = self._search(image0, image1, points, schema, point_ids, poses, mask0, mask1)
+        return search.keypoints1
 
     def match(
         self,
@@ -317,6 +338,30 @@ class Matcher:
             pair.note,
         )
 
+    def distance(
+        self,
+        image0: FeaturesLike,
+        image1: FeaturesLike,
+        *,
+        mask0: MaskLike | None = None,
+        mask1: MaskLike | None = None,
+    ) -> float:
+        """The instance matching distance of two pictures as they are.
+
+        Args:
+            image0: the first picture.
+            image1: the second picture.
+            mask0: the thing in the first picture; with a mask, the mean over the first picture's
+                cells of the distance to the nearest of the second; without, over mutual neighbours.
+            mask1: the thing in the second picture.
+
+        Raises:
+            HomologError: an argument cannot be used; the message names it.
+        """
+        pair = self._read_and_align(image0, image1, "none", mask0, mask1)
+        masked = mask0 is not None or mask1 is not None
+        return _distance(pair.posed0, pair.posed1, pair.allowed0, pair.allowed1, masked)
+
     def heatmap(
         self,
         image0: FeaturesLike,
@@ -340,12 +385,11 @@ class Matcher:
         Raises:
             HomologError: an argument cannot be used; the message names it.
         """
-        source, target = self.read(image0, "image0"), self.read(image1, "image1")
-        keypoints0 = as_points(points, source.size)
-        pair = self._align(source, target, poses, mask0, mask1)
-        keypoints1, scores, similarity = self._locate(pair, keypoints0)
-        found = pair.matches(keypoints0, keypoints1, scores)
-        return Heatmap(pair.posed1.view, similarity.cpu().numpy(), found)
+        search = self._search(image0, image1, points, None, None, poses, mask0, mask1)
+        (part,) = search.parts
+        scores = _array(self._scores(part))
+        found = search.pair.matches(search.keypoints0, search.keypoints1, scores)
+        return Heatmap(search.pair.posed1.view, part.similarity_KHW.cpu().numpy(), found)
 
     # The parts of the way.
 
@@ -354,15 +398,20 @@ class Matcher:
         if pose not in features.posed:
             backbone = self.backbone
             view = View(*features.size, pose, backbone.side, backbone.grid)
-            canvas = torch.from_numpy(np.array(view.apply(features.image)))
+
+            def compute() -> Sequence[Tensor]:
+                canvas = np.array(view.apply(features.image))
+                return backbone(torch.from_numpy(canvas)[None])
+
+            if self.cache is None:
+                maps = compute()
+            else:
+                made_by = f"{self.config.backbone} {backbone.side} {features.size} {pose.name}"
+                pixels = features.image.tobytes()
+                maps = self.cache.maps(pixels, made_by, backbone.device, compute)
             content = torch.from_numpy(view.content).to(backbone.device)
-            descriptors = fuse(
-                backbone(canvas[None]),
-                backbone.grids,
-                backbone.grid,
-                content[None],
-                self.config.fusion,
-            )
+            fusion = self.config.fusion
+            descriptors = fuse(maps, backbone.grids, backbone.grid, content[None], fusion)
             features.posed[pose] = PosedFeatures(view, descriptors[0], content)
         return features.posed[pose]
 
@@ -397,14 +446,8 @@ class Matcher:
             for pose in candidates:
                 posed0 = self._posed(source, pose)
                 allowed0 = _allowed(posed0, thing0)
-                descriptors0, descriptors1 = posed0.descriptors_HWC, posed1.descriptors_HWC
-                if mask0 is None and mask1 is None:
-                    distance = mutual_distance(descriptors0[allowed0], descriptors1[allowed1])
-                else:
-                    distance = instance_matching_distance(
-                        descriptors0, descriptors1, allowed0, allowed1
-                    )
-                distances[pose] = distance
+                masked = mask0 is not None or mask1 is not None
+                distances[pose] = _distance(posed0, posed1, allowed0, allowed1, masked)
         pose, note = _choose(candidates, distances, named)
         posed0 = self._posed(source, pose)
         allowed0 = _allowed(posed0, thing0)
@@ -417,26 +460,58 @@ class Matcher:
             return None
         return images.read_mask(mask, features.size, max_pixels=self.max_pixels, name=name)
 
-    def _in_pose(self, pair: _Pair, pose: Pose) -> _Pair:
-        """The same pair with its source in another pose."""
-        return dataclasses.replace(pair, posed0=self._posed(pair.source, pose))
+    def _search(
+        self,
+        image0: FeaturesLike,
+        image1: FeaturesLike,
+        points: PointsLike,
+        schema: KeypointSchema | None,
+        point_ids: Sequence[int | str] | None,
+        poses: PosesLike,
+        mask0: MaskLike | None,
+        mask1: MaskLike | None,
+    ) -> _Search:
+        """Where given points lie in the target, in the pose that fits best."""
+        source, target = self.read(image0, "image0"), self.read(image1, "image1")
+        keypoints0 = as_points(points, source.size)
+        if schema is None and point_ids is not None:
+            raise HomologError("point_ids: given without a schema, which says what they mean")
+        ids = None if schema is None else schema.resolve(point_ids, len(keypoints0))
+        pair = self._align(source, target, poses, mask0, mask1, named=schema is not None)
+        queries, posed = keypoints0, np.full(len(keypoints0), True)
+        if schema is not None and ids is not None and pair.pose.flip:
+            queries, posed = _counterparts(keypoints0, ids, schema)
+        unposed = dataclasses.replace(pair, posed0=self._posed(source, IDENTITY))
+        parts = [
+            self._find(in_pose, rows, queries[rows])
+            for in_pose, rows in ((pair, posed), (unposed, ~posed))
+            if rows.any()
+        ]
+        keypoints1, view = np.empty_like(keypoints0), pair.posed1.view
+        for part in parts:
+            keypoints1[part.rows] = view.clip(view.to_points(_array(part.targets_K2)))
+        return _Search(pair, keypoints0, keypoints1, ids, parts)
 
-    def _locate(
-        self, pair: _Pair, points: Float[np.ndarray, "K 2"]
-    ) -> tuple[Float[np.ndarray, "K 2"], Float[np.ndarray, "K"], Float[Tensor, "K H W"]]:
-        """Where points of the source lie in the target, their scores and similarity maps."""
+    def _find(
+        self, pair: _Pair, rows: Bool[np.ndarray, "N"], points: Float[np.ndarray, "K 2"]
+    ) -> _Part:
         source, target = pair.posed0.descriptors_HWC, pair.posed1.descriptors_HWC
         cells = _tensor(pair.posed0.view.to_cells(points), source)
-        forward = matching.similarity(matching.sample(source, cells), target, pair.allowed1)
-        targets = matching.window_soft_argmax(forward, self.config.window, self.config.temperature)
+        found = matching.similarity(matching.sample(source, cells), target, pair.allowed1)
+        targets = matching.window_soft_argmax(found, self.config.window, self.config.temperature)
+        return _Part(pair, rows, cells, targets, found)
+
+    @staticmethod
+    def _scores(part: _Part) -> Float[Tensor, "K"]:
+        """Confidence in answers: whether the way there and the way back are clear."""
+        source, target = part.pair.posed0.descriptors_HWC, part.pair.posed1.descriptors_HWC
         backward = matching.similarity(
-            matching.sample(target, targets), source, pair.posed0.content_HW
+            matching.sample(target, part.targets_K2), source, part.pair.posed0.content_HW
         )
-        scores = matching.scores(
-            matching.window_log_mass(forward, targets), matching.window_log_mass(backward, cells)
+        return matching.scores(
+            matching.window_log_mass(part.similarity_KHW, part.targets_K2),
+            matching.window_log_mass(backward, part.cells_K2),
         )
-        view = pair.posed1.view
-        return view.clip(view.to_points(_array(targets))), _array(scores), forward
 
     def _similarity(self, pair: _Pair) -> Float[Tensor, "N M"]:
         """Of all source cells to all target cells; cells that do not count get a floor."""
@@ -506,6 +581,42 @@ class _Pair:
             size0=self.source.size,
             size1=self.target.size,
         )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Points looked up in one pose of the source: all of them, or those that pose can answer."""
+
+    pair: _Pair
+    rows: Bool[np.ndarray, "N"]
+    cells_K2: Float[Tensor, "K 2"]
+    targets_K2: Float[Tensor, "K 2"]
+    similarity_KHW: Float[Tensor, "K H W"]
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Given points and where they lie in the target."""
+
+    pair: _Pair
+    keypoints0: Float[np.ndarray, "N 2"]
+    keypoints1: Float[np.ndarray, "N 2"]
+    point_ids: tuple[int, ...] | None
+    parts: Sequence[_Part]
+
+
+def _distance(
+    posed0: PosedFeatures,
+    posed1: PosedFeatures,
+    allowed0: Bool[Tensor, "H W"],
+    allowed1: Bool[Tensor, "H W"],
+    masked: bool,
+) -> float:
+    """The instance matching distance over the cells that count."""
+    descriptors0, descriptors1 = posed0.descriptors_HWC, posed1.descriptors_HWC
+    if masked:
+        return instance_matching_distance(descriptors0, descriptors1, allowed0, allowed1)
+    return mutual_distance(descriptors0[allowed0], descriptors1[allowed1])
 
 
 def _choose(

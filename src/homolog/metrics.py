@@ -20,6 +20,8 @@ from homolog.keypoints import KeypointSchema
 RESAMPLES = 1000
 """How many bootstrap resamples an interval is read from."""
 
+_CELLS = 20_000_000  # of the table of resamples that is held at a time
+
 
 def relative_errors(
     predicted_K2: Float[np.ndarray, "K 2"], truth_K2: Float[np.ndarray, "K 2"], side: float
@@ -177,15 +179,33 @@ class Accumulator:
 
     def pck_of_pairs(self, alpha: float) -> Float[np.ndarray, "N"]:
         """PCK of each pair by itself; NaN for a pair without keypoints."""
+        errors, owner = self._errors()
+        counts = np.bincount(owner, minlength=len(self.pairs))
+        right = np.bincount(owner, errors <= alpha, minlength=len(self.pairs))
         with np.errstate(invalid="ignore"):
-            return np.array([(e <= alpha).sum() / np.float64(len(e)) for e, *_ in self._points])
+            return right / counts
+
+    def mean_errors(self) -> Float[np.ndarray, "N"]:
+        """Mean relative error of each pair, with none counted above 1; NaN without keypoints."""
+        errors, owner = self._errors()
+        counts = np.bincount(owner, minlength=len(self.pairs))
+        with np.errstate(invalid="ignore"):
+            return np.bincount(owner, errors.clip(max=1), minlength=len(self.pairs)) / counts
+
+    def curve(self, alphas: Sequence[float]) -> list[float]:
+        """PCK per image at each of many thresholds."""
+        return [float(np.nanmean(self.pck_of_pairs(alpha))) for alpha in alphas]
+
+    def right(self, index: int, alpha: float) -> Bool[np.ndarray, "K"]:
+        """Which keypoints of the pair added at that place are found."""
+        return self._points[index][0] <= alpha
 
     def rows(self) -> list[Row]:
         """All figures, with intervals; a subset without keypoints has no row."""
-        errors, hard, possible, mixed_up = (
+        _, hard, possible, mixed_up = (
             np.concatenate(column) for column in zip(*self._points, strict=True)
         )
-        owner = np.repeat(np.arange(len(self.pairs)), [len(e) for e, *_ in self._points])
+        errors, owner = self._errors()
         shares: list[tuple[str, str, str, np.ndarray, np.ndarray]] = []
 
         def per_pair(points: np.ndarray) -> Float[np.ndarray, "N"]:
@@ -233,6 +253,12 @@ class Accumulator:
             )
         return [Row(kind, label, figures) for (kind, label), figures in rows.items()]
 
+    def _errors(self) -> tuple[Float[np.ndarray, "P"], Int[np.ndarray, "P"]]:
+        """Relative errors of all keypoints, and the pair that each belongs to."""
+        counts = [len(errors) for errors, *_ in self._points]
+        owner = np.repeat(np.arange(len(self.pairs)), counts)
+        return np.concatenate([errors for errors, *_ in self._points]), owner
+
 
 def _bootstrap(
     numerators_NF: Float[np.ndarray, "N F"], denominators_NF: Float[np.ndarray, "N F"]
@@ -241,7 +267,7 @@ def _bootstrap(
     count, figures = numerators_NF.shape
     both = np.concatenate([numerators_NF, denominators_NF], axis=1).astype(np.float32)
     rng = np.random.default_rng(0)
-    chunk = max(1, 20_000_000 // count)  # resamples at a time, so that memory stays bounded
+    chunk = max(1, _CELLS // count)
     quotients = []
     for start in range(0, RESAMPLES, chunk):
         draws = range(start, min(start + chunk, RESAMPLES))

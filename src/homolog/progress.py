@@ -11,6 +11,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 _PATIENCE = 2.0
 """Seconds of silence before anything is shown."""
+_INTERVAL = 10.0
+"""Seconds between two lines of work in more than a few steps."""
+_FEW = 20
 
 
 class Steps:
@@ -36,8 +39,9 @@ class Steps:
             transient=True,
         )
         self._task = self._bar.add_task("starting", total=total)
+        self._total = total
         self._done = -1
-        self._started = time.monotonic()
+        self._quiet_until = time.monotonic() + _PATIENCE
         # The bar comes up by itself, also while a single step takes long.
         self._timer = threading.Timer(_PATIENCE, self._bar.start)
         self._timer.daemon = True
@@ -63,6 +67,7 @@ class Steps:
         """The step before is done, this one begins."""
         self._done += 1
         self._bar.update(self._task, description=description, completed=self._done)
-        late = time.monotonic() - self._started > _PATIENCE
-        if late and not self._console.is_terminal:
-            self._console.print(f"{description} …", highlight=False)
+        now = time.monotonic()
+        if now > self._quiet_until and not self._console.is_terminal:
+            self._console.print(f"{description} … {self._done}/{self._total}", highlight=False)
+            self._quiet_until = now + (_INTERVAL if self._total > _FEW else 0)

@@ -112,8 +112,8 @@ def load(
 
 
 def rules(
-    split: Ap10kSplit,
-    subset: Ap10kSubset,
+    split: Ap10kSplit = "test",
+    subset: Ap10kSubset = "intra-species",
     *,
     seed: int = 0,
     exclude: Path | None = None,

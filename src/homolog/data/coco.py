@@ -58,6 +58,11 @@ def load(path: Path, *, images: Path | None = None, problems: Problems | None = 
     notes = []
     if several:
         notes.append(f"pictures with several annotated things, left out: {several}")
+    if file.unlisted:
+        numbers = listed(map(str, file.unlisted))
+        notes.append(
+            f"category ids that are not listed, taken to have the others' keypoints: {numbers}"
+        )
     if bare := sorted(members.keys() - schemas.keys()):
         notes.append(f"categories without keypoints: {listed(bare)}")
     if few := [name for name in sorted(schemas) if len(members[name]) < 2]:
@@ -133,10 +138,12 @@ class CocoFile:
     Attributes:
         categories: by id.
         things: in the order of the file.
+        unlisted: ids of categories that annotations have and the file does not list.
     """
 
     categories: Mapping[int, Category]
     things: list[Thing]
+    unlisted: list[int]
 
 
 def read(path: Path, problems: Problems) -> CocoFile:
@@ -165,7 +172,7 @@ def read(path: Path, problems: Problems) -> CocoFile:
                 known = isinstance(entry, dict) and "id" in entry
                 which = entry["id"] if known else f"number {number}"
                 problems.add(path, f"{singular} {which}: {said(error)}")
-    return CocoFile(reader.categories, reader.things)
+    return CocoFile(reader.categories, reader.things, reader.unlisted)
 
 
 class _Reader:
@@ -177,6 +184,7 @@ class _Reader:
         self.things: list[Thing] = []
         self.names: set[str] = set()
         self.ids: set[int] = set()
+        self.unlisted: list[int] = []
 
     def category(self, entry: dict[str, Any]) -> None:
         schema = KeypointSchema.coco(entry) if entry.get("keypoints") else None
@@ -201,9 +209,7 @@ class _Reader:
         self.ids.add(number)
         if image not in self.images:
             raise ValueError(f"image_id {image} is none of the images")
-        if category not in self.categories:
-            raise ValueError(f"category_id {category} is none of the categories")
-        schema = self.categories[category].schema
+        schema = self._known(category).schema
         if schema is None or "keypoints" not in entry:
             return
         name, size = self.images[image]
@@ -212,6 +218,16 @@ class _Reader:
         self.things.append(
             Thing(number, image, name, size, self.categories[category].name, keypoints, box)
         )
+
+    def _known(self, number: int) -> Category:
+        """A category; one that is not listed, if all that are have the same keypoints."""
+        if number not in self.categories:
+            schemas = {category.schema for category in self.categories.values()}
+            if len(schemas) != 1 or None in schemas:
+                raise ValueError(f"category_id {number} is none of the categories")
+            self.categories[number] = Category(f"category {number}", None, schemas.pop())
+            self.unlisted.append(number)
+        return self.categories[number]
 
 
 def _keypoints(values: Any, count: int) -> Float[np.ndarray, "K 2"]:

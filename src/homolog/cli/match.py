@@ -1,130 +1,74 @@
-"""The command: parses, calls the library, prints."""
+"""Commands that match two pictures."""
 
 from __future__ import annotations
 
-import io
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import Parameter
 
+from homolog.cli.model import Model
 from homolog.errors import HomologError
 from homolog.files import check_output, write_atomically
 from homolog.progress import Steps
 
 if TYPE_CHECKING:  # imported only when there is work to do, so that --help is quick
-    from PIL import Image
-
     from homolog.geometry import Pose
     from homolog.matcher import Matcher
     from homolog.types import Features, Matches
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
-app = App(
-    name="homolog",
-    help="Find the same part on another thing of its kind, and tell its left from its right.",
-    exit_on_error=False,
-    print_error=False,
-    result_action="return_value",
-)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; wrong input gives one line and exit status 2."""
-    try:
-        app(sys.argv[1:] if arguments is None else arguments)
-    except (CycloptsError, HomologError) as error:
-        print(f"homolog: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
-
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class How:
-    """What all commands that match have in common.
+    """What all commands that match two pictures have in common.
 
     Parameters
     ----------
-    poses
-        Poses of the first picture to choose from: `none`, `flip`, `rotations`, `all`, or a list
-        such as `identity,rotate30`.
     pose
         One pose of the first picture, used without choosing: `flip`, `rotate90`, ...
     mask0
         A grey picture, not black where the thing is in the first picture.
     mask1
         The same for the second picture.
-    window
-        Half-width of the soft-argmax window in cells; -1 for all cells.
-    temperature
-        Temperature of the soft-argmax.
-    model
-        A preset.
-    device
-        Where to compute, such as `cpu` or `cuda`.
-    max_pixels
-        Refuse pictures with more pixels than this.
     """
 
-    poses: str = "none"
     pose: str | None = None
     mask0: Path | None = None
     mask1: Path | None = None
-    window: int | None = None
-    temperature: float | None = None
-    model: str = "embedded"
-    device: str | None = None
-    max_pixels: int | None = None
 
-    def matcher(self) -> Matcher:
-        """The matcher asked for."""
-        from homolog.matcher import Matcher
-
-        limit = {} if self.max_pixels is None else {"max_pixels": self.max_pixels}
-        matcher = Matcher.from_pretrained(self.model, device=self.device, **limit)
-        changes: dict[str, Any] = {}
-        if self.window is not None:
-            changes["window"] = None if self.window == -1 else self.window
-        if self.temperature is not None:
-            changes["temperature"] = self.temperature
-        return matcher.replace(**changes)
-
-    def keywords(self) -> dict[str, Any]:
-        """The arguments that all of the matcher's methods share."""
-        return {"poses": self.pose_list(), "mask0": self.mask0, "mask1": self.mask1}
-
-    def pose_list(self) -> tuple[Pose, ...]:
+    def poses(self, model: Model) -> tuple[Pose, ...]:
         """The poses to try."""
-        from homolog.geometry import POSE_SETS, as_poses
+        from homolog.geometry import as_poses
 
-        if self.pose is not None:
-            return as_poses([self.pose])
-        return as_poses(self.poses if self.poses in POSE_SETS else self.poses.split(","))
+        return model.pose_list() if self.pose is None else as_poses([self.pose])
+
+    def keywords(self, model: Model) -> dict[str, Any]:
+        """The arguments that all of the matcher's methods share."""
+        return {"poses": self.poses(model), "mask0": self.mask0, "mask1": self.mask1}
 
     def extract(
-        self, matcher: Matcher, image0: Path, image1: Path, steps: Steps
+        self, model: Model, matcher: Matcher, image0: Path, image1: Path, steps: Steps
     ) -> tuple[Features, Features]:
         """Features of both pictures, the first in all poses to try."""
         steps.next(f"looking at {image0}")
         # Both are read before the first is worked on: a broken file is found at once.
         first, second = matcher.read(image0, "image0"), matcher.read(image1, "image1")
-        first = matcher.extract(first, self.pose_list())
+        first = matcher.extract(first, self.poses(model))
         steps.next(f"looking at {image1}")
         return first, matcher.extract(second)
 
 
-@app.command
 def match(
     image0: Path,
     image1: Path,
     *,
+    model: Model = Model(),
     how: How = How(),
     points: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     grid: int | None = None,
@@ -174,9 +118,9 @@ def match(
         from homolog.points import grid_points
 
         kinds = None if schema is None else KeypointSchema.load(schema)
-        how.pose_list()
-        matcher = how.matcher()
-        first, second = how.extract(matcher, image0, image1, steps)
+        how.poses(model)
+        matcher = model.matcher()
+        first, second = how.extract(model, matcher, image0, image1, steps)
         steps.next("matching")
         if grid is not None:
             mask = None
@@ -184,26 +128,26 @@ def match(
                 mask = images.read_mask(how.mask0, first.size, name="mask0")
             given = grid_points(first.size, grid, mask)
         if given is None:
-            found = matcher.match(first, second, max_matches, **how.keywords())
+            found = matcher.match(first, second, max_matches, **how.keywords(model))
         else:
             ids = point_ids or (names if kinds is not None else None)
-            found = matcher.transfer(first, second, given, kinds, ids, **how.keywords())
+            found = matcher.transfer(first, second, given, kinds, ids, **how.keywords(model))
         steps.next("writing")
         if to_file is not None or json is not None:
-            _write_json(to_file, image0, image1, how.model, found)
+            _write_json(to_file, image0, image1, model.preset, found)
         if out is not None:
-            _write_picture(out, draw.matches(image0, image1, found))
+            draw.save(draw.matches(image0, image1, found), out)
     if json is None or to_file is not None:
         _print_matches(found, matcher.config.same_kind)
     if out is not None:
         print(f"picture: {out}", file=sys.stderr)
 
 
-@app.command
 def flow(
     image0: Path,
     image1: Path,
     *,
+    model: Model = Model(),
     how: How = How(),
     out: Path,
 ) -> None:
@@ -223,22 +167,22 @@ def flow(
         steps.next("loading the model")
         from homolog import draw
 
-        how.pose_list()
-        matcher = how.matcher()
-        first, second = how.extract(matcher, image0, image1, steps)
+        how.poses(model)
+        matcher = model.matcher()
+        first, second = how.extract(model, matcher, image0, image1, steps)
         steps.next("matching")
-        found = matcher.flow(first, second, **how.keywords())
+        found = matcher.flow(first, second, **how.keywords(model))
         steps.next("drawing")
-        _write_picture(out, draw.flow(image0, image1, found))
+        draw.save(draw.flow(image0, image1, found), out)
     _print_pair(found.pair_score, matcher.config.same_kind, found.pose, found.note)
     print(f"picture: {out}", file=sys.stderr)
 
 
-@app.command
 def heatmap(
     image0: Path,
     image1: Path,
     *,
+    model: Model = Model(),
     how: How = How(),
     point: Annotated[str, Parameter(allow_leading_hyphen=True)],
     out: Path,
@@ -262,18 +206,17 @@ def heatmap(
         steps.next("loading the model")
         from homolog import draw
 
-        how.pose_list()
-        matcher = how.matcher()
-        first, second = how.extract(matcher, image0, image1, steps)
+        how.poses(model)
+        matcher = model.matcher()
+        first, second = how.extract(model, matcher, image0, image1, steps)
         steps.next("matching")
-        found = matcher.heatmap(first, second, [given], **how.keywords())
+        found = matcher.heatmap(first, second, [given], **how.keywords(model))
         steps.next("drawing")
-        _write_picture(out, draw.heatmap(image0, image1, found))
+        draw.save(draw.heatmap(image0, image1, found), out)
     _print_matches(found.matches, matcher.config.same_kind)
     print(f"picture: {out}", file=sys.stderr)
 
 
-@app.command
 def demo(
     image0: Path | None = None,
     image1: Path | None = None,
@@ -324,13 +267,6 @@ def _given_points(texts: list[str]) -> tuple[Any, list[str] | None]:
     ):
         return read_points(texts[0])
     return [_point(text) for text in texts], None
-
-
-def _write_picture(path: Path, picture: Image.Image) -> None:
-    buffer = io.BytesIO()
-    form = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(path.suffix.lower(), "PNG")
-    picture.save(buffer, form, quality=92)
-    write_atomically(path, buffer.getvalue())
 
 
 def _write_json(path: Path | None, image0: Path, image1: Path, model: str, found: Matches) -> None:

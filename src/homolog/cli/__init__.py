@@ -1,0 +1,37 @@
+"""The command: parses, calls the library, prints."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from homolog.cli import data, evaluate, match
+from homolog.errors import HomologError
+
+app = App(
+    name="homolog",
+    help="Find the same part on another thing of its kind, and tell its left from its right.",
+    exit_on_error=False,
+    print_error=False,
+    result_action="return_value",
+)
+app.command(match.match)
+app.command(match.flow)
+app.command(match.heatmap)
+app.command(match.demo)
+app.command(evaluate.evaluate)
+app.command(evaluate.score)
+app.command(data.app)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; wrong input gives one line and exit status 2."""
+    try:
+        app(sys.argv[1:] if arguments is None else arguments)
+    except (CycloptsError, HomologError) as error:
+        print(f"homolog: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

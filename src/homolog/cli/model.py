@@ -1,0 +1,61 @@
+"""Options of all commands that use a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:  # imported only when there is work to do, so that --help is quick
+    from homolog.geometry import Pose
+    from homolog.matcher import Matcher
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Model:
+    """What finds the points.
+
+    Parameters
+    ----------
+    preset
+        A preset.
+    poses
+        Poses of the first picture to choose from: `none`, `flip`, `rotations`, `all`, or a list
+        such as `identity,rotate30`.
+    window
+        Half-width of the soft-argmax window in cells; -1 for all cells.
+    temperature
+        Temperature of the soft-argmax.
+    device
+        Where to compute, such as `cpu` or `cuda`.
+    max_pixels
+        Refuse pictures with more pixels than this.
+    """
+
+    preset: Annotated[str, Parameter(name="--model")] = "embedded"
+    poses: str = "none"
+    window: int | None = None
+    temperature: float | None = None
+    device: str | None = None
+    max_pixels: int | None = None
+
+    def matcher(self) -> Matcher:
+        """The matcher asked for."""
+        from homolog.matcher import Matcher
+
+        limit = {} if self.max_pixels is None else {"max_pixels": self.max_pixels}
+        matcher = Matcher.from_pretrained(self.preset, device=self.device, **limit)
+        changes: dict[str, Any] = {}
+        if self.window is not None:
+            changes["window"] = None if self.window == -1 else self.window
+        if self.temperature is not None:
+            changes["temperature"] = self.temperature
+        return matcher.replace(**changes)
+
+    def pose_list(self) -> tuple[Pose, ...]:
+        """The poses to try."""
+        from homolog.geometry import POSE_SETS, as_poses
+
+        return as_poses(self.poses if self.poses in POSE_SETS else self.poses.split(","))
