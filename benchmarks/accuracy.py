@@ -2,10 +2,8 @@
 
     python benchmarks/accuracy.py [--poses flip]
 
-PCK is per image (mean over a pair's keypoints, then over pairs), right when within alpha times
-the longer side of the target's box. Confusion is the share of keypoints, among those whose
-counterpart is visible in the target, that land nearer to the counterpart than to the truth.
-AUC is the area under the ROC curve: how well matching scores rank right (PCK 0.10) over wrong.
+PCK (per image) and left/right confusion are those of `homolog evaluate`, to which this adds the
+AUC: the area under the ROC curve: how well matching scores rank right (PCK 0.10) over wrong.
 """
 
 from __future__ import annotations
@@ -14,11 +12,13 @@ import argparse
 
 import numpy as np
 import real_pictures
-from real_pictures import PhotoSet
 from scipy.stats import rankdata
 
 import homolog
-from homolog import KeypointSchema, Matcher
+from homolog import Matcher
+from homolog.data import DataSet
+from homolog.geometry import PoseSet
+from homolog.metrics import Accumulator
 
 
 def auc(scores: np.ndarray, right: np.ndarray) -> float:
@@ -28,52 +28,43 @@ def auc(scores: np.ndarray, right: np.ndarray) -> float:
     return (ranks[right].sum() - positives * (positives + 1) / 2) / (positives * negatives)
 
 
-def evaluate(matcher: Matcher, photo_set: PhotoSet, poses: str = "none") -> dict[str, float]:
-    """PCK, confusion and AUC of a photo set."""
-    features = {p.path: matcher.extract(p.path, poses) for p in photo_set.photos}
-    schema = photo_set.schema_category and KeypointSchema.coco(photo_set.schema_category)
-    per_image, scores, right, mixed_up, could = [], [], [], 0, 0
-    for source, target in photo_set.pairs():
-        ids = np.flatnonzero(source.visible & target.visible)
+def evaluate(matcher: Matcher, data: DataSet, poses: PoseSet = "none") -> dict[str, float]:
+    """PCK, confusion and AUC of a data set."""
+    features = {a.path: matcher.extract(a.path, poses) for a in data.annotations}
+    accumulator, scores, right = Accumulator(data), [], []
+    for pair in data.pairs:
         # All keypoints the source shows are given, since a flip looks counterparts up.
-        given = np.flatnonzero(source.visible)
+        given = np.flatnonzero(pair.source.visible)
         matches = matcher.transfer(
-            features[source.path],
-            features[target.path],
-            source.keypoints[given],
-            schema or None,
-            given.tolist() if schema else None,
+            features[pair.source.path],
+            features[pair.target.path],
+            pair.source.keypoints[given],
+            data.schemas[pair.source.category],
+            given.tolist(),
             poses=poses,
         )
-        rows = np.searchsorted(given, ids)
-        found = matches.keypoints1[rows]
-        error = np.linalg.norm(found - target.keypoints[ids], axis=1)
-        near = error <= 0.1 * target.box_side
-        per_image.append((near.mean(), (error <= 0.05 * target.box_side).mean()))
+        rows = np.searchsorted(given, pair.keypoint_ids)
+        accumulator.add(pair, matches.keypoints1[rows])
         scores.append(matches.matching_scores[rows])
-        right.append(near)
-        other = source.counterparts[ids]
-        sided = (other != ids) & target.visible[other]
-        to_other = np.linalg.norm(found - target.keypoints[other], axis=1)
-        mixed_up += (to_other < error)[sided].sum()
-        could += sided.sum()
-    pck = 100 * np.mean(per_image, axis=0)
+        right.append(accumulator.right(len(scores) - 1, 0.1))
+    found = {(row.kind, row.label): row.figures for row in accumulator.rows()}
+    confusion = found.get(("left_right_confusion", ""))
     return {
-        "pairs": len(per_image),
-        "PCK@0.10": pck[0],
-        "PCK@0.05": pck[1],
-        "confusion": 100 * mixed_up / could if could else float("nan"),
+        "pairs": len(data.pairs),
+        "PCK@0.10": 100 * found["per_image", ""]["pck@0.10"].value,
+        "PCK@0.05": 100 * found["per_image", ""]["pck@0.05"].value,
+        "confusion": 100 * confusion["share"].value if confusion else float("nan"),
         "AUC": auc(np.concatenate(scores), np.concatenate(right)),
     }
 
 
 def pair_scores(matcher: Matcher) -> tuple[np.ndarray, np.ndarray]:
     """Pair scores of all pairs of dogs, and of all dogs with PF-WILLOW's cars."""
-    dogs = [matcher.extract(photo.path) for photo in real_pictures.dogs().photos]
+    dogs = [matcher.extract(a.path) for a in real_pictures.dogs().annotations]
     cars = [
-        matcher.extract(photo.path)
-        for photo in real_pictures.pf_willow().photos
-        if photo.kind.startswith("car")
+        matcher.extract(annotation.path)
+        for annotation in real_pictures.willow().annotations
+        if annotation.category.startswith("car")
     ]
 
     def score(a: homolog.Features, b: homolog.Features) -> float:
@@ -85,15 +76,15 @@ def pair_scores(matcher: Matcher) -> tuple[np.ndarray, np.ndarray]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--poses", default="none")
+    parser.add_argument("--poses", default="none", choices=["none", "flip", "rotations", "all"])
     poses = parser.parse_args().poses
     matcher = Matcher.from_pretrained("embedded")
     print("| data | pairs | PCK@0.10 | PCK@0.05 | left/right confusion | AUC of scores |")
     print("|---|---|---|---|---|---|")
-    for photo_set in (real_pictures.dogs(), real_pictures.pf_willow(), real_pictures.bees("test")):
-        row = evaluate(matcher, photo_set, poses)
+    for data in (real_pictures.dogs(), real_pictures.willow(), real_pictures.bees("test")):
+        row = evaluate(matcher, data, poses)
         print(
-            f"| {photo_set.name} | {row['pairs']} | {row['PCK@0.10']:.1f} | {row['PCK@0.05']:.1f} "
+            f"| {data.name} | {row['pairs']} | {row['PCK@0.10']:.1f} | {row['PCK@0.05']:.1f} "
             f"| {row['confusion']:.1f} | {row['AUC']:.3f} |"
         )
     same, other = pair_scores(matcher)

@@ -22,7 +22,7 @@ from homolog.geometry import FLIP
 
 def shift(matcher: Matcher) -> float:
     """Half the median displacement of answers in the mirror image, along x."""
-    photos = real_pictures.dogs().photos + real_pictures.bees("train").photos[::6]
+    photos = real_pictures.dogs().annotations + real_pictures.bees("train").annotations[::6]
     rng, medians = np.random.default_rng(0), []
     for photo in photos:
         features = matcher.read(photo.path)

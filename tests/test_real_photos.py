@@ -28,7 +28,7 @@ def test_dogs(matcher):
 
 @pytest.mark.slow
 def test_pf_willow(matcher):
-    found = accuracy.evaluate(matcher, real_pictures.pf_willow())
+    found = accuracy.evaluate(matcher, real_pictures.willow())
     assert found["pairs"] == 900
     assert found["PCK@0.10"] >= 60.9 and found["PCK@0.05"] >= 38.9
 
@@ -64,7 +64,7 @@ def test_the_networks_know_the_breeds(config, weights, last_block, side):
     network = efficientnet_lite.load_network(whole, weights)
     norm = [state[f"_bn1.{n}"] for n in ("running_mean", "running_var", "weight", "bias")]
     right = []
-    for photo in real_pictures.dogs().photos:
+    for photo in real_pictures.dogs().annotations:
         picture = Image.open(photo.path).convert("RGB")
         scale = side / min(picture.size)
         picture = picture.resize([round(v * scale) for v in picture.size], Image.BICUBIC)
