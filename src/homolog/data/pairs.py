@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from homolog import images
 from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema
 
@@ -48,12 +49,15 @@ class Annotation:
         return np.isfinite(self.keypoints[:, 0])
 
     def side(self, threshold: Threshold) -> float:
-        """The longer side of the box or of the picture, in pixels: what PCK's alpha multiplies."""
+        """The longer side of the box or of the picture, in pixels: what PCK's alpha multiplies.
+
+        Raises:
+            HomologError: the picture's size is neither annotated nor can it be read.
+        """
         if threshold == "box":
             x0, y0, x1, y1 = self.box
             return max(x1 - x0, y1 - y0)
-        assert self.size is not None
-        return float(max(self.size))
+        return float(max(self.size or images.size(self.path)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +133,7 @@ class DataSet:
             return self
         if limit < 1:
             raise HomologError(f"limit: got {limit}, takes at least 1 pair")
-        index = np.linspace(0, len(self.pairs) - 1, limit).round().astype(int)
+        index = np.linspace(0, len(self.pairs) - 1, limit).round().astype(int).tolist()
         note = f"{limit} of {len(self.pairs)} pairs, evenly sampled"
         pairs = [self.pairs[i] for i in index]
         return dataclasses.replace(self, pairs=pairs, notes=(*self.notes, note))
