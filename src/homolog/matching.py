@@ -33,7 +33,19 @@ def sample(
         descriptors_HWC: descriptors on the grid.
         cells_K2: (x, y) in cells; positions beyond the grid are moved to its border.
     """
-    height, width = descriptors_HWC.shape[:2]
+    return F.normalize(bilinear(descriptors_HWC, cells_K2), dim=1)
+
+
+def bilinear(
+    values_HWC: Float[Tensor, "H W C"], cells_K2: Float[Tensor, "K 2"]
+) -> Float[Tensor, "K C"]:
+    """Values between cells.
+
+    Args:
+        values_HWC: values on the grid.
+        cells_K2: (x, y) in cells; positions beyond the grid are moved to its border.
+    """
+    height, width = values_HWC.shape[:2]
     limit = cells_K2.new_tensor([width - 1, height - 1])
     cells = torch.minimum(cells_K2.clamp_min(0), limit)
     low = cells.floor()
@@ -46,10 +58,10 @@ def sample(
         (y1, x0, down * left),
         (y1, x1, down * right),
     )
-    sampled = torch.zeros_like(descriptors_HWC[y0, x0])
+    sampled = torch.zeros_like(values_HWC[y0, x0])
     for y, x, weight in corners:
-        sampled += descriptors_HWC[y, x] * weight[:, None].to(sampled)
-    return F.normalize(sampled, dim=1)
+        sampled += values_HWC[y, x] * weight[:, None].to(sampled)
+    return sampled
 
 
 def similarity(
