@@ -86,7 +86,7 @@ class PublishedGrid:
 
 def per_pair(data: DataSet) -> float:
     """Milliseconds a pair of 20 keypoints, features at hand."""
-    config = MatcherConfig("random", FusionConfig(((0,),), (1.0,)), 5, 0.02, 0.0)
+    config = MatcherConfig("random", FusionConfig(((0,),), (1.0,)), 5, 0.02, None, 0.0)
     matcher = Matcher(PublishedGrid(), config)
     pair = next(p for p in data.pairs if len(p.keypoint_ids) >= 5)
     pictures = [Image.new("RGB", (500, 375), colour) for colour in ("red", "green")]

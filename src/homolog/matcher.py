@@ -18,10 +18,11 @@ from homolog import images, matching
 from homolog.errors import HomologError
 from homolog.features import Backbone, FeatureCache, FusionConfig, fuse
 from homolog.geometry import IDENTITY, Pose, PoseSet, View, as_poses, interpolate
+from homolog.guidance import GuidanceConfig, Guide
 from homolog.images import MAX_PIXELS
 from homolog.keypoints import KeypointSchema
 from homolog.points import PointsLike, as_points
-from homolog.pose import instance_matching_distance, mutual_distance
+from homolog.pose import instance_matching_distance, weighted_distance
 from homolog.types import (
     Features,
     FeaturesLike,
@@ -46,6 +47,8 @@ class MatcherConfig:
         fusion: how its maps become descriptors.
         window: half-width of the soft-argmax window, in cells; None for all cells.
         temperature: of the soft-argmax.
+        guidance: how much the rest of both pictures guides where given points go; None for
+            similarity alone, as published.
         same_kind: the pair score from which two pictures probably show things of one kind.
     """
 
@@ -53,6 +56,7 @@ class MatcherConfig:
     fusion: FusionConfig
     window: int | None
     temperature: float
+    guidance: GuidanceConfig | None
     same_kind: float
 
 
@@ -69,6 +73,7 @@ def embedded() -> MatcherConfig:
         ),
         window=4,
         temperature=0.02,
+        guidance=GuidanceConfig(),
         same_kind=0.42,
     )
 
@@ -289,10 +294,10 @@ class Matcher:
         similarity = self._similarity(pair)
         targets, scores = self._dense(similarity, pair.posed0, pair.posed1)
         forward, backward = similarity.argmax(1), similarity.argmax(0)
-        index = pair.allowed0.flatten().nonzero().flatten()
+        index = pair.side0.allowed_HW.flatten().nonzero().flatten()
         index = index[backward[forward[index]] == index]
-        standing_out = _prominence(pair.posed0, pair.allowed0, mask0).flatten()[index]
-        standing_out *= _prominence(pair.posed1, pair.allowed1, mask1).flatten()[forward[index]]
+        standing_out = pair.side0.weight_HW.flatten()[index]
+        standing_out = standing_out * pair.side1.weight_HW.flatten()[forward[index]]
         if standing_out.any():
             index, standing_out = index[standing_out > 0], standing_out[standing_out > 0]
         view0, view1 = pair.posed0.view, pair.posed1.view
@@ -331,8 +336,8 @@ class Matcher:
         forward = self._dense(similarity, pair.posed0, pair.posed1)
         backward = self._dense(similarity.T, pair.posed1, pair.posed0)
         return Flow(
-            _flow_field(pair.posed0, pair.posed1, pair.allowed0, forward, backward),
-            _flow_field(pair.posed1, pair.posed0, pair.allowed1, backward, forward),
+            _flow_field(pair.posed0, pair.posed1, pair.side0.allowed_HW, forward, backward),
+            _flow_field(pair.posed1, pair.posed0, pair.side1.allowed_HW, backward, forward),
             pair.score,
             pair.pose.name,
             pair.note,
@@ -359,8 +364,7 @@ class Matcher:
             HomologError: an argument cannot be used; the message names it.
         """
         pair = self._read_and_align(image0, image1, "none", mask0, mask1)
-        masked = mask0 is not None or mask1 is not None
-        return _distance(pair.posed0, pair.posed1, pair.allowed0, pair.allowed1, masked)
+        return _distance(pair.side0, pair.side1, mask0 is not None or mask1 is not None)
 
     def heatmap(
         self,
@@ -439,23 +443,24 @@ class Matcher:
         candidates = as_poses(poses)
         thing0 = self._mask(mask0, source, "mask0")
         thing1 = self._mask(mask1, target, "mask1")
-        posed1 = self._posed(target, IDENTITY)
-        allowed1 = _allowed(posed1, thing1)
+        side1 = self._side(target, IDENTITY, thing1)
         distances = {}
         if len(candidates) > 1:
+            masked = mask0 is not None or mask1 is not None
             for pose in candidates:
-                posed0 = self._posed(source, pose)
-                allowed0 = _allowed(posed0, thing0)
-                masked = mask0 is not None or mask1 is not None
-                distances[pose] = _distance(posed0, posed1, allowed0, allowed1, masked)
+                distances[pose] = _distance(self._side(source, pose, thing0), side1, masked)
         pose, note = _choose(candidates, distances, named)
-        posed0 = self._posed(source, pose)
-        allowed0 = _allowed(posed0, thing0)
-        return _Pair(source, target, posed0, posed1, allowed0, allowed1, distances, note)
+        side0 = self._side(source, pose, thing0)
+        return _Pair(source, target, thing0, side0, side1, distances, note)
 
-    def _mask(
-        self, mask: MaskLike | None, features: Features, name: str
-    ) -> Bool[np.ndarray, "height width"] | None:
+    def _side(self, features: Features, pose: Pose, thing: _Thing | None) -> _Side:
+        posed = self._posed(features, pose)
+        if thing is None:
+            return _Side(posed, posed.content_HW, posed.foreground_HW)
+        allowed = torch.from_numpy(posed.view.mask(thing)).to(posed.content_HW.device)
+        return _Side(posed, allowed, allowed.float())
+
+    def _mask(self, mask: MaskLike | None, features: Features, name: str) -> _Thing | None:
         if mask is None:
             return None
         return images.read_mask(mask, features.size, max_pixels=self.max_pixels, name=name)
@@ -481,7 +486,7 @@ class Matcher:
         queries, posed = keypoints0, np.full(len(keypoints0), True)
         if schema is not None and ids is not None and pair.pose.flip:
             queries, posed = _counterparts(keypoints0, ids, schema)
-        unposed = dataclasses.replace(pair, posed0=self._posed(source, IDENTITY))
+        unposed = dataclasses.replace(pair, side0=self._side(source, IDENTITY, pair.thing0))
         parts = [
             self._find(in_pose, rows, queries[rows])
             for in_pose, rows in ((pair, posed), (unposed, ~posed))
@@ -495,9 +500,17 @@ class Matcher:
     def _find(
         self, pair: _Pair, rows: Bool[np.ndarray, "N"], points: Float[np.ndarray, "K 2"]
     ) -> _Part:
-        source, target = pair.posed0.descriptors_HWC, pair.posed1.descriptors_HWC
-        cells = _tensor(pair.posed0.view.to_cells(points), source)
-        found = matching.similarity(matching.sample(source, cells), target, pair.allowed1)
+        side0, side1 = pair.side0, pair.side1
+        source, target = side0.posed.descriptors_HWC, side1.posed.descriptors_HWC
+        cells = _tensor(side0.posed.view.to_cells(points), source)
+        if self.config.guidance is None:
+            found = matching.similarity(matching.sample(source, cells), target, side1.allowed_HW)
+        else:
+            guide = Guide(
+                source, target, side0.weight_HW, side1.weight_HW, side0.allowed_HW,
+                side1.allowed_HW, self.config.guidance,
+            )  # fmt: skip
+            found = guide.similarity(cells)
         targets = matching.window_soft_argmax(found, self.config.window, self.config.temperature)
         return _Part(pair, rows, cells, targets, found)
 
@@ -518,8 +531,8 @@ class Matcher:
         source, target = pair.posed0.descriptors_HWC, pair.posed1.descriptors_HWC
         similarity = source.flatten(0, 1) @ target.flatten(0, 1).T
         # A floor, not -inf: rows and columns of nothing else must still have a softmax.
-        similarity[~pair.allowed0.flatten()] = _FLOOR
-        similarity[:, ~pair.allowed1.flatten()] = _FLOOR
+        similarity[~pair.side0.allowed_HW.flatten()] = _FLOOR
+        similarity[:, ~pair.side1.allowed_HW.flatten()] = _FLOOR
         return similarity
 
     def _dense(
@@ -537,18 +550,43 @@ _FLOOR = -1e4
 _CONSISTENT = 0.05
 
 
+_Thing = Bool[np.ndarray, "height width"]  # a mask of the picture
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One picture of a pair.
+
+    Attributes:
+        posed: its descriptors.
+        allowed_HW: the cells that count: those on the mask, or on the picture.
+        weight_HW: how much each cell belongs to the thing; the mask's word where there is one.
+    """
+
+    posed: PosedFeatures
+    allowed_HW: Bool[Tensor, "H W"]
+    weight_HW: Float[Tensor, "H W"]
+
+
 @dataclass(frozen=True)
 class _Pair:
     """Two pictures ready to be matched, the source in the pose chosen."""
 
     source: Features
     target: Features
-    posed0: PosedFeatures
-    posed1: PosedFeatures
-    allowed0: Bool[Tensor, "H W"]
-    allowed1: Bool[Tensor, "H W"]
+    thing0: _Thing | None
+    side0: _Side
+    side1: _Side
     distances: Mapping[Pose, float]
     note: str | None
+
+    @property
+    def posed0(self) -> PosedFeatures:
+        return self.side0.posed
+
+    @property
+    def posed1(self) -> PosedFeatures:
+        return self.side1.posed
 
     @property
     def pose(self) -> Pose:
@@ -557,7 +595,10 @@ class _Pair:
     @property
     def score(self) -> float:
         return matching.pair_score(
-            self.posed0.descriptors_HWC, self.posed1.descriptors_HWC, self.allowed0, self.allowed1
+            self.posed0.descriptors_HWC,
+            self.posed1.descriptors_HWC,
+            self.side0.allowed_HW,
+            self.side1.allowed_HW,
         )
 
     def matches(
@@ -605,18 +646,14 @@ class _Search:
     parts: Sequence[_Part]
 
 
-def _distance(
-    posed0: PosedFeatures,
-    posed1: PosedFeatures,
-    allowed0: Bool[Tensor, "H W"],
-    allowed1: Bool[Tensor, "H W"],
-    masked: bool,
-) -> float:
-    """The instance matching distance over the cells that count."""
-    descriptors0, descriptors1 = posed0.descriptors_HWC, posed1.descriptors_HWC
+def _distance(side0: _Side, side1: _Side, masked: bool) -> float:
+    """The instance matching distance: over masks if there are any, or over what stands out."""
+    descriptors0, descriptors1 = side0.posed.descriptors_HWC, side1.posed.descriptors_HWC
     if masked:
-        return instance_matching_distance(descriptors0, descriptors1, allowed0, allowed1)
-    return mutual_distance(descriptors0[allowed0], descriptors1[allowed1])
+        return instance_matching_distance(
+            descriptors0, descriptors1, side0.allowed_HW, side1.allowed_HW
+        )
+    return weighted_distance(descriptors0, descriptors1, side0.weight_HW, side1.weight_HW)
 
 
 def _choose(
@@ -640,24 +677,6 @@ def _choose(
             "their mirrored counterparts"
         )
     return pose, None
-
-
-def _allowed(
-    posed: PosedFeatures, mask: Bool[np.ndarray, "height width"] | None
-) -> Bool[Tensor, "H W"]:
-    """The cells that count: those on the mask, or on the picture."""
-    if mask is None:
-        return posed.content_HW
-    return torch.from_numpy(posed.view.mask(mask)).to(posed.content_HW.device)
-
-
-def _prominence(
-    posed: PosedFeatures, allowed_HW: Bool[Tensor, "H W"], mask: MaskLike | None
-) -> Float[Tensor, "H W"]:
-    """How much each cell belongs to the thing: the mask's word where there is one."""
-    if mask is None:
-        return matching.foreground(posed.descriptors_HWC, allowed_HW)
-    return allowed_HW.float()
 
 
 def _counterparts(

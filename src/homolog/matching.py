@@ -414,7 +414,10 @@ def pair_score(
 
 
 def _thinned(descriptors_HWC: Tensor, allowed_HW: Tensor) -> Float[Tensor, "N C"]:
-    thin = allowed_HW[::2, ::2]
-    if thin.any():
-        return descriptors_HWC[::2, ::2][thin]
-    return descriptors_HWC[allowed_HW]  # something smaller than two cells
+    return descriptors_HWC[thinned_cells(allowed_HW).unbind(1)]
+
+
+def thinned_cells(allowed_HW: Bool[Tensor, "H W"]) -> Int[Tensor, "N 2"]:
+    """(y, x) of the cells allowed in every other row and column; of all, if there are none."""
+    thin = allowed_HW[::2, ::2].nonzero() * 2
+    return thin if len(thin) else allowed_HW.nonzero()

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from homolog.errors import HomologError
-from homolog.matching import mutual_nearest_neighbours, nearest_neighbours
+from homolog.matching import mutual_nearest_neighbours, nearest_neighbours, thinned_cells
 
 
 def instance_matching_distance(
@@ -51,6 +51,40 @@ def mutual_distance(source_NC: Float[Tensor, "N C"], target_MC: Float[Tensor, "M
     """The mean Euclidean distance of mutual nearest neighbours: the IMD without masks."""
     index0, index1 = mutual_nearest_neighbours(source_NC, target_MC)
     return _mean_distance(source_NC, target_MC, index0, index1)
+
+
+def weighted_distance(
+    source_HWC: Float[Tensor, "H W C"],
+    target_HWC: Float[Tensor, "H2 W2 C"],
+    source_weight_HW: Float[Tensor, "H W"],
+    target_weight_HW: Float[Tensor, "H2 W2"],
+) -> float:
+    """How far two things are apart where it is only known how much each cell stands out.
+
+    The instance matching distance both ways: of each cell the Euclidean distance to the nearest
+    descriptor of the other picture, averaged with weights over either picture, and the mean of the
+    two. Over every other row and column, which costs a sixteenth and chooses poses as well
+    (docs/experiments.md).
+
+    Args:
+        source_HWC: descriptors of unit length.
+        target_HWC: descriptors of unit length.
+        source_weight_HW: the source's cells' weights (`matching.foreground`); not all 0.
+        target_weight_HW: the target's.
+    """
+    thinned = [
+        (descriptors[cells], weight[cells])
+        for descriptors, weight, cells in (
+            (source_HWC, source_weight_HW, thinned_cells(source_weight_HW > 0).unbind(1)),
+            (target_HWC, target_weight_HW, thinned_cells(target_weight_HW > 0).unbind(1)),
+        )
+    ]
+    similarity = thinned[0][0] @ thinned[1][0].T
+    means = []
+    for axis, (_, weight) in zip((1, 0), thinned, strict=True):
+        distances = (2 - 2 * similarity.amax(axis)).clamp_min(0).sqrt()
+        means.append(distances @ weight / weight.sum())
+    return float(means[0] + means[1]) / 2
 
 
 def _mean_distance(source_NC: Tensor, target_MC: Tensor, index0: Tensor, index1: Tensor) -> float:

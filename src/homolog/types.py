@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from homolog.geometry import IDENTITY, Pose, View, interpolate
 from homolog.images import ImageLike
+from homolog.matching import foreground
 
 MaskLike = str | os.PathLike[str] | np.ndarray | Tensor
 
@@ -33,6 +35,11 @@ class PosedFeatures:
     view: View
     descriptors_HWC: Float[Tensor, "H W C"]
     content_HW: Bool[Tensor, "H W"]
+
+    @cached_property
+    def foreground_HW(self) -> Float[Tensor, "H W"]:
+        """How much each cell stands out from the picture (`matching.foreground`)."""
+        return foreground(self.descriptors_HWC, self.content_HW)
 
 
 @dataclass(frozen=True)
