@@ -114,6 +114,17 @@ def test_a_flip_is_reported_but_not_used_for_free_points(colour_matcher):
         assert call(picture, mirrored, poses="flip").pose == "identity"
 
 
+def test_numbered_keypoints_are_free_points(colour_matcher):
+    """Nobody says which of them are left and which right."""
+    picture = random_picture(96, 96)
+    schema, mirrored = KeypointSchema.numbered(5), FLIP.apply(picture)
+    numbered = colour_matcher.transfer(picture, mirrored, PLACES, schema, poses="flip")
+    free = colour_matcher.transfer(picture, mirrored, PLACES, poses="flip")
+    np.testing.assert_array_equal(numbered.keypoints1, free.keypoints1)
+    assert numbered.pose == "identity" and numbered.note == free.note
+    assert numbered.point_ids == (0, 1, 2, 3, 4)
+
+
 def test_a_pose_asked_for_is_used(colour_matcher):
     picture = random_picture(96, 96)
     forced = colour_matcher.transfer(picture, FLIP.apply(picture), PLACES, poses=["flip"])

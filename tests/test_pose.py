@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from test_matching import PARITY, unit
 
 from homolog import HomologError
-from homolog.pose import instance_matching_distance
+from homolog.pose import instance_matching_distance, weighted_distance
 
 
 def on_grid(name: str) -> torch.Tensor:
@@ -80,3 +80,26 @@ def test_masks_that_do_not_fit(name):
         instance_matching_distance(
             descriptors, descriptors, **{name: torch.zeros(4, 5, dtype=torch.bool)}
         )
+
+
+@given(st.integers(0, 2**31))
+def test_weighted_distance_brute_force(seed):
+    """Both ways, over every other row and column that has a weight."""
+    source, target = unit(5, 6, 4, seed=seed), unit(4, 7, 4, seed=seed + 1)
+    generator = torch.manual_seed(seed)
+    weights = [torch.rand(shape, generator=generator) for shape in ((5, 6), (4, 7))]
+    for weight in weights:
+        weight[1:, :2] = 0
+    sides = []
+    for maps, weight in zip((source, target), weights, strict=True):
+        height, width = weight.shape
+        cells = [(y, x) for y in range(0, height, 2) for x in range(0, width, 2)]
+        sides.append([(maps[c], weight[c].item()) for c in cells if weight[c] > 0])
+    total = 0.0
+    for these, those in (sides, sides[::-1]):
+        nearest = [min((a - b).norm().item() for b, _ in those) for a, _ in these]
+        share = sum(w for _, w in these)
+        total += sum(d * w for d, (_, w) in zip(nearest, these, strict=True)) / share / 2
+    found = weighted_distance(source, target, *weights)
+    assert found == pytest.approx(total, abs=1e-3)
+    assert found == pytest.approx(weighted_distance(target, source, *weights[::-1]), abs=1e-5)

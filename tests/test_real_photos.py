@@ -19,25 +19,30 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_dogs(matcher):
-    """The floor is what a first prototype of the embedded backbone reached."""
+    """A point below what was measured (docs/benchmarks.md), here and below."""
     found = accuracy.evaluate(matcher, real_pictures.dogs())
     assert found["pairs"] == 240
-    assert found["PCK@0.10"] >= 52.6 and found["PCK@0.05"] >= 29.1
+    assert found["PCK@0.10"] >= 56.7 and found["PCK@0.05"] >= 33.8
     assert found["AUC"] >= 0.75
+
+
+def test_alignment_helps_dogs(matcher):
+    found = accuracy.evaluate(matcher, real_pictures.dogs(), "flip")
+    assert found["PCK@0.10"] >= 62.2 and found["confusion"] <= 26
 
 
 @pytest.mark.slow
 def test_pf_willow(matcher):
     found = accuracy.evaluate(matcher, real_pictures.willow())
     assert found["pairs"] == 900
-    assert found["PCK@0.10"] >= 60.9 and found["PCK@0.05"] >= 38.9
+    assert found["PCK@0.10"] >= 73.2 and found["PCK@0.05"] >= 49.8
 
 
 @pytest.mark.slow
 def test_bees(matcher):
     found = accuracy.evaluate(matcher, real_pictures.bees("test"))
     assert found["pairs"] == 1406
-    assert found["PCK@0.10"] >= 45.7 and found["PCK@0.05"] >= 30.7
+    assert found["PCK@0.10"] >= 48.6 and found["PCK@0.05"] >= 33.8
 
 
 def test_pair_scores_tell_dogs_from_cars(matcher):

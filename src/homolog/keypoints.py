@@ -23,6 +23,8 @@ class KeypointSchema:
         mirror: for each keypoint the id that its place gets when the picture is flipped: left
             paw becomes right paw, and what lies on the symmetry axis stays itself.
         groups: sets of ids that look alike and differ by geometry only, such as the four paws.
+        sides_known: whether `mirror` says which is left and which right. Where it does not, points
+            are treated as free ones: a flipped picture is of no use to them.
 
     >>> schema = KeypointSchema.from_names(["nose", "left_eye", "right_eye"])
     >>> schema.mirror
@@ -32,6 +34,7 @@ class KeypointSchema:
     names: tuple[str, ...]
     mirror: tuple[int, ...]
     groups: tuple[tuple[int, ...], ...] = ()
+    sides_known: bool = True
 
     def __post_init__(self) -> None:
         count = len(self.names)
@@ -146,6 +149,11 @@ class KeypointSchema:
         index = {name: i for i, name in enumerate(lowered)}
         mirror = tuple(index.get(_exchanged(name).lower(), i) for i, name in enumerate(names))
         return cls(tuple(names), mirror, _pairs(mirror))
+
+    @classmethod
+    def numbered(cls, count: int) -> KeypointSchema:
+        """Keypoints that have numbers only: nobody says which are left and which right."""
+        return cls(tuple(map(str, range(count))), tuple(range(count)), (), sides_known=False)
 
     @classmethod
     def _from_pairs(cls, names: Sequence[str], entry: Mapping[str, Any]) -> KeypointSchema:

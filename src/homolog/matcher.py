@@ -353,11 +353,13 @@ class Matcher:
     ) -> float:
         """The instance matching distance of two pictures as they are.
 
+        With masks as published: the mean over the first thing's cells of the distance to the
+        nearest of the second's. Without, both ways, over what stands out from the background.
+
         Args:
             image0: the first picture.
             image1: the second picture.
-            mask0: the thing in the first picture; with a mask, the mean over the first picture's
-                cells of the distance to the nearest of the second; without, over mutual neighbours.
+            mask0: the thing in the first picture.
             mask1: the thing in the second picture.
 
         Raises:
@@ -482,9 +484,10 @@ class Matcher:
         if schema is None and point_ids is not None:
             raise HomologError("point_ids: given without a schema, which says what they mean")
         ids = None if schema is None else schema.resolve(point_ids, len(keypoints0))
-        pair = self._align(source, target, poses, mask0, mask1, named=schema is not None)
+        named = schema is not None and schema.sides_known
+        pair = self._align(source, target, poses, mask0, mask1, named)
         queries, posed = keypoints0, np.full(len(keypoints0), True)
-        if schema is not None and ids is not None and pair.pose.flip:
+        if schema is not None and ids is not None and named and pair.pose.flip:
             queries, posed = _counterparts(keypoints0, ids, schema)
         unposed = dataclasses.replace(pair, side0=self._side(source, IDENTITY, pair.thing0))
         parts = [

@@ -36,7 +36,7 @@ def instance_matching_distance(
     _check_mask(target_mask, target_HWC, "target_mask")
     source, target = source_HWC.flatten(0, 1), target_HWC.flatten(0, 1)
     if source_mask is None and target_mask is None:
-        return mutual_distance(source, target)
+        return _mean_distance(source, target, *mutual_nearest_neighbours(source, target))
     source_rows, target_rows = (
         None if mask is None else mask.flatten().nonzero()[:, 0]
         for mask in (source_mask, target_mask)
@@ -45,12 +45,6 @@ def instance_matching_distance(
     if source_rows is None:
         source_rows = torch.arange(len(source), device=source.device)
     return _mean_distance(source, target, source_rows, nearest)
-
-
-def mutual_distance(source_NC: Float[Tensor, "N C"], target_MC: Float[Tensor, "M C"]) -> float:
-    """The mean Euclidean distance of mutual nearest neighbours: the IMD without masks."""
-    index0, index1 = mutual_nearest_neighbours(source_NC, target_MC)
-    return _mean_distance(source_NC, target_MC, index0, index1)
 
 
 def weighted_distance(

@@ -80,10 +80,7 @@ def load(root: Path, split: PfPascalSplit = "test", *, problems: Problems | None
     return DataSet(
         f"PF-PASCAL {split}",
         root,
-        {
-            category: KeypointSchema.from_names([str(i) for i in range(count)])
-            for category, count in sorted(counts.items())
-        },
+        {category: KeypointSchema.numbered(count) for category, count in sorted(counts.items())},
         [row.pair(counts[row.category]) for row in rows],
         threshold="image",
         alphas=(0.05, 0.1, 0.15),

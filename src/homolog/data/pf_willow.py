@@ -40,7 +40,7 @@ def load(root: Path, *, problems: Problems | None = None) -> DataSet:
             problems.add(*str(error).split(": ", 1))
     ways = itertools.permutations(range(len(annotations)), 2)
     index = [(a, b) for a, b in ways if annotations[a].category == annotations[b].category]
-    schema = KeypointSchema.from_names([str(i) for i in range(KEYPOINTS)])
+    schema = KeypointSchema.numbered(KEYPOINTS)
     return DataSet(
         "PF-WILLOW",
         root,
