@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from homolog.cli import data, evaluate, match
+from homolog.cli import convert, data, evaluate, match
 from homolog.errors import HomologError
 
 app = App(
@@ -23,6 +23,7 @@ app.command(match.heatmap)
 app.command(match.demo)
 app.command(evaluate.evaluate)
 app.command(evaluate.score)
+app.command(convert.convert)
 app.command(data.app)
 
 
