@@ -7,6 +7,7 @@ import pytest
 import real_pictures
 import torch
 import torch.nn.functional as F
+from hypothesis import settings
 from PIL import Image
 from torch import Tensor
 
@@ -15,6 +16,9 @@ from homolog.features import FusionConfig
 from homolog.geometry import Grid
 
 torch.set_num_threads(2)
+# What a test finds does not depend on how busy the machine is.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 def pytest_report_header() -> str:

@@ -1,5 +1,6 @@
 """Losses against the published ones, values and gradients."""
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -8,9 +9,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 
 from homolog import KeypointSchema
-from homolog.losses import contrastive_loss, dense_loss
+from homolog.losses import all_pairs_loss, contrastive_loss, dense_loss
+from homolog.matching import bilinear
 
 PARITY = Path(__file__).parent / "parity"
 EXPECTED = json.loads((PARITY / "losses.json").read_text())
@@ -87,3 +91,65 @@ def test_what_perfect_descriptors_lose():
     rows = one_hot.flatten(0, 1)[:4]
     assert contrastive_loss(rows, rows, 100) <= 1e-6
     assert contrastive_loss(rows, rows, 0.0) == pytest.approx(math.log(4))
+
+
+def pictures(seed: int, dtype=torch.double):
+    """Descriptors, keypoints of which some are hidden, weights of ordered pairs."""
+    generator = torch.manual_seed(seed)
+    maps = F.normalize(torch.randn(4, 6, 7, 5, generator=generator, dtype=dtype), dim=-1)
+    cells = torch.rand(4, 8, 2, generator=generator, dtype=dtype) * 5
+    cells[torch.rand(4, 8, generator=generator) < 0.4] = math.nan
+    cells[3, 1:] = math.nan
+    cells[3, 0], cells[0, 0] = 2, math.nan  # nothing in common
+    weights = torch.rand(4, 4, generator=generator, dtype=dtype)
+    weights.fill_diagonal_(0)
+    weights[1, 2] = 0
+    return maps, cells, weights
+
+
+@given(st.integers(0, 2**31), st.sampled_from([None, 2]))
+def test_all_pairs_at_once_are_the_pairs_one_by_one(seed, window):
+    maps, cells, weights = pictures(seed)
+    maps.requires_grad_()
+    noise = torch.randn(4, 8, 2, dtype=torch.double) * 0.3
+    expected_sparse, expected_dense = 0.0, 0.0
+    for i in range(4):
+        for j in range(4):
+            both = (cells[i].isfinite() & cells[j].isfinite()).all(1)
+            if not both.any() or weights[i, j] == 0:
+                continue
+            a, b = cells[i][both], cells[j][both]
+            sparse = contrastive_loss(bilinear(maps[i], a), bilinear(maps[j], b), 7.0)
+            dense = dense_loss(maps[i], maps[j], a, b + noise[j][both], 0.1, window)
+            expected_sparse = expected_sparse + weights[i, j] * sparse
+            expected_dense = expected_dense + weights[i, j] * dense
+    sparse, dense = all_pairs_loss(maps, cells, weights, 7.0, 0.1, window, noise)
+    torch.testing.assert_close(sparse, torch.as_tensor(expected_sparse, dtype=torch.double))
+    torch.testing.assert_close(dense, torch.as_tensor(expected_dense, dtype=torch.double))
+    (ours,) = torch.autograd.grad(sparse + dense, maps)
+    if isinstance(expected_dense, torch.Tensor):
+        (theirs,) = torch.autograd.grad(expected_sparse + expected_dense, maps)
+        torch.testing.assert_close(ours, theirs)
+    assert ours.isfinite().all()
+
+
+def test_the_mean_over_batches_is_the_mean_over_pairs():
+    """Every batch of three of five pictures, each pair weighted alike: the expected gradient is
+    that of the mean over all pairs."""
+    generator = torch.manual_seed(1)
+    maps = F.normalize(torch.randn(5, 4, 4, 3, generator=generator, dtype=torch.double), dim=-1)
+    maps.requires_grad_()
+    cells = torch.rand(5, 6, 2, generator=generator, dtype=torch.double) * 3
+
+    def mean_gradient(size: int) -> torch.Tensor:
+        total = torch.zeros_like(maps)
+        batches = list(itertools.combinations(range(5), size))
+        weights = (1 - torch.eye(size, dtype=torch.double)) / (size * (size - 1))
+        for batch in batches:
+            chosen = list(batch)
+            loss = sum(all_pairs_loss(maps[chosen], cells[chosen], weights, 5.0, 0.2))
+            total += torch.autograd.grad(loss, maps)[0] / len(batches)
+        return total
+
+    torch.testing.assert_close(mean_gradient(3), mean_gradient(2))
+    torch.testing.assert_close(mean_gradient(5), mean_gradient(2))

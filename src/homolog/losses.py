@@ -55,3 +55,62 @@ def dense_loss(
     queries_KC = bilinear(source_HWC, source_cells_K2)
     found_K2 = window_soft_argmax(similarity(queries_KC, target_HWC), window, temperature)
     return torch.linalg.vector_norm(found_K2 - target_cells_K2, dim=1).mean()
+
+
+def all_pairs_loss(
+    descriptors_BHWC: Float[Tensor, "B H W C"],
+    cells_BK2: Float[Tensor, "B K 2"],
+    weights_BB: Float[Tensor, "B B"],
+    logit_scale: Float[Tensor, ""] | float,
+    temperature: float = 0.02,
+    window: int | None = None,
+    noise_BK2: Float[Tensor, "B K 2"] | None = None,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Both losses of all ordered pairs among some pictures, each picture through the network once.
+
+    The sums over pairs (i, j) of weight times `contrastive_loss` and of weight times `dense_loss`,
+    at a fraction of the cost of pair after pair. The contrastive loss is symmetric, so weights
+    that are not are averaged over both directions.
+
+    Args:
+        descriptors_BHWC: of unit length.
+        cells_BK2: (x, y) of each picture's keypoints in cells, NaN where not visible.
+        weights_BB: of each ordered pair, source by target; 0 for pairs that do not count. A pair
+            without keypoints in common counts nothing.
+        logit_scale: as for `contrastive_loss`.
+        temperature: as for `dense_loss`.
+        window: as for `dense_loss`.
+        noise_BK2: added to the target positions of the dense loss, in cells.
+
+    Returns:
+        The weighted sums of the sparse and of the dense losses.
+    """
+    visible_BK = cells_BK2.isfinite().all(-1)
+    cells_BK2 = cells_BK2.nan_to_num()
+    queries_BKC = torch.stack(
+        [bilinear(d, c) for d, c in zip(descriptors_BHWC, cells_BK2, strict=True)]
+    )
+    shared_BBK = visible_BK[:, None] & visible_BK[None]
+    counts_BB = shared_BBK.sum(-1)
+    weights_BB = weights_BB * (counts_BB > 0)
+    per_point_BB = weights_BB / counts_BB.clamp_min(1)
+
+    # All keypoints of all pictures against each other; in each pair, those that both show.
+    logits = logit_scale * torch.einsum("ikc,jlc->ijkl", queries_BKC, queries_BKC)
+    logits = logits.masked_fill(~shared_BBK[:, :, None, :], -1e9)
+    log_probability_BBK = logits.log_softmax(-1).diagonal(dim1=2, dim2=3)
+    both_ways_BB = (per_point_BB + per_point_BB.T) / 2
+    sparse = -(log_probability_BBK * shared_BBK * both_ways_BB[..., None]).sum()
+
+    dense = descriptors_BHWC.new_zeros(())
+    targets_BK2 = cells_BK2 if noise_BK2 is None else cells_BK2 + noise_BK2
+    for target, descriptors_HWC in enumerate(descriptors_BHWC):
+        asked_BK = shared_BBK[:, target] & (weights_BB[:, target] != 0)[:, None]
+        source, keypoint = asked_BK.nonzero().unbind(1)
+        if len(source) == 0:
+            continue
+        found = similarity(queries_BKC[source, keypoint], descriptors_HWC)
+        positions = window_soft_argmax(found, window, temperature)
+        errors = torch.linalg.vector_norm(positions - targets_BK2[target, keypoint], dim=1)
+        dense = dense + errors @ per_point_BB[source, target]
+    return sparse, dense
