@@ -60,7 +60,8 @@ def dense_loss(
 def all_pairs_loss(
     descriptors_BHWC: Float[Tensor, "B H W C"],
     cells_BK2: Float[Tensor, "B K 2"],
-    weights_BB: Float[Tensor, "B B"],
+    sparse_weights_BB: Float[Tensor, "B B"],
+    dense_weights_BB: Float[Tensor, "B B"],
     logit_scale: Float[Tensor, ""] | float,
     temperature: float = 0.02,
     window: int | None = None,
@@ -69,14 +70,15 @@ def all_pairs_loss(
     """Both losses of all ordered pairs among some pictures, each picture through the network once.
 
     The sums over pairs (i, j) of weight times `contrastive_loss` and of weight times `dense_loss`,
-    at a fraction of the cost of pair after pair. The contrastive loss is symmetric, so weights
-    that are not are averaged over both directions.
+    at a fraction of the cost of pair after pair. Mirror images take part as pictures of their own,
+    with weights for the pairs that they are in ("pose-variant augmentation").
 
     Args:
         descriptors_BHWC: of unit length.
         cells_BK2: (x, y) of each picture's keypoints in cells, NaN where not visible.
-        weights_BB: of each ordered pair, source by target; 0 for pairs that do not count. A pair
-            without keypoints in common counts nothing.
+        sparse_weights_BB: of each ordered pair, source by target, for the contrastive loss; 0 for
+            pairs that do not count. A pair without keypoints in common counts nothing.
+        dense_weights_BB: the same for the dense loss.
         logit_scale: as for `contrastive_loss`.
         temperature: as for `dense_loss`.
         window: as for `dense_loss`.
@@ -91,21 +93,21 @@ def all_pairs_loss(
         [bilinear(d, c) for d, c in zip(descriptors_BHWC, cells_BK2, strict=True)]
     )
     shared_BBK = visible_BK[:, None] & visible_BK[None]
-    counts_BB = shared_BBK.sum(-1)
-    weights_BB = weights_BB * (counts_BB > 0)
-    per_point_BB = weights_BB / counts_BB.clamp_min(1)
+    counts_BB = shared_BBK.sum(-1).clamp_min(1)
 
     # All keypoints of all pictures against each other; in each pair, those that both show.
     logits = logit_scale * torch.einsum("ikc,jlc->ijkl", queries_BKC, queries_BKC)
     logits = logits.masked_fill(~shared_BBK[:, :, None, :], -1e9)
     log_probability_BBK = logits.log_softmax(-1).diagonal(dim1=2, dim2=3)
-    both_ways_BB = (per_point_BB + per_point_BB.T) / 2
-    sparse = -(log_probability_BBK * shared_BBK * both_ways_BB[..., None]).sum()
+    # The loss of (i, j) has the cross-entropies of both directions, as has that of (j, i).
+    per_point_BB = (sparse_weights_BB + sparse_weights_BB.T) / 2 / counts_BB
+    sparse = -(log_probability_BBK * shared_BBK * per_point_BB[..., None]).sum()
 
+    per_point_BB = dense_weights_BB / counts_BB
     dense = descriptors_BHWC.new_zeros(())
     targets_BK2 = cells_BK2 if noise_BK2 is None else cells_BK2 + noise_BK2
     for target, descriptors_HWC in enumerate(descriptors_BHWC):
-        asked_BK = shared_BBK[:, target] & (weights_BB[:, target] != 0)[:, None]
+        asked_BK = shared_BBK[:, target] & (dense_weights_BB[:, target] != 0)[:, None]
         source, keypoint = asked_BK.nonzero().unbind(1)
         if len(source) == 0:
             continue
