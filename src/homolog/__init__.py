@@ -1,11 +1,16 @@
 """Semantic correspondence that tells left from right: a point here, the same part there."""
 
-from homolog import features, geometry, images, keypoints, matching, points, pose
+from typing import TYPE_CHECKING, Any
+
+from homolog import features, geometry, images, keypoints, losses, matching, metrics, points, pose
 from homolog.errors import HomologError
 from homolog.geometry import Pose
 from homolog.keypoints import KeypointSchema
 from homolog.matcher import Matcher, MatcherConfig
 from homolog.types import Features, Flow, FlowField, Heatmap, Matches
+
+if TYPE_CHECKING:
+    from homolog.post_processor import PostProcessor
 
 __all__ = [
     "Features",
@@ -18,11 +23,23 @@ __all__ = [
     "MatcherConfig",
     "Matches",
     "Pose",
+    "PostProcessor",
     "features",
     "geometry",
     "images",
     "keypoints",
+    "losses",
     "matching",
+    "metrics",
     "points",
     "pose",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for: what talks to model hubs takes longer to import than all the rest.
+    if name == "PostProcessor":
+        from homolog.post_processor import PostProcessor
+
+        return PostProcessor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

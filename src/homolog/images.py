@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +91,24 @@ def size(path: Path, *, max_pixels: int = MAX_PIXELS, name: str = "image") -> tu
     with _open(path, max_pixels, name) as picture, _explained(name, str(path)):
         width, height = picture.size
         return (height, width) if _sideways(picture) else (width, height)
+
+
+def find(places: Iterable[Path], name: str = "pictures") -> list[Path]:
+    """The picture files among some files and, by their names, in some folders and below; sorted.
+
+    Raises:
+        HomologError: a place is not there.
+    """
+    endings = Image.registered_extensions()
+    found: list[Path] = []
+    for place in places:
+        if place.is_dir():
+            found += sorted(path for path in place.rglob("*") if path.suffix.lower() in endings)
+        elif place.is_file():
+            found.append(place)
+        else:
+            raise HomologError(f"{name}: there is no file or folder {place}")
+    return list(dict.fromkeys(found))
 
 
 def read_mask(

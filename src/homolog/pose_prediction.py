@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from homolog import images
 from homolog.errors import HomologError
 from homolog.matcher import Matcher
 from homolog.progress import Steps
@@ -128,8 +128,5 @@ def summarise(labels_N: Int[np.ndarray, "N"], distances_N4: Float[np.ndarray, "N
 
 
 def _pictures(folder: Path) -> list[Path]:
-    """The files in a folder whose names end as a picture's, sorted."""
-    endings = Image.registered_extensions()
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in endings)
+    """The pictures in a folder, if it is there."""
+    return images.find([folder]) if folder.is_dir() else []

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from homolog.cli import convert, data, evaluate, match
+from homolog.cli import convert, data, evaluate, features, match
 from homolog.errors import HomologError
 
 app = App(
@@ -25,6 +25,7 @@ app.command(evaluate.evaluate)
 app.command(evaluate.score)
 app.command(convert.convert)
 app.command(data.app)
+app.command(features.app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
