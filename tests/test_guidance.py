@@ -159,3 +159,17 @@ def test_grids_smaller_than_the_surroundings(shape):
     guide = Guide(source, source, weight, weight, allowed, allowed, GuidanceConfig())
     found = guide.similarity(torch.zeros(1, 2))
     assert found.shape == (1, *shape) and torch.isfinite(found).all()
+
+
+def test_rows_of_the_whole_similarity_are_the_same(device):
+    rng = np.random.default_rng(0)
+    source, target = unit(7, 6, 5), unit(6, 8, 5, seed=1)
+    weight0, weight1 = (torch.tensor(rng.random(shape)).float() for shape in ((7, 6), (6, 8)))
+    allowed1 = everywhere(6, 8)
+    allowed1[:, 6:] = False
+    parts = (source, target, weight0, weight1, everywhere(7, 6), allowed1)
+    guide = Guide(*(part.to(device) for part in parts), GuidanceConfig())
+    similarity = (source.flatten(0, 1) @ target.flatten(0, 1).T).to(device)
+    rows = torch.tensor([0, 5, 17, 41], device=device)
+    cells = torch.stack([rows % 6, rows // 6], dim=1).float()
+    torch.testing.assert_close(guide.rows(similarity, rows), guide.similarity(cells))

@@ -203,15 +203,26 @@ def test_window_mass_by_hand():
     torch.testing.assert_close(elsewhere, found[[2, 0]])
 
 
+def dense(similarity, source_shape, target_shape, window, temperature):
+    """There and back, as the matcher puts them together."""
+    peaks, targets, masses = matching.dense(
+        lambda rows: similarity[rows].unflatten(1, target_shape), len(similarity), window,
+        temperature, similarity.device,
+    )  # fmt: skip
+    back = matching.way_back(similarity, targets, source_shape, target_shape)
+    return peaks, targets, matching.scores(masses, back)
+
+
 def test_dense_is_the_same_as_one_by_one():
     source, target = unit(12, 9, 8), unit(10, 14, 8, seed=1)
     similarity = source.flatten(0, 1) @ target.flatten(0, 1).T
-    targets, scores = matching.dense(similarity, (12, 9), (10, 14), 3, 0.05)
+    peaks, targets, scores = dense(similarity, (12, 9), (10, 14), 3, 0.05)
     for cell in (0, 17, 50, 107):
         y, x = divmod(cell, 9)
         forward = matching.similarity(source[y, x][None], target)
         expected = window_soft_argmax(forward, 3, 0.05)
         torch.testing.assert_close(targets[cell], expected[0])
+        assert peaks[cell].tolist() == matching.argmax(forward)[0].tolist()
         column, row = expected[0].round().long().tolist()
         backward = matching.similarity(target[row, column][None], source)
         place = torch.tensor([[float(x), float(y)]])
@@ -225,7 +236,7 @@ def test_dense_is_the_same_as_one_by_one():
 def test_scores_are_probabilities(seed):
     generator = torch.manual_seed(seed)
     similarity = torch.rand(30, 24, generator=generator)
-    _, scores = matching.dense(similarity, (5, 6), (4, 6), 2, 0.02)
+    _, _, scores = dense(similarity, (5, 6), (4, 6), 2, 0.02)
     assert ((scores >= 0) & (scores <= 1 + 1e-6)).all()
 
 

@@ -219,6 +219,11 @@ class Grid:
     stride: float
     origin: float
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width, in cells."""
+        return self.height, self.width
+
     @classmethod
     def of_patches(cls, side: int, patch: int) -> Grid:
         """The grid of a canvas cut into square patches."""

@@ -12,6 +12,7 @@ was measured (docs/experiments.md):
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -93,23 +94,53 @@ class Guide:
         Args:
             cells_K2: (x, y) of the points in source cells.
         """
-        config, reach = self.config, self.config.reach
-        height, width = self.target_HWC.shape[:2]
-        # The point itself, and what lies around it.
-        steps = ((0, 0), (reach, 0), (-reach, 0), (0, reach), (0, -reach))
-        queries = (cells_K2[None] + cells_K2.new_tensor(steps)[:, None]).flatten(0, 1)
+        queries = (cells_K2[None] + cells_K2.new_tensor(self._steps)[:, None]).flatten(0, 1)
         found = matching.similarity(matching.sample(self.source_HWC, queries), self.target_HWC)
-        maps, *around = (found.sub_(self.popularity_HW)).chunk(len(steps))
-        maps = maps * (1 - config.surroundings)
-        for (dx, dy), neighbours in zip(steps[1:], around, strict=True):
+        return self._guided(found.chunk(len(self._steps)), cells_K2)
+
+    def rows(
+        self, similarity_NM: Float[Tensor, "N M"], rows_K: Int[Tensor, "K"]
+    ) -> Float[Tensor, "K H2 W2"]:
+        """The same for whole source cells, from the similarity of all to all.
+
+        Args:
+            similarity_NM: of all source cells to all target cells, row by row.
+            rows_K: which source cells.
+        """
+        height, width = self.source_HWC.shape[:2]
+        x, y = rows_K % width, rows_K // width
+        maps = []
+        for dx, dy in self._steps:
+            rows = (y + dy).clamp(0, height - 1) * width + (x + dx).clamp(0, width - 1)
+            maps.append(similarity_NM[rows].unflatten(1, self.target_HWC.shape[:2]))
+        return self._guided(maps, torch.stack([x, y], dim=1).to(similarity_NM))
+
+    @property
+    def _steps(self) -> tuple[tuple[int, int], ...]:
+        """The point itself, and what lies around it."""
+        reach = self.config.reach
+        return ((0, 0), (reach, 0), (-reach, 0), (0, reach), (0, -reach))
+
+    def _guided(
+        self, found: Sequence[Float[Tensor, "K H2 W2"]], cells_K2: Float[Tensor, "K 2"]
+    ) -> Float[Tensor, "K H2 W2"]:
+        """Guidance of similarities of points and of what lies around them, in that order."""
+        share, reach = self.config.surroundings, self.config.reach
+        height, width = self.target_HWC.shape[:2]
+        own, *around = found
+        maps = (own - self.popularity_HW).mul_(1 - share)
+        for (dx, dy), neighbours in zip(self._steps[1:], around, strict=True):
             # Moved back onto the point.
-            padded = F.pad(neighbours[None], (reach,) * 4, mode="replicate")[0]
+            unpopular = neighbours - self.popularity_HW
+            padded = F.pad(unpopular[None], (reach,) * 4, mode="replicate")[0]
             rows, columns = (
-                slice(reach + d, reach + d + n) for d, n in ((dy, height), (dx, width))
+                slice(reach + step, reach + step + count)
+                for step, count in ((dy, height), (dx, width))
             )
-            maps += padded[:, rows, columns] * (config.surroundings / len(around))
+            maps.add_(padded[:, rows, columns], alpha=share / len(around))
         if self.layout is not None:
-            maps += config.layout * self.layout.log_likelihood(cells_K2, (height, width))
+            likelihood = self.layout.log_likelihood(cells_K2, (height, width))
+            maps.add_(likelihood, alpha=self.config.layout)
         return maps.masked_fill_(~self.target_allowed_HW, -torch.inf)
 
 

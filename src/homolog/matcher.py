@@ -10,7 +10,7 @@ from typing import Any, cast, overload
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from homolog import features as backbones
@@ -47,8 +47,8 @@ class MatcherConfig:
         fusion: how its maps become descriptors.
         window: half-width of the soft-argmax window, in cells; None for all cells.
         temperature: of the soft-argmax.
-        guidance: how much the rest of both pictures guides where given points go; None for
-            similarity alone, as published.
+        guidance: how much the rest of both pictures guides where a point goes; None for similarity
+            alone, as published.
         same_kind: the pair score from which two pictures probably show things of one kind.
     """
 
@@ -291,16 +291,16 @@ class Matcher:
         if max_matches < 1:
             raise HomologError(f"max_matches: got {max_matches}, takes at least 1")
         pair = self._read_and_align(image0, image1, poses, mask0, mask1)
-        similarity = self._similarity(pair)
-        targets, scores = self._dense(similarity, pair.posed0, pair.posed1)
-        forward, backward = similarity.argmax(1), similarity.argmax(0)
+        (peaks0, targets, scores), (peaks1, _, _) = self._both_ways(pair)
+        view0, view1 = pair.posed0.view, pair.posed1.view
+        forward = peaks0[:, 1] * view1.grid.width + peaks0[:, 0]
+        backward = peaks1[:, 1] * view0.grid.width + peaks1[:, 0]
         index = pair.side0.allowed_HW.flatten().nonzero().flatten()
         index = index[backward[forward[index]] == index]
         standing_out = pair.side0.weight_HW.flatten()[index]
         standing_out = standing_out * pair.side1.weight_HW.flatten()[forward[index]]
         if standing_out.any():
             index, standing_out = index[standing_out > 0], standing_out[standing_out > 0]
-        view0, view1 = pair.posed0.view, pair.posed1.view
         cells = _tensor(view0.grid.cells, scores)
         index = index[matching.spread(cells[index], scores[index] * standing_out, max_matches)]
         index = index[scores[index].argsort(descending=True, stable=True)]
@@ -332,9 +332,8 @@ class Matcher:
             HomologError: an argument cannot be used; the message names it.
         """
         pair = self._read_and_align(image0, image1, poses, mask0, mask1)
-        similarity = self._similarity(pair)
-        forward = self._dense(similarity, pair.posed0, pair.posed1)
-        backward = self._dense(similarity.T, pair.posed1, pair.posed0)
+        there, back = self._both_ways(pair)
+        forward, backward = there[1:], back[1:]
         return Flow(
             _flow_field(pair.posed0, pair.posed1, pair.side0.allowed_HW, forward, backward),
             _flow_field(pair.posed1, pair.posed0, pair.side1.allowed_HW, backward, forward),
@@ -506,13 +505,10 @@ class Matcher:
         side0, side1 = pair.side0, pair.side1
         source, target = side0.posed.descriptors_HWC, side1.posed.descriptors_HWC
         cells = _tensor(side0.posed.view.to_cells(points), source)
-        if self.config.guidance is None:
+        guide = self._guide(side0, side1)
+        if guide is None:
             found = matching.similarity(matching.sample(source, cells), target, side1.allowed_HW)
         else:
-            guide = Guide(
-                source, target, side0.weight_HW, side1.weight_HW, side0.allowed_HW,
-                side1.allowed_HW, self.config.guidance,
-            )  # fmt: skip
             found = guide.similarity(cells)
         targets = matching.window_soft_argmax(found, self.config.window, self.config.temperature)
         return _Part(pair, rows, cells, targets, found)
@@ -529,23 +525,45 @@ class Matcher:
             matching.window_log_mass(backward, part.cells_K2),
         )
 
-    def _similarity(self, pair: _Pair) -> Float[Tensor, "N M"]:
-        """Of all source cells to all target cells; cells that do not count get a floor."""
-        source, target = pair.posed0.descriptors_HWC, pair.posed1.descriptors_HWC
-        similarity = source.flatten(0, 1) @ target.flatten(0, 1).T
-        # A floor, not -inf: rows and columns of nothing else must still have a softmax.
-        similarity[~pair.side0.allowed_HW.flatten()] = _FLOOR
-        similarity[:, ~pair.side1.allowed_HW.flatten()] = _FLOOR
-        return similarity
+    def _guide(self, side0: _Side, side1: _Side) -> Guide | None:
+        if self.config.guidance is None:
+            return None
+        return Guide(
+            side0.posed.descriptors_HWC, side1.posed.descriptors_HWC, side0.weight_HW,
+            side1.weight_HW, side0.allowed_HW, side1.allowed_HW, self.config.guidance,
+        )  # fmt: skip
 
-    def _dense(
-        self, similarity_NM: Float[Tensor, "N M"], posed0: PosedFeatures, posed1: PosedFeatures
-    ) -> tuple[Float[Tensor, "N 2"], Float[Tensor, "N"]]:
-        shape0, shape1 = (
-            (posed.view.grid.height, posed.view.grid.width) for posed in (posed0, posed1)
+    def _both_ways(self, pair: _Pair) -> tuple[_Dense, _Dense]:
+        """Where every cell of the source goes in the target, and the reverse."""
+        side0, side1 = pair.side0, pair.side1
+        source, target = side0.posed.descriptors_HWC, side1.posed.descriptors_HWC
+        similarity = source.flatten(0, 1) @ target.flatten(0, 1).T
+        there = self._one_way(similarity, side0, side1)
+        back = self._one_way(similarity.T, side1, side0)
+        # A floor, not -inf: rows and columns of nothing else must still have a softmax.
+        similarity[~side0.allowed_HW.flatten()] = _FLOOR
+        similarity[:, ~side1.allowed_HW.flatten()] = _FLOOR
+        grid0, grid1 = side0.posed.view.grid.shape, side1.posed.view.grid.shape
+        return (
+            _scored(there, matching.way_back(similarity, there[1], grid0, grid1)),
+            _scored(back, matching.way_back(similarity.T, back[1], grid1, grid0)),
         )
-        window, temperature = self.config.window, self.config.temperature
-        return matching.dense(similarity_NM, shape0, shape1, window, temperature)
+
+    def _one_way(self, similarity_NM: Float[Tensor, "N M"], side0: _Side, side1: _Side) -> _Dense:
+        """Best cells, positions between cells, and logarithms of the probability around these."""
+        guide = self._guide(side0, side1)
+        shape = side1.posed.view.grid.shape
+
+        def maps_of(rows_K: Tensor) -> Tensor:
+            if guide is not None:
+                return guide.rows(similarity_NM, rows_K)
+            found = similarity_NM[rows_K].unflatten(1, shape)
+            return found.masked_fill_(~side1.allowed_HW, -torch.inf)
+
+        return matching.dense(
+            maps_of, len(similarity_NM), self.config.window, self.config.temperature,
+            similarity_NM.device,
+        )  # fmt: skip
 
 
 _FLOOR = -1e4
@@ -554,6 +572,9 @@ _CONSISTENT = 0.05
 
 
 _Thing = Bool[np.ndarray, "height width"]  # a mask of the picture
+
+# For every source cell: the best target cell, the position between cells, and a probability.
+_Dense = tuple[Int[Tensor, "N 2"], Float[Tensor, "N 2"], Float[Tensor, "N"]]
 
 
 @dataclass(frozen=True)
@@ -647,6 +668,12 @@ class _Search:
     keypoints1: Float[np.ndarray, "N 2"]
     point_ids: tuple[int, ...] | None
     parts: Sequence[_Part]
+
+
+def _scored(way: _Dense, back_N: Float[Tensor, "N"]) -> _Dense:
+    """The same with scores instead of the logarithms of one way's probabilities."""
+    peaks, targets, masses = way
+    return peaks, targets, matching.scores(masses, back_N)
 
 
 def _distance(side0: _Side, side1: _Side, masked: bool) -> float:

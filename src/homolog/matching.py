@@ -5,7 +5,7 @@ Everything here works on cells (see `homolog.geometry`) and knows nothing of pic
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -164,33 +164,53 @@ def scores(forward_P: Float[Tensor, "P"], backward_P: Float[Tensor, "P"]) -> Flo
 
 
 def dense(
-    similarity_NM: Float[Tensor, "N M"],
-    source_shape: tuple[int, int],
-    target_shape: tuple[int, int],
+    maps_of: Callable[[Int[Tensor, "K"]], Float[Tensor, "K H W"]],
+    count: int,
     window: int | None,
     temperature: float,
-) -> tuple[Float[Tensor, "N 2"], Float[Tensor, "N"]]:
-    """Where every source cell goes, and how sure that is.
+    device: torch.device,
+) -> tuple[Int[Tensor, "N 2"], Float[Tensor, "N 2"], Float[Tensor, "N"]]:
+    """Where every source cell goes, some rows at a time, so that no copy of all maps is made.
 
     Args:
-        similarity_NM: of all source cells to all target cells, row by row; its transpose serves
-            for the way back, and no copy of it is made.
-        source_shape: height and width of the source grid, N cells.
-        target_shape: height and width of the target grid, M cells.
+        maps_of: gives the similarity maps of some source cells, by their numbers.
+        count: how many source cells there are.
         window: as for `window_soft_argmax`.
         temperature: as for `window_soft_argmax`.
+        device: where the maps are.
 
     Returns:
-        Target positions (x, y) in cells, and scores.
+        The best target cells (x, y), positions between cells, and the logarithms of the
+        probabilities that the answers lie near these.
     """
-    forward = similarity_NM.unflatten(1, target_shape)
+    parts = []
+    for rows in torch.arange(count, device=device).split(_CHUNK):
+        maps = maps_of(rows)
+        targets = window_soft_argmax(maps, window, temperature)
+        parts.append((argmax(maps), targets, window_log_mass(maps, targets)))
+    peaks, targets, masses = (torch.cat(part) for part in zip(*parts, strict=True))
+    return peaks, targets, masses
+
+
+def way_back(
+    similarity_NM: Float[Tensor, "N M"],
+    targets_N2: Float[Tensor, "N 2"],
+    source_shape: tuple[int, int],
+    target_shape: tuple[int, int],
+) -> Float[Tensor, "N"]:
+    """Logarithms of the probabilities that the way back from each target leads to its source cell.
+
+    Args:
+        similarity_NM: of all source cells to all target cells, row by row.
+        targets_N2: (x, y) in target cells for each source cell.
+        source_shape: height and width of the source grid, N cells.
+        target_shape: height and width of the target grid, M cells.
+    """
     backward = similarity_NM.T.unflatten(1, source_shape)
-    targets = window_soft_argmax(forward, window, temperature)
-    x, y = nearest_cells(targets, forward).unbind(1)
+    x, y = nearest_cells(targets_N2, similarity_NM.unflatten(1, target_shape)).unbind(1)
     index = torch.arange(len(similarity_NM), device=similarity_NM.device)
     cells = torch.stack([index % source_shape[1], index // source_shape[1]], dim=1)
-    back = window_log_mass(backward, cells.to(targets), maps_P=y * target_shape[1] + x)
-    return targets, scores(window_log_mass(forward, targets), back)
+    return window_log_mass(backward, cells.to(targets_N2), maps_P=y * target_shape[1] + x)
 
 
 def spread(
