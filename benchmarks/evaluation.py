@@ -18,12 +18,11 @@ import torch
 from PIL import Image
 from speed import median_ms
 
-from homolog import KeypointSchema, Matcher, evaluation
+from homolog import KeypointSchema, Matcher, MatcherConfig, evaluation
 from homolog.data import DataSet, Pair, spair
 from homolog.features import FusionConfig
 from homolog.geometry import Grid
 from homolog.guidance import GuidanceConfig
-from homolog.matcher import MatcherConfig
 from homolog.report import Report
 
 CATEGORIES = ("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",

@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 from homolog import features, geometry, images, keypoints, losses, matching, metrics, points, pose
+from homolog.config import MatcherConfig
 from homolog.errors import HomologError
 from homolog.geometry import Pose
 from homolog.keypoints import KeypointSchema
-from homolog.matcher import Matcher, MatcherConfig
+from homolog.matcher import Matcher
 from homolog.types import Features, Flow, FlowField, Heatmap, Matches
 
 if TYPE_CHECKING:

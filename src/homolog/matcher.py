@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast, overload
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from homolog import features as backbones
-from homolog import images, matching
+from homolog import images
+from homolog.config import PRESETS, MatcherConfig
 from homolog.errors import HomologError
-from homolog.features import Backbone, FeatureCache, FusionConfig, fuse
-from homolog.geometry import IDENTITY, Pose, PoseSet, View, as_poses, interpolate
-from homolog.guidance import GuidanceConfig, Guide
+from homolog.features import Backbone, FeatureCache, fuse
+from homolog.geometry import IDENTITY, Pose, PoseSet, View, as_poses
 from homolog.images import MAX_PIXELS
 from homolog.keypoints import KeypointSchema
+from homolog.pairing import Located, Pairing, Side, Thing, choose, counterparts
 from homolog.points import PointsLike, as_points
-from homolog.pose import instance_matching_distance, weighted_distance
 from homolog.types import (
     Features,
     FeaturesLike,
     Flow,
-    FlowField,
     Heatmap,
     MaskLike,
     Matches,
@@ -36,49 +35,6 @@ from homolog.types import (
 )
 
 PosesLike = PoseSet | Pose | Sequence[str | Pose]
-
-
-@dataclass(frozen=True)
-class MatcherConfig:
-    """Everything that decides where a point goes.
-
-    Attributes:
-        backbone: name of a registered backbone.
-        fusion: how its maps become descriptors.
-        window: half-width of the soft-argmax window, in cells; None for all cells.
-        temperature: of the soft-argmax.
-        guidance: how much the rest of both pictures guides where a point goes; None for similarity
-            alone, as published.
-        same_kind: the pair score from which two pictures probably show things of one kind.
-    """
-
-    backbone: str
-    fusion: FusionConfig
-    window: int | None
-    temperature: float
-    guidance: GuidanceConfig | None
-    same_kind: float
-
-
-def embedded() -> MatcherConfig:
-    """The default: EfficientNet-Lite0 and -Lite2, chosen as told in docs/experiments.md."""
-    lite0, lite2 = (0.36, 0.36, 0.36), (1.0, 1.0, 1.0)
-    return MatcherConfig(
-        backbone="efficientnet-lite",
-        fusion=FusionConfig(
-            groups=((0,), (1,), (2,), (3,), (4,), (5,)),
-            weights=lite0 + lite2,
-            kernel=2.0,
-            center=True,
-        ),
-        window=4,
-        temperature=0.02,
-        guidance=GuidanceConfig(),
-        same_kind=0.42,
-    )
-
-
-PRESETS: Mapping[str, Callable[[], MatcherConfig]] = {"embedded": embedded}
 
 
 class Matcher:
@@ -234,10 +190,10 @@ class Matcher:
         """
         search = self._search(image0, image1, points, schema, point_ids, poses, mask0, mask1)
         scores, posed = np.empty(len(search.keypoints0)), np.full(len(search.keypoints0), True)
-        for part in search.parts:
-            scores[part.rows] = _array(self._scores(part))
-            posed[part.rows] = part.pair.pose == search.pair.pose
-        return search.pair.matches(
+        for rows, located in search.parts:
+            scores[rows] = located.scores()
+            posed[rows] = located.pairing.pose == search.pairing.pose
+        return search.pairing.matches(
             search.keypoints0, search.keypoints1, scores, posed, search.point_ids
         )
 
@@ -290,25 +246,8 @@ class Matcher:
         """
         if max_matches < 1:
             raise HomologError(f"max_matches: got {max_matches}, takes at least 1")
-        pair = self._read_and_align(image0, image1, poses, mask0, mask1)
-        (peaks0, targets, scores), (peaks1, _, _) = self._both_ways(pair)
-        view0, view1 = pair.posed0.view, pair.posed1.view
-        forward = peaks0[:, 1] * view1.grid.width + peaks0[:, 0]
-        backward = peaks1[:, 1] * view0.grid.width + peaks1[:, 0]
-        index = pair.side0.allowed_HW.flatten().nonzero().flatten()
-        index = index[backward[forward[index]] == index]
-        standing_out = pair.side0.weight_HW.flatten()[index]
-        standing_out = standing_out * pair.side1.weight_HW.flatten()[forward[index]]
-        if standing_out.any():
-            index, standing_out = index[standing_out > 0], standing_out[standing_out > 0]
-        cells = _tensor(view0.grid.cells, scores)
-        index = index[matching.spread(cells[index], scores[index] * standing_out, max_matches)]
-        index = index[scores[index].argsort(descending=True, stable=True)]
-        return pair.matches(
-            view0.clip(view0.to_points(_array(cells[index]))),
-            view1.clip(view1.to_points(_array(targets[index]))),
-            _array(scores[index]),
-        )
+        pairing = self._read_and_align(image0, image1, poses, mask0, mask1)
+        return pairing.matches(*pairing.mutual(max_matches))
 
     def flow(
         self,
@@ -331,16 +270,9 @@ class Matcher:
         Raises:
             HomologError: an argument cannot be used; the message names it.
         """
-        pair = self._read_and_align(image0, image1, poses, mask0, mask1)
-        there, back = self._both_ways(pair)
-        forward, backward = there[1:], back[1:]
-        return Flow(
-            _flow_field(pair.posed0, pair.posed1, pair.side0.allowed_HW, forward, backward),
-            _flow_field(pair.posed1, pair.posed0, pair.side1.allowed_HW, backward, forward),
-            pair.score,
-            pair.pose.name,
-            pair.note,
-        )
+        pairing = self._read_and_align(image0, image1, poses, mask0, mask1)
+        forward, backward = pairing.flow_fields()
+        return Flow(forward, backward, pairing.score, pairing.pose.name, pairing.note)
 
     def distance(
         self,
@@ -364,8 +296,8 @@ class Matcher:
         Raises:
             HomologError: an argument cannot be used; the message names it.
         """
-        pair = self._read_and_align(image0, image1, "none", mask0, mask1)
-        return _distance(pair.side0, pair.side1, mask0 is not None or mask1 is not None)
+        pairing = self._read_and_align(image0, image1, "none", mask0, mask1)
+        return pairing.side0.distance(pairing.side1, mask0 is not None or mask1 is not None)
 
     def heatmap(
         self,
@@ -391,10 +323,9 @@ class Matcher:
             HomologError: an argument cannot be used; the message names it.
         """
         search = self._search(image0, image1, points, None, None, poses, mask0, mask1)
-        (part,) = search.parts
-        scores = _array(self._scores(part))
-        found = search.pair.matches(search.keypoints0, search.keypoints1, scores)
-        return Heatmap(search.pair.posed1.view, part.similarity_KHW.cpu().numpy(), found)
+        ((_, located),) = search.parts
+        found = search.pairing.matches(search.keypoints0, search.keypoints1, located.scores())
+        return Heatmap(search.pairing.side1.posed.view, located.similarity_KHW.cpu().numpy(), found)
 
     # The parts of the way.
 
@@ -427,7 +358,7 @@ class Matcher:
         poses: PosesLike,
         mask0: MaskLike | None,
         mask1: MaskLike | None,
-    ) -> _Pair:
+    ) -> Pairing:
         source, target = self.read(image0, "image0"), self.read(image1, "image1")
         return self._align(source, target, poses, mask0, mask1)
 
@@ -439,29 +370,22 @@ class Matcher:
         mask0: MaskLike | None,
         mask1: MaskLike | None,
         named: bool = False,
-    ) -> _Pair:
+    ) -> Pairing:
         """The pair with its source in the pose that fits best (adaptive pose alignment)."""
         candidates = as_poses(poses)
         thing0 = self._mask(mask0, source, "mask0")
         thing1 = self._mask(mask1, target, "mask1")
-        side1 = self._side(target, IDENTITY, thing1)
-        distances = {}
+        side1 = Side.of(self._posed(target, IDENTITY), thing1)
+        sides = {}
         if len(candidates) > 1:
-            masked = mask0 is not None or mask1 is not None
-            for pose in candidates:
-                distances[pose] = _distance(self._side(source, pose, thing0), side1, masked)
-        pose, note = _choose(candidates, distances, named)
-        side0 = self._side(source, pose, thing0)
-        return _Pair(source, target, thing0, side0, side1, distances, note)
+            sides = {pose: Side.of(self._posed(source, pose), thing0) for pose in candidates}
+        masked = mask0 is not None or mask1 is not None
+        distances = {pose: side.distance(side1, masked) for pose, side in sides.items()}
+        pose, note = choose(candidates, distances, named)
+        side0 = sides.get(pose) or Side.of(self._posed(source, pose), thing0)
+        return Pairing(source, target, side0, side1, distances, note, self.config)
 
-    def _side(self, features: Features, pose: Pose, thing: _Thing | None) -> _Side:
-        posed = self._posed(features, pose)
-        if thing is None:
-            return _Side(posed, posed.content_HW, posed.foreground_HW)
-        allowed = torch.from_numpy(posed.view.mask(thing)).to(posed.content_HW.device)
-        return _Side(posed, allowed, allowed.float())
-
-    def _mask(self, mask: MaskLike | None, features: Features, name: str) -> _Thing | None:
+    def _mask(self, mask: MaskLike | None, features: Features, name: str) -> Thing | None:
         if mask is None:
             return None
         return images.read_mask(mask, features.size, max_pixels=self.max_pixels, name=name)
@@ -484,283 +408,32 @@ class Matcher:
             raise HomologError("point_ids: given without a schema, which says what they mean")
         ids = None if schema is None else schema.resolve(point_ids, len(keypoints0))
         named = schema is not None and schema.sides_known
-        pair = self._align(source, target, poses, mask0, mask1, named)
+        pairing = self._align(source, target, poses, mask0, mask1, named)
         queries, posed = keypoints0, np.full(len(keypoints0), True)
-        if schema is not None and ids is not None and named and pair.pose.flip:
-            queries, posed = _counterparts(keypoints0, ids, schema)
-        unposed = dataclasses.replace(pair, side0=self._side(source, IDENTITY, pair.thing0))
-        parts = [
-            self._find(in_pose, rows, queries[rows])
-            for in_pose, rows in ((pair, posed), (unposed, ~posed))
-            if rows.any()
-        ]
-        keypoints1, view = np.empty_like(keypoints0), pair.posed1.view
-        for part in parts:
-            keypoints1[part.rows] = view.clip(view.to_points(_array(part.targets_K2)))
-        return _Search(pair, keypoints0, keypoints1, ids, parts)
-
-    def _find(
-        self, pair: _Pair, rows: Bool[np.ndarray, "N"], points: Float[np.ndarray, "K 2"]
-    ) -> _Part:
-        side0, side1 = pair.side0, pair.side1
-        source, target = side0.posed.descriptors_HWC, side1.posed.descriptors_HWC
-        cells = _tensor(side0.posed.view.to_cells(points), source)
-        guide = self._guide(side0, side1)
-        if guide is None:
-            found = matching.similarity(matching.sample(source, cells), target, side1.allowed_HW)
-        else:
-            found = guide.similarity(cells)
-        targets = matching.window_soft_argmax(found, self.config.window, self.config.temperature)
-        return _Part(pair, rows, cells, targets, found)
-
-    @staticmethod
-    def _scores(part: _Part) -> Float[Tensor, "K"]:
-        """Confidence in answers: whether the way there and the way back are clear."""
-        source, target = part.pair.posed0.descriptors_HWC, part.pair.posed1.descriptors_HWC
-        backward = matching.similarity(
-            matching.sample(target, part.targets_K2), source, part.pair.posed0.content_HW
-        )
-        return matching.scores(
-            matching.window_log_mass(part.similarity_KHW, part.targets_K2),
-            matching.window_log_mass(backward, part.cells_K2),
-        )
-
-    def _guide(self, side0: _Side, side1: _Side) -> Guide | None:
-        if self.config.guidance is None:
-            return None
-        return Guide(
-            side0.posed.descriptors_HWC, side1.posed.descriptors_HWC, side0.weight_HW,
-            side1.weight_HW, side0.allowed_HW, side1.allowed_HW, self.config.guidance,
-        )  # fmt: skip
-
-    def _both_ways(self, pair: _Pair) -> tuple[_Dense, _Dense]:
-        """Where every cell of the source goes in the target, and the reverse."""
-        side0, side1 = pair.side0, pair.side1
-        source, target = side0.posed.descriptors_HWC, side1.posed.descriptors_HWC
-        similarity = source.flatten(0, 1) @ target.flatten(0, 1).T
-        there = self._one_way(similarity, side0, side1)
-        back = self._one_way(similarity.T, side1, side0)
-        # A floor, not -inf: rows and columns of nothing else must still have a softmax.
-        similarity[~side0.allowed_HW.flatten()] = _FLOOR
-        similarity[:, ~side1.allowed_HW.flatten()] = _FLOOR
-        grid0, grid1 = side0.posed.view.grid.shape, side1.posed.view.grid.shape
-        return (
-            _scored(there, matching.way_back(similarity, there[1], grid0, grid1)),
-            _scored(back, matching.way_back(similarity.T, back[1], grid1, grid0)),
-        )
-
-    def _one_way(self, similarity_NM: Float[Tensor, "N M"], side0: _Side, side1: _Side) -> _Dense:
-        """Best cells, positions between cells, and logarithms of the probability around these."""
-        guide = self._guide(side0, side1)
-        shape = side1.posed.view.grid.shape
-
-        def maps_of(rows_K: Tensor) -> Tensor:
-            if guide is not None:
-                return guide.rows(similarity_NM, rows_K)
-            found = similarity_NM[rows_K].unflatten(1, shape)
-            return found.masked_fill_(~side1.allowed_HW, -torch.inf)
-
-        return matching.dense(
-            maps_of, len(similarity_NM), self.config.window, self.config.temperature,
-            similarity_NM.device,
-        )  # fmt: skip
-
-
-_FLOOR = -1e4
-# Forward and backward flow agree where they meet within this share of the longer side.
-_CONSISTENT = 0.05
-
-
-_Thing = Bool[np.ndarray, "height width"]  # a mask of the picture
-
-# For every source cell: the best target cell, the position between cells, and a probability.
-_Dense = tuple[Int[Tensor, "N 2"], Float[Tensor, "N 2"], Float[Tensor, "N"]]
-
-
-@dataclass(frozen=True)
-class _Side:
-    """One picture of a pair.
-
-    Attributes:
-        posed: its descriptors.
-        allowed_HW: the cells that count: those on the mask, or on the picture.
-        weight_HW: how much each cell belongs to the thing; the mask's word where there is one.
-    """
-
-    posed: PosedFeatures
-    allowed_HW: Bool[Tensor, "H W"]
-    weight_HW: Float[Tensor, "H W"]
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """Two pictures ready to be matched, the source in the pose chosen."""
-
-    source: Features
-    target: Features
-    thing0: _Thing | None
-    side0: _Side
-    side1: _Side
-    distances: Mapping[Pose, float]
-    note: str | None
-
-    @property
-    def posed0(self) -> PosedFeatures:
-        return self.side0.posed
-
-    @property
-    def posed1(self) -> PosedFeatures:
-        return self.side1.posed
-
-    @property
-    def pose(self) -> Pose:
-        return self.posed0.view.pose
-
-    @property
-    def score(self) -> float:
-        return matching.pair_score(
-            self.posed0.descriptors_HWC,
-            self.posed1.descriptors_HWC,
-            self.side0.allowed_HW,
-            self.side1.allowed_HW,
-        )
-
-    def matches(
-        self,
-        keypoints0: Float[np.ndarray, "K 2"],
-        keypoints1: Float[np.ndarray, "K 2"],
-        scores: Float[np.ndarray, "K"],
-        posed: Bool[np.ndarray, "K"] | None = None,
-        ids: tuple[int, ...] | None = None,
-    ) -> Matches:
-        return Matches(
-            keypoints0=keypoints0,
-            keypoints1=keypoints1,
-            matching_scores=scores,
-            pair_score=self.score,
-            pose=self.pose.name,
-            pose_distances={pose.name: distance for pose, distance in self.distances.items()},
-            posed=np.full(len(keypoints0), True) if posed is None else posed,
-            point_ids=ids,
-            note=self.note,
-            size0=self.source.size,
-            size1=self.target.size,
-        )
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Points looked up in one pose of the source: all of them, or those that pose can answer."""
-
-    pair: _Pair
-    rows: Bool[np.ndarray, "N"]
-    cells_K2: Float[Tensor, "K 2"]
-    targets_K2: Float[Tensor, "K 2"]
-    similarity_KHW: Float[Tensor, "K H W"]
+        if schema is not None and ids is not None and named and pairing.pose.flip:
+            queries, posed = counterparts(keypoints0, ids, schema)
+        parts = [(posed, pairing.locate(queries[posed]))] if posed.any() else []
+        if not posed.all():
+            thing0 = self._mask(mask0, source, "mask0")
+            unposed = Side.of(self._posed(source, IDENTITY), thing0)
+            as_it_is = dataclasses.replace(pairing, side0=unposed)
+            parts.append((~posed, as_it_is.locate(queries[~posed])))
+        keypoints1 = np.empty_like(keypoints0)
+        for rows, located in parts:
+            keypoints1[rows] = located.points
+        return _Search(pairing, keypoints0, keypoints1, ids, parts)
 
 
 @dataclass(frozen=True)
 class _Search:
-    """Given points and where they lie in the target."""
+    """Given points and where they lie in the target.
 
-    pair: _Pair
+    In a flipped picture only those can be looked up whose counterpart was given; the parts are the
+    rows that were, and those that were looked up in the picture as it is.
+    """
+
+    pairing: Pairing
     keypoints0: Float[np.ndarray, "N 2"]
     keypoints1: Float[np.ndarray, "N 2"]
     point_ids: tuple[int, ...] | None
-    parts: Sequence[_Part]
-
-
-def _scored(way: _Dense, back_N: Float[Tensor, "N"]) -> _Dense:
-    """The same with scores instead of the logarithms of one way's probabilities."""
-    peaks, targets, masses = way
-    return peaks, targets, matching.scores(masses, back_N)
-
-
-def _distance(side0: _Side, side1: _Side, masked: bool) -> float:
-    """The instance matching distance: over masks if there are any, or over what stands out."""
-    descriptors0, descriptors1 = side0.posed.descriptors_HWC, side1.posed.descriptors_HWC
-    if masked:
-        return instance_matching_distance(
-            descriptors0, descriptors1, side0.allowed_HW, side1.allowed_HW
-        )
-    return weighted_distance(descriptors0, descriptors1, side0.weight_HW, side1.weight_HW)
-
-
-def _choose(
-    candidates: Sequence[Pose], distances: Mapping[Pose, float], named: bool
-) -> tuple[Pose, str | None]:
-    """The pose to match in, and what there is to say about it."""
-    pose = candidates[0]
-    if len(candidates) > 1:
-        best = min(candidates, key=distances.__getitem__)
-        usable = [p for p in candidates if named or not p.flip] or candidates
-        pose = min(usable, key=distances.__getitem__)
-        if pose != best:
-            return pose, (
-                f"in pose {best.name} the first picture is nearer to the second "
-                f"({distances[best]:.4f} against {distances[pose]:.4f}), but a flip exchanges left "
-                "and right: it is used for points named by a schema only"
-            )
-    if pose.flip and not named:
-        return pose, (
-            "the first picture was flipped: points on one side of the thing are matched to "
-            "their mirrored counterparts"
-        )
-    return pose, None
-
-
-def _counterparts(
-    keypoints: Float[np.ndarray, "K 2"], ids: Sequence[int], schema: KeypointSchema
-) -> tuple[Float[np.ndarray, "K 2"], Bool[np.ndarray, "K"]]:
-    """Where to look each keypoint up in the flipped picture, and whether that is known.
-
-    The left paw is seen there where the right paw was.
-    """
-    place = {keypoint: row for row, keypoint in enumerate(ids)}
-    queries, known = keypoints.copy(), np.full(len(ids), True)
-    for row, keypoint in enumerate(ids):
-        counterpart = place.get(schema.mirror[keypoint])
-        if counterpart is None:
-            known[row] = False
-        else:
-            queries[row] = keypoints[counterpart]
-    return queries, known
-
-
-def _flow_field(
-    posed0: PosedFeatures,
-    posed1: PosedFeatures,
-    allowed0: Bool[Tensor, "H W"],
-    forward: tuple[Tensor, Tensor],
-    backward: tuple[Tensor, Tensor],
-) -> FlowField:
-    """The flow in pixels, from both directions' targets in cells and scores."""
-    view0, view1 = posed0.view, posed1.view
-    (targets, scores), (returns, _) = ((_array(x) for x in flow) for flow in (forward, backward))
-    allowed = allowed0.cpu().numpy()
-    # Cells beside the picture, or off the mask, have no match of their own: they go where the
-    # nearest cell goes that has, so that values between cells are right up to the border.
-    cells = view0.grid.cells
-    kept = np.flatnonzero(allowed)
-    nearest, _ = matching.nearest_neighbours(torch.from_numpy(cells), torch.from_numpy(cells[kept]))
-    targets, scores = targets[kept[nearest]], scores[kept[nearest]]
-    points1 = view1.clip(view1.to_points(targets))
-    back = interpolate(returns.reshape(view1.grid.height, view1.grid.width, 2), targets)
-    errors = np.linalg.norm(view0.to_points(back) - view0.to_points(cells), axis=1)
-    errors = errors.reshape(allowed.shape)
-    return FlowField(
-        view0,
-        view1,
-        points1.reshape(*allowed.shape, 2),
-        scores.reshape(allowed.shape),
-        errors,
-        allowed & (errors <= _CONSISTENT * max(view0.width, view0.height)),
-    )
-
-
-def _tensor(array: np.ndarray, like: Tensor) -> Tensor:
-    return torch.from_numpy(array).to(like)
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.double().cpu().numpy()
+    parts: Sequence[tuple[Bool[np.ndarray, "N"], Located]]
