@@ -246,7 +246,7 @@ def test_reports(colour_matcher, data, tmp_path):
     assert values["flip", "per_image", "", "pck@0.10"] == plain["per_image"]["pck@0.10"]
     markdown = (tmp_path / "results.md").read_text()
     assert "| per image, not aligned |" in markdown and "- a note" in markdown
-    draw_charts(tmp_path, aligned, "toy", unaligned)
+    draw_charts(tmp_path, report, aligned, unaligned)
     draw_extremes(tmp_path, aligned, evaluation.read_predictions(path, data)[0])
     for name in ("pck", "azimuth", "best", "worst"):
         with Image.open(tmp_path / f"{name}.png") as picture:

@@ -209,7 +209,7 @@ class Matcher:
         mask0: MaskLike | None = None,
         mask1: MaskLike | None = None,
     ) -> Float[np.ndarray, "K 2"]:
-        """The `keypoints1` of `transfer`, without scores, at a third of its cost.
+        """The `keypoints1` of `transfer`, without scores, which makes it quicker.
 
         Arguments and errors are those of `transfer`.
         """
@@ -414,8 +414,7 @@ class Matcher:
             queries, posed = counterparts(keypoints0, ids, schema)
         parts = [(posed, pairing.locate(queries[posed]))] if posed.any() else []
         if not posed.all():
-            thing0 = self._mask(mask0, source, "mask0")
-            unposed = Side.of(self._posed(source, IDENTITY), thing0)
+            unposed = Side.of(self._posed(source, IDENTITY), pairing.side0.thing)
             as_it_is = dataclasses.replace(pairing, side0=unposed)
             parts.append((~posed, as_it_is.locate(queries[~posed])))
         keypoints1 = np.empty_like(keypoints0)

@@ -37,19 +37,21 @@ class Side:
         posed: its descriptors.
         allowed_HW: the cells that count: those on the mask, or on the picture.
         weight_HW: how much each cell belongs to the thing; the mask's word where there is one.
+        thing: that mask, which serves for other poses of the picture, too.
     """
 
     posed: PosedFeatures
     allowed_HW: Bool[Tensor, "H W"]
     weight_HW: Float[Tensor, "H W"]
+    thing: Thing | None
 
     @classmethod
     def of(cls, posed: PosedFeatures, thing: Thing | None) -> Side:
         """The side that descriptors and perhaps a mask make."""
         if thing is None:
-            return cls(posed, posed.content_HW, posed.foreground_HW)
+            return cls(posed, posed.content_HW, posed.foreground_HW, None)
         allowed = torch.from_numpy(posed.view.mask(thing)).to(posed.content_HW.device)
-        return cls(posed, allowed, allowed.float())
+        return cls(posed, allowed, allowed.float(), thing)
 
     def distance(self, other: Side, masked: bool) -> float:
         """The instance matching distance: over masks if there are any, or over what stands out."""

@@ -238,31 +238,34 @@ class Report:
 
 
 def draw_charts(
-    folder: Path, scored: Accumulator, model: str, unaligned: Accumulator | None = None
+    folder: Path, report: Report, scored: Accumulator, unaligned: Accumulator | None = None
 ) -> None:
     """PCK over alpha, and over azimuth difference where that is annotated.
 
     Args:
         folder: gets `pck.png` and `azimuth.png`.
-        scored: the predictions, scored.
-        model: what made them.
+        report: the figures.
+        scored: the predictions that it is about.
         unaligned: those without pose alignment, where it was tried.
     """
     from homolog import draw
 
-    sets = {model: scored}
+    sets = {report.model: (scored, report.rows)}
     if unaligned is not None:
-        sets = {f"{model}, aligned": scored, f"{model}, not aligned": unaligned}
+        sets = {
+            f"{report.model}, aligned": (scored, report.rows),
+            f"{report.model}, not aligned": (unaligned, report.unaligned),
+        }
     alphas = [1.5 * max(scored.alphas) * step / 60 for step in range(61)]
     chart = draw.curves(
-        {name: (alphas, s.curve(alphas)) for name, s in sets.items()},
+        {name: (alphas, of.curve(alphas)) for name, (of, _) in sets.items()},
         "alpha", "PCK per image, %",
     )  # fmt: skip
     draw.save(chart, folder / "pck.png")
     alpha = f"pck@{max(scored.alphas):.2f}" if 0.1 not in scored.alphas else "pck@0.10"
     by_azimuth = {
-        name: [row for row in s.rows() if row.kind == "per_azimuth_difference_per_image"]
-        for name, s in sets.items()
+        name: [row for row in rows if row.kind == "per_azimuth_difference_per_image"]
+        for name, (_, rows) in sets.items()
     }
     if all(by_azimuth.values()):
         chart = draw.curves(

@@ -70,7 +70,7 @@ def evaluate(
         unaligned = evaluation.score(data, without)
     report = Report.of(data, scored, model.preset, notes, model.poses, unaligned)
     report.write(out)
-    draw_charts(out, scored, model.preset, unaligned)
+    draw_charts(out, report, scored, unaligned)
     draw_extremes(out, scored, predictions)
     report.print()
     print(f"tables, predictions and pictures: {out}", file=sys.stderr)

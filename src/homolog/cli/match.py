@@ -52,16 +52,21 @@ class How:
         """The arguments that all of the matcher's methods share."""
         return {"poses": self.poses(model), "mask0": self.mask0, "mask1": self.mask1}
 
-    def extract(
-        self, model: Model, matcher: Matcher, image0: Path, image1: Path, steps: Steps
-    ) -> tuple[Features, Features]:
-        """Features of both pictures, the first in all poses to try."""
+    def prepare(
+        self, model: Model, image0: Path, image1: Path, steps: Steps
+    ) -> tuple[Matcher, Features, Features]:
+        """The matcher, and features of both pictures, the first in all poses to try."""
+        steps.next("loading the model")
+        poses = self.poses(model)  # checked before the weights are read
+        matcher = model.matcher()
         steps.next(f"looking at {image0}")
         # Both are read before the first is worked on: a broken file is found at once.
         first, second = matcher.read(image0, "image0"), matcher.read(image1, "image1")
-        first = matcher.extract(first, self.poses(model))
+        first = matcher.extract(first, poses)
         steps.next(f"looking at {image1}")
-        return first, matcher.extract(second)
+        second = matcher.extract(second)
+        steps.next("matching")
+        return matcher, first, second
 
 
 def match(
@@ -112,16 +117,12 @@ def match(
         to_file = check_output(to_file, (".json",), "json")
     given, names = (None, None) if points is None else _given_points(points)
     with Steps(5) as steps:
-        steps.next("loading the model")
         from homolog import draw, images
         from homolog.keypoints import KeypointSchema
         from homolog.points import grid_points
 
         kinds = None if schema is None else KeypointSchema.load(schema)
-        how.poses(model)
-        matcher = model.matcher()
-        first, second = how.extract(model, matcher, image0, image1, steps)
-        steps.next("matching")
+        matcher, first, second = how.prepare(model, image0, image1, steps)
         if grid is not None:
             mask = None
             if how.mask0 is not None:
@@ -164,13 +165,9 @@ def flow(
     """
     out = check_output(out, PICTURES)
     with Steps(5) as steps:
-        steps.next("loading the model")
         from homolog import draw
 
-        how.poses(model)
-        matcher = model.matcher()
-        first, second = how.extract(model, matcher, image0, image1, steps)
-        steps.next("matching")
+        matcher, first, second = how.prepare(model, image0, image1, steps)
         found = matcher.flow(first, second, **how.keywords(model))
         steps.next("drawing")
         draw.save(draw.flow(image0, image1, found), out)
@@ -203,13 +200,9 @@ def heatmap(
     out = check_output(out, PICTURES)
     given = _point(point)
     with Steps(5) as steps:
-        steps.next("loading the model")
         from homolog import draw
 
-        how.poses(model)
-        matcher = model.matcher()
-        first, second = how.extract(model, matcher, image0, image1, steps)
-        steps.next("matching")
+        matcher, first, second = how.prepare(model, image0, image1, steps)
         found = matcher.heatmap(first, second, [given], **how.keywords(model))
         steps.next("drawing")
         draw.save(draw.heatmap(image0, image1, found), out)
