@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homolog import KeypointSchema
-from homolog.losses import all_pairs_loss, contrastive_loss, dense_loss
+from homolog.losses import (
+    all_pairs_loss,
+    contrastive_loss,
+    dense_loss,
+    heatmap_cross_entropy,
+    soft_argmax_distance,
+)
 from homolog.matching import bilinear
 
 PARITY = Path(__file__).parent / "parity"
@@ -112,6 +119,7 @@ def test_all_pairs_at_once_are_the_pairs_one_by_one(seed, window):
     maps, cells, weights = pictures(seed)
     maps.requires_grad_()
     noise = torch.randn(4, 8, 2, dtype=torch.double) * 0.3
+    point_loss = partial(soft_argmax_distance, temperature=0.1, window=window)
     expected_sparse, expected_dense = 0.0, 0.0
     for i in range(4):
         for j in range(4):
@@ -123,7 +131,7 @@ def test_all_pairs_at_once_are_the_pairs_one_by_one(seed, window):
             dense = dense_loss(maps[i], maps[j], a, b + noise[j][both], 0.1, window)
             expected_sparse = expected_sparse + weights[0, i, j] * sparse
             expected_dense = expected_dense + weights[1, i, j] * dense
-    sparse, dense = all_pairs_loss(maps, cells, *weights, 7.0, 0.1, window, noise)
+    sparse, dense = all_pairs_loss(maps, cells, *weights, 7.0, point_loss, noise)
     torch.testing.assert_close(sparse, torch.as_tensor(expected_sparse, dtype=torch.double))
     torch.testing.assert_close(dense, torch.as_tensor(expected_dense, dtype=torch.double))
     (ours,) = torch.autograd.grad(sparse + dense, maps)
@@ -140,6 +148,7 @@ def test_the_mean_over_batches_is_the_mean_over_pairs():
     maps = F.normalize(torch.randn(5, 4, 4, 3, generator=generator, dtype=torch.double), dim=-1)
     maps.requires_grad_()
     cells = torch.rand(5, 6, 2, generator=generator, dtype=torch.double) * 3
+    point_loss = partial(soft_argmax_distance, temperature=0.2)
 
     def mean_gradient(size: int) -> torch.Tensor:
         total = torch.zeros_like(maps)
@@ -147,9 +156,44 @@ def test_the_mean_over_batches_is_the_mean_over_pairs():
         weights = (1 - torch.eye(size, dtype=torch.double)) / (size * (size - 1))
         for batch in batches:
             chosen = list(batch)
-            loss = sum(all_pairs_loss(maps[chosen], cells[chosen], weights, weights, 5.0, 0.2))
+            loss = sum(
+                all_pairs_loss(maps[chosen], cells[chosen], weights, weights, 5.0, point_loss)
+            )
             total += torch.autograd.grad(loss, maps)[0] / len(batches)
         return total
 
     torch.testing.assert_close(mean_gradient(3), mean_gradient(2))
     torch.testing.assert_close(mean_gradient(5), mean_gradient(2))
+
+
+def test_heatmap_cross_entropy_is_that_of_two_distributions():
+    torch.manual_seed(0)
+    found = torch.randn(3, 5, 6, dtype=torch.double)
+    cells = torch.tensor([[0.0, 0.0], [2.3, 3.9], [5.0, 4.0]], dtype=torch.double)
+    losses = heatmap_cross_entropy(found, cells, 3.0, sigma=0.7)
+    for row in range(3):
+        wanted = torch.tensor(
+            [
+                [
+                    math.exp(-((x - cells[row, 0]) ** 2 + (y - cells[row, 1]) ** 2) / 0.98)
+                    for x in range(6)
+                ]
+                for y in range(5)
+            ],
+            dtype=torch.double,
+        )
+        wanted /= wanted.sum()
+        log_probability = (3 * found[row]).flatten().log_softmax(0).view(5, 6)
+        torch.testing.assert_close(losses[row], -(wanted * log_probability).sum())
+
+
+def test_keypoints_that_are_not_asked_for_do_not_count():
+    maps, cells, _ = pictures(5)
+    asked = torch.rand(4, 4, 8) < 0.5
+    hidden = torch.where(asked[0, 1][:, None], cells[0], torch.nan)
+    only = torch.zeros(4, 4, dtype=torch.double)
+    only[0, 1] = 1
+    _, dense = all_pairs_loss(maps, cells, only, only, 5.0, asked_BBK=asked)
+    both = (hidden.isfinite() & cells[1].isfinite()).all(1)
+    expected = dense_loss(maps[0], maps[1], hidden[both], cells[1][both])
+    torch.testing.assert_close(dense, expected)

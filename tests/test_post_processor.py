@@ -51,6 +51,7 @@ def test_it_is_saved_and_loaded(published, tmp_path):
     assert json.loads((tmp_path / "config.json").read_text()) == {
         "feature_dims": list(DIMS),
         "projection_dim": 128,
+        "residual": False,
     }
     assert (tmp_path / "model.safetensors").is_file()
     loaded = PostProcessor.from_pretrained(tmp_path)

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from homolog.features import FusionConfig
 from homolog.guidance import GuidanceConfig
+
+
+@dataclass(frozen=True)
+class PostProcessorConfig:
+    """What a trained network is given, and what becomes of its answer.
+
+    Attributes:
+        input: `maps` as the backbone makes them, as published, or zero-shot `descriptors`.
+        zero_shot: the share of the zero-shot similarity in the similarity of two descriptors.
+    """
+
+    input: Literal["maps", "descriptors"]
+    zero_shot: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -21,6 +35,7 @@ class MatcherConfig:
         guidance: how much the rest of both pictures guides where a point goes; None for similarity
             alone, as published.
         same_kind: the pair score from which two pictures probably show things of one kind.
+        post_processor: how a trained network takes part; None for zero-shot descriptors.
     """
 
     backbone: str
@@ -29,6 +44,24 @@ class MatcherConfig:
     temperature: float
     guidance: GuidanceConfig | None
     same_kind: float
+    post_processor: PostProcessorConfig | None = None
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> MatcherConfig:
+        """The configuration that `dataclasses.asdict` made a dictionary of, perhaps through JSON.
+
+        Raises:
+            KeyError, TypeError: it is none.
+        """
+        values = dict(plain)
+        fusion = dict(values["fusion"])
+        fusion["groups"] = tuple(map(tuple, fusion["groups"]))
+        fusion["weights"] = tuple(fusion["weights"])
+        values["fusion"] = FusionConfig(**fusion)
+        for name, kind in (("guidance", GuidanceConfig), ("post_processor", PostProcessorConfig)):
+            if values.get(name) is not None:
+                values[name] = kind(**values[name])
+        return cls(**values)
 
 
 def embedded() -> MatcherConfig:

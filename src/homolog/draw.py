@@ -207,14 +207,17 @@ def curves(
     xlabel: str,
     ylabel: str,
     bands: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    *,
+    shares: bool = True,
 ) -> Image.Image:
     """A chart of some lines.
 
     Args:
-        lines: x and y of each, by name; shares are shown in percent.
+        lines: x and y of each, by name.
         xlabel: what x is.
         ylabel: what y is.
         bands: intervals around the lines of the same names.
+        shares: whether y are shares, which are shown in percent.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -223,14 +226,15 @@ def curves(
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for (name, (x, y)), colour in zip(lines.items(), _LINES, strict=False):
-        percent = 100 * np.asarray(y)
+        factor = 100 if shares else 1
         marker = "o" if len(x) < 10 else ""
-        axes.plot(x, percent, marker=marker, color=colour, linewidth=2, label=name)
+        axes.plot(x, factor * np.asarray(y), marker=marker, color=colour, linewidth=2, label=name)
         if bands and name in bands:
-            low, high = 100 * np.array(bands[name]).T
+            low, high = factor * np.array(bands[name]).T
             axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-    if all(float(value).is_integer() for x, _ in lines.values() for value in x):
-        axes.set_xticks(sorted({int(value) for x, _ in lines.values() for value in x}))
+    ticks = sorted({value for x, _ in lines.values() for value in x})
+    if len(ticks) < 10 and all(float(value).is_integer() for value in ticks):
+        axes.set_xticks(ticks, [str(int(value)) for value in ticks])
     axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

@@ -19,7 +19,7 @@ from homolog.data import Annotation, DataSet, Pair
 from homolog.data.pairs import Threshold
 from homolog.errors import HomologError
 from homolog.features import FeatureCache
-from homolog.files import write_atomically
+from homolog.files import claim
 from homolog.geometry import IDENTITY, Pose
 from homolog.matcher import Matcher
 from homolog.metrics import Accumulator
@@ -71,7 +71,7 @@ def predict(
         if not annotation.path.is_file():
             raise HomologError(f"{annotation.path}: there is no such picture ({annotation.name})")
     path = folder / "predictions.jsonl"
-    _claim(folder, _describe(matcher, data, poses))
+    claim(folder, _describe(matcher, data, poses))
     done = _resume(path)
     todo = [pair for pair in data.pairs if pair.name not in done]
     try:
@@ -144,9 +144,8 @@ class _Store:
             yield store
             return
         with TemporaryDirectory(dir=folder, prefix=".features-") as temporary:
-            cached = Matcher(
-                matcher.backbone, matcher.config, matcher.max_pixels, FeatureCache(temporary)
-            )
+            cached = matcher.replace()
+            cached.cache = FeatureCache(temporary)
             yield cls(cached, poses, memory)
 
     def __call__(self, annotation: Annotation) -> Features:
@@ -175,26 +174,9 @@ def _describe(matcher: Matcher, data: DataSet, poses: Sequence[Pose]) -> dict[st
         "pairs": len(data.pairs),
         "pairs_sha256": hashlib.sha256(names.encode()).hexdigest(),
         "model": dataclasses.asdict(matcher.config),
+        "weights": matcher.weights_digest,
         "poses": [pose.name for pose in poses],
     }
-
-
-def _claim(folder: Path, run: dict[str, Any]) -> None:
-    """Make the folder this run's, or find that it is."""
-    path = folder / "run.json"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if path.is_file():
-            if json.loads(path.read_text("utf-8")) == json.loads(json.dumps(run)):
-                return
-            raise HomologError(f"out: {folder} holds another run, see {path}; name another folder")
-        write_atomically(path, (json.dumps(run, indent=1) + "\n").encode())
-    except OSError as error:
-        raise HomologError(f"out: cannot write {folder}: {error.strerror}") from error
-    except ValueError as error:
-        if isinstance(error, HomologError):
-            raise
-        raise HomologError(f"out: {path} is not what it was written as: {error}") from None
 
 
 def _resume(path: Path) -> set[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from homolog.errors import HomologError
 
@@ -60,3 +62,29 @@ def write_atomically(path: Path, data: bytes, name: str = "out") -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def claim(folder: Path, run: Mapping[str, Any]) -> None:
+    """Make the folder a run's, by `run.json` in it, or find that it is.
+
+    Args:
+        folder: made if it is not there.
+        run: what makes the run what it is, for JSON.
+
+    Raises:
+        HomologError: the folder holds another run, or cannot be written.
+    """
+    path = folder / "run.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            if json.loads(path.read_text("utf-8")) == json.loads(json.dumps(run)):
+                return
+            raise HomologError(f"out: {folder} holds another run, see {path}; name another folder")
+        write_atomically(path, (json.dumps(run, indent=1) + "\n").encode())
+    except OSError as error:
+        raise HomologError(f"out: cannot write {folder}: {error.strerror}") from error
+    except ValueError as error:
+        if isinstance(error, HomologError):
+            raise
+        raise HomologError(f"out: {path} is not what it was written as: {error}") from None

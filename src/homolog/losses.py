@@ -6,12 +6,17 @@ are computed and no others. From Zhang et al., CVPR 2024 (arXiv 2311.17034).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from homolog.matching import bilinear, similarity, window_soft_argmax
+
+PointLoss = Callable[[Float[Tensor, "P H W"], Float[Tensor, "P 2"]], Float[Tensor, "P"]]
+"""What each of P points loses: from its similarity map and its true (x, y) in cells."""
 
 
 def contrastive_loss(
@@ -53,8 +58,52 @@ def dense_loss(
         window: half-width of the soft-argmax window in cells; None, as published, for all cells.
     """
     queries_KC = bilinear(source_HWC, source_cells_K2)
-    found_K2 = window_soft_argmax(similarity(queries_KC, target_HWC), window, temperature)
-    return torch.linalg.vector_norm(found_K2 - target_cells_K2, dim=1).mean()
+    found = similarity(queries_KC, target_HWC)
+    return soft_argmax_distance(found, target_cells_K2, temperature, window).mean()
+
+
+def soft_argmax_distance(
+    similarity_PHW: Float[Tensor, "P H W"],
+    cells_P2: Float[Tensor, "P 2"],
+    temperature: float = 0.02,
+    window: int | None = None,
+) -> Float[Tensor, "P"]:
+    """How far the soft-argmax of each map is from the truth, in cells; `dense_loss` is its mean.
+
+    Args:
+        similarity_PHW: similarity maps.
+        cells_P2: (x, y) in cells, not rounded.
+        temperature: of the soft-argmax.
+        window: its half-width in cells; None, as published, for all cells.
+    """
+    found_P2 = window_soft_argmax(similarity_PHW, window, temperature)
+    return torch.linalg.vector_norm(found_P2 - cells_P2, dim=1)
+
+
+def heatmap_cross_entropy(
+    similarity_PHW: Float[Tensor, "P H W"],
+    cells_P2: Float[Tensor, "P 2"],
+    scale: Float[Tensor, ""] | float,
+    sigma: float = 0.8,
+) -> Float[Tensor, "P"]:
+    """Cross-entropy between softmax(scale * similarity) and a Gaussian around the truth.
+
+    Not from the paper: with few pictures and rotations it learns faster than the distance
+    (docs/experiments.md).
+
+    Args:
+        similarity_PHW: similarity maps.
+        cells_P2: (x, y) in cells, not rounded.
+        scale: the factor of the similarities.
+        sigma: of the Gaussian, in cells.
+    """
+    height, width = similarity_PHW.shape[1:]
+    x = torch.arange(width, device=cells_P2.device) - cells_P2[:, :1]
+    y = torch.arange(height, device=cells_P2.device) - cells_P2[:, 1:]
+    wanted = [(axis.square() / (-2 * sigma**2)).softmax(1) for axis in (y, x)]
+    log_probability = (scale * similarity_PHW).flatten(1).log_softmax(1)
+    truth = (wanted[0][:, :, None] * wanted[1][:, None, :]).flatten(1)
+    return -(truth * log_probability).sum(1)
 
 
 def all_pairs_loss(
@@ -63,9 +112,9 @@ def all_pairs_loss(
     sparse_weights_BB: Float[Tensor, "B B"],
     dense_weights_BB: Float[Tensor, "B B"],
     logit_scale: Float[Tensor, ""] | float,
-    temperature: float = 0.02,
-    window: int | None = None,
+    point_loss: PointLoss = soft_argmax_distance,
     noise_BK2: Float[Tensor, "B K 2"] | None = None,
+    asked_BBK: Bool[Tensor, "B B K"] | None = None,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Both losses of all ordered pairs among some pictures, each picture through the network once.
 
@@ -80,9 +129,10 @@ def all_pairs_loss(
             pairs that do not count. A pair without keypoints in common counts nothing.
         dense_weights_BB: the same for the dense loss.
         logit_scale: as for `contrastive_loss`.
-        temperature: as for `dense_loss`.
-        window: as for `dense_loss`.
+        point_loss: of the dense loss.
         noise_BK2: added to the target positions of the dense loss, in cells.
+        asked_BBK: the keypoints of each pair that take part in the dense loss; None for all that
+            both show.
 
     Returns:
         The weighted sums of the sparse and of the dense losses.
@@ -103,6 +153,9 @@ def all_pairs_loss(
     per_point_BB = (sparse_weights_BB + sparse_weights_BB.T) / 2 / counts_BB
     sparse = -(log_probability_BBK * shared_BBK * per_point_BB[..., None]).sum()
 
+    if asked_BBK is not None:
+        shared_BBK = shared_BBK & asked_BBK
+        counts_BB = shared_BBK.sum(-1).clamp_min(1)
     per_point_BB = dense_weights_BB / counts_BB
     dense = descriptors_BHWC.new_zeros(())
     targets_BK2 = cells_BK2 if noise_BK2 is None else cells_BK2 + noise_BK2
@@ -112,7 +165,6 @@ def all_pairs_loss(
         if len(source) == 0:
             continue
         found = similarity(queries_BKC[source, keypoint], descriptors_HWC)
-        positions = window_soft_argmax(found, window, temperature)
-        errors = torch.linalg.vector_norm(positions - targets_BK2[target, keypoint], dim=1)
-        dense = dense + errors @ per_point_BB[source, target]
+        lost = point_loss(found, targets_BK2[target, keypoint])
+        dense = dense + lost @ per_point_BB[source, target]
     return sparse, dense

@@ -11,13 +11,14 @@ from typing import Any, cast, overload
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import nn
 
 from homolog import features as backbones
 from homolog import images
 from homolog.config import PRESETS, MatcherConfig
+from homolog.describer import Describer
 from homolog.errors import HomologError
-from homolog.features import Backbone, FeatureCache, fuse
+from homolog.features import Backbone, FeatureCache
 from homolog.geometry import IDENTITY, Pose, PoseSet, View, as_poses
 from homolog.images import MAX_PIXELS
 from homolog.keypoints import KeypointSchema
@@ -48,6 +49,7 @@ class Matcher:
         config: the rest.
         max_pixels: refuse picture files with more pixels than this.
         cache: keeps the backbone's maps on disk.
+        network: the trained network, if the configuration has a `post_processor`.
     """
 
     def __init__(
@@ -56,13 +58,19 @@ class Matcher:
         config: MatcherConfig,
         max_pixels: int = MAX_PIXELS,
         cache: FeatureCache | None = None,
+        network: nn.Module | None = None,
     ):
         self.backbone = backbone
         self.config = config
         self.max_pixels = max_pixels
         self.cache = cache
+        self.network = network
+        self._describer = Describer(backbone, config, network)
+        self.weights_digest = self._describer.digest
         # Of all the configuration, features depend on these alone.
-        self._made_by = json.dumps([config.backbone, dataclasses.asdict(config.fusion)])
+        made_by = dataclasses.asdict(config)
+        parts = [made_by[name] for name in ("backbone", "fusion", "post_processor")]
+        self._made_by = json.dumps([*parts, self.weights_digest])
 
     @classmethod
     def from_pretrained(
@@ -75,22 +83,29 @@ class Matcher:
         """A matcher with its weights.
 
         Args:
-            name: a preset; `embedded` comes with the package and needs nothing more.
+            name: a preset; `embedded` comes with the package and needs nothing more. Or a folder
+                that training or conversion made, or a model hub's `owner/name` of one.
             device: where to compute; a CUDA device if there is one, otherwise the CPU.
             max_pixels: refuse picture files with more pixels than this.
 
         Raises:
-            HomologError: there is no such preset or device, or weights are missing or damaged.
+            HomologError: there is no such preset, folder or device, or weights are missing or
+                damaged.
         """
-        if name not in PRESETS:
-            raise HomologError(f"name: {name!r} is none of {', '.join(PRESETS)}")
-        config = PRESETS[name]()
         try:
             place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             torch.empty(0, device=place)
         except (RuntimeError, AssertionError):
             raise HomologError(f"device: {str(device)!r} is not available here") from None
-        return cls(backbones.create(config.backbone, place), config, max_pixels)
+        network = None
+        if name in PRESETS:
+            config = PRESETS[name]()
+        else:
+            # Imported late: what talks to model hubs takes longer to import than all the rest.
+            from homolog import weights
+
+            config, network = weights.load(name, place)
+        return cls(backbones.create(config.backbone, place), config, max_pixels, network=network)
 
     def replace(self, **changes: Any) -> Matcher:
         """A matcher with the same backbone and some of its configuration changed.
@@ -101,7 +116,7 @@ class Matcher:
             changes: fields of `MatcherConfig`, such as `window=7`.
         """
         config = dataclasses.replace(self.config, **changes)
-        return Matcher(self.backbone, config, self.max_pixels, self.cache)
+        return Matcher(self.backbone, config, self.max_pixels, self.cache, self.network)
 
     def read(self, picture: FeaturesLike, name: str = "image") -> Features:
         """A picture read, in no pose yet: features that will be filled when they are needed.
@@ -332,23 +347,10 @@ class Matcher:
     def _posed(self, features: Features, pose: Pose) -> PosedFeatures:
         """Descriptors in a pose; each pose goes through the backbone once."""
         if pose not in features.posed:
-            backbone = self.backbone
-            view = View(*features.size, pose, backbone.side, backbone.grid)
-
-            def compute() -> Sequence[Tensor]:
-                canvas = np.array(view.apply(features.image))
-                return backbone(torch.from_numpy(canvas)[None])
-
-            if self.cache is None:
-                maps = compute()
-            else:
-                made_by = f"{self.config.backbone} {backbone.side} {features.size} {pose.name}"
-                pixels = features.image.tobytes()
-                maps = self.cache.maps(pixels, made_by, backbone.device, compute)
-            content = torch.from_numpy(view.content).to(backbone.device)
-            fusion = self.config.fusion
-            descriptors = fuse(maps, backbone.grids, backbone.grid, content[None], fusion)
-            features.posed[pose] = PosedFeatures(view, descriptors[0], content)
+            view = View(*features.size, pose, self.backbone.side, self.backbone.grid)
+            canvas = torch.from_numpy(np.array(view.apply(features.image)))
+            maps = self._describer.maps(canvas, self.cache)
+            features.posed[pose] = self._describer(maps, view)
         return features.posed[pose]
 
     def _read_and_align(

@@ -337,7 +337,7 @@ def nearest_neighbours(
         source_rows: the source descriptors that take part; None for all.
         target_rows: the target descriptors that take part; None for all.
     """
-    coarse = source_NC.shape[1] >= _COARSE_CHANNELS and _has_fast_bfloat16(source_NC.device)
+    coarse = source_NC.shape[1] >= _COARSE_CHANNELS and has_fast_bfloat16(source_NC.device)
     dtype = torch.bfloat16 if coarse else source_NC.dtype
     count = len(target_MC) if target_rows is None else len(target_rows)
     target = target_MC.new_empty((count, target_MC.shape[1]), dtype=dtype)
@@ -385,7 +385,8 @@ def _blocks(features_NC: Tensor, rows: Tensor | None) -> Iterator[Float[Tensor, 
             yield features_NC.index_select(0, part)
 
 
-def _has_fast_bfloat16(device: torch.device) -> bool:
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether products in bfloat16 are quicker than in single precision."""
     return device.type == "cuda" or torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 

@@ -54,15 +54,20 @@ class PostProcessor(nn.Module, PyTorchModelHubMixin, library_name="homolog", lic
     maps of 640, 1280, 1280 and 768 channels and a width of 768. Its state has the names of the
     published checkpoints.
 
+    With `residual`, for small training sets, it is given descriptors and returns them with what it
+    learns added: brought to their width, times a gate for each cell and a learned scale. What is
+    added starts as nothing, so that training starts from the descriptors as they are.
+
     Args:
         feature_dims: channels of each map, in the order they are concatenated.
-        projection_dim: channels of the descriptors, a multiple of 128.
+        projection_dim: channels of the descriptors (within, if residual), a multiple of 128.
+        residual: add to what is given instead of replacing it.
 
     Raises:
         HomologError: a width that does not fit the group norms.
     """
 
-    def __init__(self, feature_dims: Sequence[int], projection_dim: int):
+    def __init__(self, feature_dims: Sequence[int], projection_dim: int, residual: bool = False):
         super().__init__()
         if projection_dim < 1 or projection_dim % (4 * _GROUPS):
             raise HomologError(
@@ -77,12 +82,20 @@ class PostProcessor(nn.Module, PyTorchModelHubMixin, library_name="homolog", lic
         scale = torch.tensor(math.log(1 / _TEMPERATURE))
         self.logit_scale = nn.Parameter(scale)
         self.self_logit_scale = nn.Parameter(scale.clone())
+        self.residual = residual
+        self.descriptor_dim = sum(self.feature_dims) if residual else projection_dim
+        if residual:
+            self.addition = nn.Conv2d(projection_dim, sum(self.feature_dims), 1)
+            self.gate = nn.Conv2d(projection_dim, 1, 1)
+            self.residual_scale = nn.Parameter(torch.ones(()))
+            for parameter in self.addition.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, features_BCHW: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H W"]:
         """Descriptors, not normalised.
 
         Args:
-            features_BCHW: the maps on one grid, concatenated.
+            features_BCHW: the maps on one grid, concatenated; descriptors, if residual.
 
         Raises:
             HomologError: the channels are not those of the maps.
@@ -98,4 +111,7 @@ class PostProcessor(nn.Module, PyTorchModelHubMixin, library_name="homolog", lic
             weight * layer(features)
             for weight, layer, features in zip(weights, self.bottleneck_layers, maps, strict=True)
         )
-        return total
+        if not self.residual:
+            return total
+        added = self.residual_scale * self.gate(total).sigmoid() * self.addition(total)
+        return features_BCHW + added

@@ -63,6 +63,10 @@ class Steps:
         if self._bar.live.is_started:
             self._bar.stop()
 
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self._console.print(line, highlight=False, soft_wrap=True)
+
     def next(self, description: str) -> None:
         """The step before is done, this one begins."""
         self._done += 1

@@ -18,10 +18,13 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from homolog import evaluation
 from homolog.data import DataSet
 from homolog.data.pairs import outside
 from homolog.evaluation import Predictions
 from homolog.files import write_atomically
+from homolog.geometry import IDENTITY, Pose
+from homolog.matcher import Matcher
 from homolog.metrics import Accumulator, Row
 
 HEADINGS = {
@@ -235,6 +238,42 @@ class Report:
         ]
         heading = ["per image; published, not measured here", *(n.replace("_", "-") for n in names)]
         return [(heading, cells)]
+
+
+def evaluate(
+    matcher: Matcher,
+    data: DataSet,
+    folder: Path,
+    model: str,
+    poses: Sequence[Pose] = (IDENTITY,),
+    poses_name: str = "none",
+    memory: int = evaluation.MEMORY,
+) -> Report:
+    """Find all keypoints, score them, and write tables, predictions and pictures into a folder.
+
+    Args:
+        matcher: finds the keypoints.
+        data: the pairs.
+        folder: made if it is not there; an interrupted evaluation in it goes on.
+        model: what the tables call the matcher.
+        poses: of the source, for pose alignment.
+        poses_name: what the tables call these.
+        memory: bytes of features to keep in memory.
+
+    Raises:
+        HomologError: as `evaluation.predict`.
+    """
+    path = evaluation.predict(matcher, data, folder, poses=poses, memory=memory)
+    predictions, notes = evaluation.read_predictions(path, data)
+    scored, unaligned = evaluation.score(data, predictions), None
+    if len(poses) > 1:
+        without, _ = evaluation.read_predictions(path, data, evaluation.UNALIGNED)
+        unaligned = evaluation.score(data, without)
+    report = Report.of(data, scored, model, notes, poses_name, unaligned)
+    report.write(folder)
+    draw_charts(folder, report, scored, unaligned)
+    draw_extremes(folder, scored, predictions)
+    return report
 
 
 def draw_charts(

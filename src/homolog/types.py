@@ -30,15 +30,19 @@ class PosedFeatures:
         view: the way between the picture's points and the descriptors' cells.
         descriptors_HWC: of unit length, float32.
         content_HW: the cells that show the picture, and not the black around it.
+        standing_out_HW: how much each cell stands out, where other descriptors say.
     """
 
     view: View
     descriptors_HWC: Float[Tensor, "H W C"]
     content_HW: Bool[Tensor, "H W"]
+    standing_out_HW: Float[Tensor, "H W"] | None = None
 
     @cached_property
     def foreground_HW(self) -> Float[Tensor, "H W"]:
         """How much each cell stands out from the picture (`matching.foreground`)."""
+        if self.standing_out_HW is not None:
+            return self.standing_out_HW
         return foreground(self.descriptors_HWC, self.content_HW)
 
 

@@ -1,19 +1,144 @@
-"""Published checkpoints of post-processors, turned into homolog's folders."""
+"""Trained networks in folders, and published checkpoints turned into such."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import pickle
-import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import safetensors.torch
 import torch
-from torch import Tensor
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+from torch import Tensor, nn
 
+from homolog.config import PRESETS, MatcherConfig
+from homolog.context import ContextProcessor
 from homolog.errors import HomologError
+from homolog.files import write_atomically
 from homolog.post_processor import PostProcessor
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+_NETWORKS: Mapping[str, type[PostProcessor | ContextProcessor]] = {
+    "PostProcessor": PostProcessor,
+    "ContextProcessor": ContextProcessor,
+}
+
+
+def save(
+    folder: Path, network: PostProcessor | ContextProcessor, matcher: MatcherConfig | None
+) -> None:
+    """Write a network as `config.json` and `model.safetensors`.
+
+    The folder is what the network's own `from_pretrained` takes, and, with a matcher's
+    configuration, what `Matcher.from_pretrained` takes.
+
+    Args:
+        folder: made if it is not there; a model in it is replaced.
+        network: the network.
+        matcher: how to match with it.
+
+    Raises:
+        HomologError: the folder cannot be written; a model in it is untouched.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HomologError(f"out: cannot write {folder}: {error.strerror}") from error
+    config: dict[str, Any] = {"network": type(network).__name__}
+    config |= cast(dict[str, Any], network._hub_mixin_config)
+    if matcher is not None:
+        config["matcher"] = dataclasses.asdict(matcher)
+    state = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
+    }
+    write_atomically(folder / WEIGHTS, safetensors.torch.save(state))
+    write_atomically(folder / CONFIG, (json.dumps(config, indent=1) + "\n").encode())
+
+
+def load(name: str, device: torch.device) -> tuple[MatcherConfig, PostProcessor | ContextProcessor]:
+    """A trained network, ready for use, and how to match with it.
+
+    Args:
+        name: a folder, or a model hub's `owner/name`.
+        device: where to compute.
+
+    Raises:
+        HomologError: there is nothing of that name, or it is damaged or of another kind.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        folder = _download(name)
+    path = folder / CONFIG
+    try:
+        plain = json.loads(path.read_text("utf-8"))
+        kind = _NETWORKS[plain.pop("network")]
+        matcher = plain.pop("matcher", None)
+        config = None if matcher is None else MatcherConfig.from_dict(matcher)
+        network = kind(**plain)
+    except OSError as error:
+        raise HomologError(f"name: cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise HomologError(
+            f"name: {path} is not the configuration of a trained model: {error}"
+        ) from None
+    if config is None:
+        maps = " + ".join(map(str, plain.get("feature_dims", ())))
+        raise HomologError(
+            f"name: {folder} holds a network for maps of {maps} channels, but not which backbone "
+            "makes them"
+        )
+    weights = folder / WEIGHTS
+    try:
+        state = safetensors.torch.load(weights.read_bytes())
+    except OSError as error:
+        raise HomologError(f"name: cannot read {weights}: {error.strerror}") from error
+    except SafetensorError as error:
+        raise HomologError(f"name: {weights} is damaged: {error}") from None
+    load_state(network, state, str(weights))
+    return config, network.to(device).eval().requires_grad_(False)
+
+
+def load_state(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
+    """Give a network weights that fit it.
+
+    Raises:
+        HomologError: names or shapes are not those of the network.
+    """
+    own = network.state_dict()
+    missing, strange = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    if missing or strange:
+        what = f"lacks {missing[0]}" if missing else f"has {strange[0]}, which is none of it"
+        raise HomologError(f"checkpoint: {name} is not of this network: {what}")
+    for key, tensor in own.items():
+        if state[key].shape != tensor.shape:
+            raise HomologError(
+                f"checkpoint: {name}: {key} is {tuple(state[key].shape)}, takes "
+                f"{tuple(tensor.shape)}"
+            )
+    network.load_state_dict(dict(state))
+
+
+def _download(name: str) -> Path:
+    if name.count("/") != 1 or name.startswith((".", "/")):
+        presets = ", ".join(PRESETS)
+        raise HomologError(
+            f"name: {name!r} is none of {presets}, nor a folder, nor a hub's owner/name"
+        )
+    try:
+        return Path(snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise HomologError(
+            f"name: there is no folder {name}, and the hub does not give it ({reason}); "
+            f"put its {CONFIG} and {WEIGHTS} into a folder and name that"
+        ) from None
 
 
 def convert(checkpoint: Path, folder: Path) -> PostProcessor:
@@ -33,19 +158,10 @@ def convert(checkpoint: Path, folder: Path) -> PostProcessor:
         HomologError: the file cannot be read, holds something else than that network's state, or
             the folder holds a model or cannot be written.
     """
-    target = folder / "model.safetensors"
-    if target.exists():
+    if (folder / WEIGHTS).exists():
         raise HomologError(f"out: {folder} holds a model already; name another folder")
     network = from_state(read_state(checkpoint), str(checkpoint))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # All files are made beside the folder first, so that it never holds half a model.
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".converting-") as temporary:
-            network.save_pretrained(temporary)
-            for name in ("config.json", "model.safetensors"):
-                (Path(temporary) / name).replace(folder / name)
-    except OSError as error:
-        raise HomologError(f"out: cannot write {folder}: {error.strerror}") from error
+    save(folder, network, None)
     return network
 
 
@@ -91,16 +207,5 @@ def from_state(state: Mapping[str, Tensor], name: str) -> PostProcessor:
             f"checkpoint: {name} is not of a post-processor: lacks {error}"
         ) from None
     network = PostProcessor(dims, width)
-    own = network.state_dict()
-    missing, strange = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    if missing or strange:
-        what = f"lacks {missing[0]}" if missing else f"has {strange[0]}, which is none of it"
-        raise HomologError(f"checkpoint: {name} is not of a post-processor: {what}")
-    for key, tensor in own.items():
-        if state[key].shape != tensor.shape:
-            raise HomologError(
-                f"checkpoint: {name}: {key} is {tuple(state[key].shape)}, takes "
-                f"{tuple(tensor.shape)}"
-            )
-    network.load_state_dict(dict(state))
+    load_state(network, state, name)
     return network

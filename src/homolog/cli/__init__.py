@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from homolog.cli import convert, data, evaluate, features, match
+from homolog.cli import convert, data, evaluate, features, match, train
 from homolog.errors import HomologError
 
 app = App(
@@ -23,6 +23,7 @@ app.command(match.heatmap)
 app.command(match.demo)
 app.command(evaluate.evaluate)
 app.command(evaluate.score)
+app.command(train.train)
 app.command(convert.convert)
 app.command(data.app)
 app.command(features.app)

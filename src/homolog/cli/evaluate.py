@@ -55,24 +55,16 @@ def evaluate(
         parts = [data.name, model.preset, "" if len(poses) == 1 else model.poses]
         slug = re.sub(r"[^a-z0-9]+", "-", " ".join(parts).lower()).strip("-")
         out = Path("evaluations") / slug
-    from homolog import evaluation
+    from homolog import report
     from homolog.features import FeatureCache
-    from homolog.report import Report, draw_charts, draw_extremes
 
     matcher = model.matcher()
     if cache is not None:
         matcher.cache = FeatureCache(cache)
-    path = evaluation.predict(matcher, data, out, poses=poses, memory=int(memory * 1e9))
-    predictions, notes = evaluation.read_predictions(path, data)
-    scored, unaligned = evaluation.score(data, predictions), None
-    if len(poses) > 1:
-        without, _ = evaluation.read_predictions(path, data, evaluation.UNALIGNED)
-        unaligned = evaluation.score(data, without)
-    report = Report.of(data, scored, model.preset, notes, model.poses, unaligned)
-    report.write(out)
-    draw_charts(out, report, scored, unaligned)
-    draw_extremes(out, scored, predictions)
-    report.print()
+    found = report.evaluate(
+        matcher, data, out, model.preset, poses, model.poses, memory=int(memory * 1e9)
+    )
+    found.print()
     print(f"tables, predictions and pictures: {out}", file=sys.stderr)
 
 

@@ -2,6 +2,6 @@
 
 from homolog.features.base import Backbone, create, register
 from homolog.features.cache import FeatureCache
-from homolog.features.fusion import FusionConfig, fuse
+from homolog.features.fusion import FusionConfig, fuse, stack
 
-__all__ = ["Backbone", "FeatureCache", "FusionConfig", "create", "fuse", "register"]
+__all__ = ["Backbone", "FeatureCache", "FusionConfig", "create", "fuse", "register", "stack"]

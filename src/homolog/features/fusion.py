@@ -63,6 +63,23 @@ def fuse(
     return torch.cat(descriptors, dim=-1)
 
 
+def stack(
+    maps: Sequence[Float[Tensor, "B _C _h _w"]], grids: Sequence[Grid], grid: Grid
+) -> Float[Tensor, "B H W C"]:
+    """The maps on one grid, bilinear, as they are: what a published post-processor is given.
+
+    Args:
+        maps: feature maps, each on its own grid.
+        grids: the grid of each map.
+        grid: the grid to bring them to.
+    """
+    parts = [
+        _on_grid(features.float().permute(0, 2, 3, 1), source, grid, kernel=1.0)
+        for features, source in zip(maps, grids, strict=True)
+    ]
+    return torch.cat(parts, dim=-1)
+
+
 def _resample(
     features_BChw: Tensor, source: Grid, grid: Grid, content_BHW: Tensor, config: FusionConfig
 ) -> Float[Tensor, "B H W C"]:
@@ -71,9 +88,15 @@ def _resample(
         content = F.adaptive_avg_pool2d(content_BHW.float(), (source.height, source.width))
         share = content.flatten(1) / content.sum((1, 2))[:, None]
         features = features - (share[:, None] @ features.flatten(1, 2))[:, :, None]
-    rows, columns = (m.to(features) for m in _matrices(grid, source, config.kernel))
+    return _on_grid(features, source, grid, config.kernel)
+
+
+def _on_grid(
+    features_BhwC: Float[Tensor, "B h w C"], source: Grid, grid: Grid, kernel: float
+) -> Float[Tensor, "B H W C"]:
+    rows, columns = (m.to(features_BhwC) for m in _matrices(grid, source, kernel))
     # Rows first, as one product over (width, channels), then columns within each row.
-    features = (rows @ features.flatten(2)).unflatten(2, features.shape[2:])
+    features = (rows @ features_BhwC.flatten(2)).unflatten(2, features_BhwC.shape[2:])
     return columns @ features
 
 

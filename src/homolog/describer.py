@@ -1,0 +1,94 @@
+"""From a backbone's maps to descriptors: zero-shot, or through a trained network."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from homolog.config import MatcherConfig
+from homolog.features import Backbone, FeatureCache, fuse, stack
+from homolog.geometry import View
+from homolog.matching import foreground
+from homolog.types import PosedFeatures
+
+Maps = Sequence[Float[Tensor, "B _C _h _w"]]
+
+
+class Describer:
+    """Makes descriptors of maps.
+
+    Args:
+        backbone: where the maps come from.
+        config: how they become descriptors.
+        network: the trained network, if the configuration says that there is one.
+    """
+
+    def __init__(self, backbone: Backbone, config: MatcherConfig, network: nn.Module | None):
+        assert (network is None) == (config.post_processor is None)
+        self.backbone = backbone
+        self.config = config
+        self.network = network
+
+    def maps(self, canvas: Tensor, cache: FeatureCache | None) -> Maps:
+        """The backbone's maps of one canvas, perhaps kept on disk.
+
+        Args:
+            canvas: (side, side, 3), uint8.
+            cache: where they are kept.
+        """
+        backbone = self.backbone
+        if cache is None:
+            return backbone(canvas[None])
+        made_by = f"{self.config.backbone} {backbone.side}"
+        pixels = canvas.numpy().tobytes()
+        return cache.maps(pixels, made_by, backbone.device, lambda: backbone(canvas[None]))
+
+    def zero_shot(self, maps: Maps, content_BHW: Bool[Tensor, "B H W"]) -> Float[Tensor, "B H W C"]:
+        """Descriptors without training, of unit length."""
+        backbone = self.backbone
+        return fuse(maps, backbone.grids, backbone.grid, content_BHW, self.config.fusion)
+
+    def inputs(self, maps: Maps, content_BHW: Bool[Tensor, "B H W"]) -> Float[Tensor, "B H W C"]:
+        """What the network is given."""
+        settings = self.config.post_processor
+        if settings is not None and settings.input == "maps":
+            return stack(maps, self.backbone.grids, self.backbone.grid)
+        return self.zero_shot(maps, content_BHW)
+
+    @torch.no_grad()
+    def __call__(self, maps: Maps, view: View) -> PosedFeatures:
+        """Descriptors of one picture in one pose.
+
+        What stands out is judged by zero-shot descriptors: a trained network need not tell things
+        from backgrounds.
+        """
+        content = torch.from_numpy(view.content).to(self.backbone.device)
+        settings = self.config.post_processor
+        if self.network is None or settings is None:
+            return PosedFeatures(view, self.zero_shot(maps, content[None])[0], content)
+        zero_shot = self.zero_shot(maps, content[None])
+        given = zero_shot if settings.input == "descriptors" else self.inputs(maps, content[None])
+        learned = self.network(given.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        descriptors = F.normalize(learned.float(), dim=-1)
+        if settings.zero_shot > 0:
+            parts = ((1 - settings.zero_shot, descriptors), (settings.zero_shot, zero_shot))
+            descriptors = torch.cat([math.sqrt(share) * part for share, part in parts], dim=-1)
+        standing_out = foreground(zero_shot[0], content)
+        return PosedFeatures(view, descriptors[0], content, standing_out)
+
+    @property
+    def digest(self) -> str | None:
+        """Tells this network's weights from others'; None without a network."""
+        if self.network is None:
+            return None
+        found = hashlib.sha256()
+        for name, tensor in sorted(self.network.state_dict().items()):
+            found.update(name.encode())
+            found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return found.hexdigest()[:16]

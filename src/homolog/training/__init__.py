@@ -1,0 +1,27 @@
+"""Training of post-processors."""
+
+from homolog.training.loop import train
+from homolog.training.recipes import (
+    LossConfig,
+    NetworkConfig,
+    PoseVariants,
+    TrainingConfig,
+    ViewsConfig,
+    published_ap10k,
+    published_pf_pascal,
+    published_spair,
+    small_set,
+)
+
+__all__ = [
+    "LossConfig",
+    "NetworkConfig",
+    "PoseVariants",
+    "TrainingConfig",
+    "ViewsConfig",
+    "published_ap10k",
+    "published_pf_pascal",
+    "published_spair",
+    "small_set",
+    "train",
+]
