@@ -1,19 +1,37 @@
-"""Speed of the losses on two cores, beside pair after pair and whole similarities.
+"""Speed and memory of training on two cores, beside a straightforward loop over pairs.
 
     python benchmarks/training.py
 
-At the published size, 60 x 60 x 768, with 20 keypoints and pose augmentation; forward and backward.
+At the published size: maps of 640, 1280, 1280 and 768 channels, 60 x 60 x 768 descriptors, 20
+keypoints, pose augmentation; forward and backward.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from speed import median_ms
 from torch import Tensor
 
+from homolog import KeypointSchema, PostProcessor
+from homolog.data import Annotation, DataSet, Pair
 from homolog.losses import all_pairs_loss, contrastive_loss, dense_loss
 from homolog.matching import bilinear
+from homolog.training import published_spair
+from homolog.training.batches import Groups, Shown
+from homolog.training.loop import _accumulate
+from homolog.training.objective import Objective
+
+DIMS = (640, 1280, 1280, 768)
 
 PICTURES = 8
 DOUBLE, SELF = 1.0, 0.25  # weights of a flipped pair, and of a flipped picture with itself
@@ -60,9 +78,101 @@ def batch_weights(count: int) -> tuple[Tensor, Tensor]:
     return sparse / total, dense / total
 
 
+class RandomShows:
+    """Random features of each picture, made once."""
+
+    def __init__(self) -> None:
+        self.describer = SimpleNamespace(backbone=SimpleNamespace(device=torch.device("cpu")))
+        self.kept: dict[object, Shown] = {}
+
+    def __call__(self, annotation: Annotation, showing: object) -> Shown:
+        key = annotation.name, showing
+        if key not in self.kept:
+            features = torch.randn(60, 60, sum(DIMS)).half()
+            self.kept[key] = Shown(features, torch.rand(20, 2) * 59, 40.0)
+        return self.kept[key]
+
+
+def random_data(pictures: int) -> DataSet:
+    """As many pictures of one category, all pairs."""
+    schema = KeypointSchema(tuple(map(str, range(20))), tuple(range(20)))
+    points, box = np.zeros((20, 2)), (0.0, 0.0, 1.0, 1.0)
+    annotations = [
+        Annotation(str(index), Path(str(index)), "thing", points, box) for index in range(pictures)
+    ]
+    pairs = [
+        Pair.of(f"{a.name}:{b.name}", a, b) for a in annotations for b in annotations if a != b
+    ]
+    return DataSet("random", Path(), {"thing": schema}, pairs, "box", (0.1,))
+
+
+class Loop:
+    """Steps of the training loop on a group of pictures."""
+
+    def __init__(self, pictures: int):
+        self.shows = RandomShows()
+        config = dataclasses.replace(published_spair(), pictures=pictures)
+        self.groups = Groups(random_data(pictures), config)
+        self.objective = Objective(PostProcessor(DIMS, 768), config, {"thing": 20})
+        self.optimizer = torch.optim.AdamW(self.objective.parameters())
+
+    def step(self, number: int) -> None:
+        _accumulate(self.objective, [self.groups.draw(number, 0)], self.shows)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+def plain_step(
+    network: PostProcessor, optimizer: torch.optim.Optimizer, shows: RandomShows
+) -> None:
+    """One pair and its mirror images: each through the network, whole similarities."""
+    shown = [shows(SimpleNamespace(name=str(index)), None) for index in range(4)]
+    inputs = [F.dropout(x.features_HWC.float(), 0.2).permute(2, 0, 1)[None] for x in shown]
+    maps = [F.normalize(network(x)[0].permute(1, 2, 0), dim=-1) for x in inputs]
+    whole_similarities(maps, torch.stack([x.cells_K2 for x in shown])).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def seconds(function, times: int) -> float:
+    """The least of some runs."""
+    found = []
+    for _ in range(times):
+        start = time.perf_counter()
+        function()
+        found.append(time.perf_counter() - start)
+    return min(found)
+
+
+def whole_loop() -> None:
+    """Pairs a second, everything included but reading features from the disk."""
+    loop = Loop(PICTURES)
+    loop.step(0)
+    count = PICTURES * (PICTURES - 1)
+    ours = seconds(lambda: loop.step(1), 2) / count
+    shows, network = RandomShows(), PostProcessor(DIMS, 768)
+    optimizer = torch.optim.AdamW(network.parameters())
+    plain = seconds(lambda: plain_step(network, optimizer, shows), 3)
+    print(
+        f"| the whole loop, {PICTURES} pictures, each of {count} pairs | {1000 * ours:,.0f} | "
+        f"| {1000 * plain:,.0f} | pair after pair, whole similarities | {plain / ours:.1f}x |"
+    )
+
+
+def peak_memory(pictures: int) -> float:
+    """Of a process that makes a step with so many pictures and their mirror images, in GB."""
+    command = [sys.executable, __file__, str(pictures)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
 def main() -> None:
     torch.set_num_threads(2)
     torch.manual_seed(0)
+    if len(sys.argv) > 1:  # a step, in a process of its own
+        loop = Loop(int(sys.argv[1]))
+        loop.step(0)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+        return
     print("| what | ms | limit | straightforward, ms | namely | ratio |")
     print("|---|---|---|---|---|---|")
     maps, cells = descriptors(4), torch.rand(4, 20, 2) * 59
@@ -85,6 +195,11 @@ def main() -> None:
         f"| all {count} pairs of {PICTURES} pictures, each | {batch / count:.1f} | | {ours:.1f} "
         f"| pair after pair | {count * ours / batch:.1f}x |"
     )
+    whole_loop()
+    print("\n| a step of | peak memory of the process, GB |")
+    print("|---|---|")
+    for pictures in (2, PICTURES):
+        print(f"| {pictures} pictures and their mirror images | {peak_memory(pictures):.2f} |")
 
 
 if __name__ == "__main__":

@@ -152,3 +152,48 @@ def test_commands(capsys, tmp_path, monkeypatch, colour_matcher):
     ):
         status, _, err = run(capsys, "features", *arguments)
         assert status == 2 and reason in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("form", ["int8", "compact"])
+def test_smaller_forms_are_smaller_and_near(tmp_path, form):
+    """Eight bits err by at most half a level; components lose only what they leave out."""
+    torch.manual_seed(0)
+    mixing = torch.randn(4, 16)  # maps of 16 channels that vary along 4
+    pictures = [torch.einsum("bkhw,kc->bchw", torch.randn(1, 4, 9, 9), mixing) for _ in range(5)]
+    half, small = FeatureCache(tmp_path / "half"), FeatureCache(tmp_path / form, form=form)
+    assert small.fitted == (form == "int8")
+    if form == "compact":
+        with pytest.raises(HomologError, match="has no principal components yet"):
+            small.maps(b"x", "b", CPU, lambda: pictures[:1])
+        small.fit([[features] for features in pictures])
+    for index, features in enumerate(pictures):
+        for cache in (half, small):
+            name = bytes([index])
+            made = cache.maps(name, "b", CPU, lambda features=features: [features])
+            assert made[0].equal(cache.maps(name, "b", CPU, lambda: 1 / 0)[0])
+        level = features.abs().amax((2, 3), keepdim=True) / 127
+        limit = level if form == "int8" else level.amax() * 4
+        assert ((made[0] - features).abs() <= limit).all()
+    assert small.size() < (0.75 if form == "int8" else 0.5) * half.size()
+    again = FeatureCache(tmp_path / form)
+    assert again.form == form and again.fitted and again.check() == []
+    assert again.maps(b"\x00", "b", CPU, lambda: 1 / 0)[0].shape == (1, 16, 9, 9)
+    with pytest.raises(HomologError, match=f"has the form '{form}', not 'half'"):
+        FeatureCache(tmp_path / form, form="half")
+
+
+def test_building_a_compact_cache(capsys, tmp_path, monkeypatch, colour_matcher):
+    monkeypatch.setattr(
+        Matcher,
+        "from_pretrained",
+        lambda *_, **__: Matcher(ColourBackbone(), colour_matcher.config),
+    )
+    monkeypatch.chdir(tmp_path)
+    for index in range(3):
+        random_picture(40, 30, index).save(tmp_path / f"{index}.png")
+    build = ("features", "build", "0.png", "1.png", "2.png", "--cache", "cache")
+    status, out, err = run(capsys, *build, "--form", "compact")
+    assert status == 0 and "3 pictures" in out and "principal components" in err
+    assert FeatureCache("cache").form == "compact" and FeatureCache("cache").check() == []
+    status, _, err = run(capsys, *build, "--form", "int8")
+    assert status == 2 and "has the form 'compact', not 'int8'" in err

@@ -51,7 +51,8 @@ class ContextProcessor(nn.Module, PyTorchModelHubMixin, library_name="homolog"):
     keypoints that are their own mirror image lie on its axis; they are found, a line is fitted
     through them, and every cell learns its place along and across that line. Left and right of a
     thing seen from above are a sign in this frame, and hardly anything in its looks
-    (docs/experiments.md). Not from the paper.
+    (docs/experiments.md). A frame can be wrong, so half of the time it is trained without one. Not
+    from the paper.
 
     Args:
         feature_dim: channels of the descriptors given.
@@ -83,7 +84,7 @@ class ContextProcessor(nn.Module, PyTorchModelHubMixin, library_name="homolog"):
         if width % (4 * _HEADS):
             raise HomologError(f"width: got {width}, takes a multiple of {4 * _HEADS}")
         self.feature_dim = feature_dim
-        self.descriptor_dim = projection_dim
+        self.projection_dim = projection_dim
         self.register_buffer("basis", torch.eye(feature_dim, components))
         self.enter, self.enter_norm = nn.Linear(components, width), nn.LayerNorm(width)
         self.down = nn.Conv2d(width, width, 3, stride=2, padding=1)
@@ -95,7 +96,7 @@ class ContextProcessor(nn.Module, PyTorchModelHubMixin, library_name="homolog"):
         self.register_buffer("positions", torch.tensor(list(landmarks), dtype=torch.float32))
         if len(self.positions):
             self.find = nn.Linear(width, len(self.positions))
-            inputs = width + 2 + 4 * len(_WAVES)
+            inputs = width + 3 + 4 * len(_WAVES)
             self.place = nn.Sequential(
                 nn.Linear(inputs, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
             )
@@ -150,8 +151,11 @@ class ContextProcessor(nn.Module, PyTorchModelHubMixin, library_name="homolog"):
         if len(self.positions):
             # Softmax over thousands of cells needs single precision.
             logits = self.find(F.relu(inside)).float().permute(0, 3, 1, 2)
-            frame = self._frame(logits, landmarks_BA2)
-            inside = inside + self.place(torch.cat([inside, frame.to(inside.dtype)], dim=-1))
+            frame = self._frame(logits, landmarks_BA2).to(inside.dtype)
+            frame = torch.cat([frame, torch.ones_like(frame[..., :1])], dim=-1)
+            if self.training:
+                frame = frame * (torch.rand((), device=frame.device) < 0.5)
+            inside = inside + self.place(torch.cat([inside, frame], dim=-1))
         descriptors = self.leave(F.relu(self.leave_norm(inside))) + self.shortcut(reduced_BHWK)
         return descriptors.float(), logits
 

@@ -11,7 +11,7 @@ from typing import Any, cast, overload
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from torch import nn
+from torch import Tensor, nn
 
 from homolog import features as backbones
 from homolog import images
@@ -166,6 +166,17 @@ class Matcher:
         several = cast(Iterable[FeaturesLike], pictures)
         read = [self.read(picture, f"image {i}") for i, picture in enumerate(several)]
         return [self.extract(features, wanted) for features in read]
+
+    def maps(self, picture: FeaturesLike) -> list[Float[Tensor, "1 _C _h _w"]]:
+        """The backbone's maps of a picture as it is, not taken from a cache.
+
+        Raises:
+            HomologError: it cannot be read.
+        """
+        features = self.read(picture)
+        view = View(*features.size, IDENTITY, self.backbone.side, self.backbone.grid)
+        canvas = torch.from_numpy(np.array(view.apply(features.image)))
+        return list(self._describer.maps(canvas, None))
 
     def transfer(
         self,

@@ -83,7 +83,6 @@ class PostProcessor(nn.Module, PyTorchModelHubMixin, library_name="homolog", lic
         self.logit_scale = nn.Parameter(scale)
         self.self_logit_scale = nn.Parameter(scale.clone())
         self.residual = residual
-        self.descriptor_dim = sum(self.feature_dims) if residual else projection_dim
         if residual:
             self.addition = nn.Conv2d(projection_dim, sum(self.feature_dims), 1)
             self.gate = nn.Conv2d(projection_dim, 1, 1)

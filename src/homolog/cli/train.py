@@ -30,6 +30,7 @@ def train(
     cache: Path | None = None,
     steps: int | None = None,
     pictures: int | None = None,
+    rotation: float | None = None,
     seed: int | None = None,
     device: str | None = None,
 ) -> None:
@@ -64,15 +65,17 @@ def train(
         How many, if not what the recipe says.
     pictures
         How many are drawn together, if not what the recipe says.
+    rotation
+        Largest angle by which pictures are turned, in degrees, if not what the recipe says.
     seed
         Of everything that is drawn.
     device
         Where to compute, such as `cpu` or `cuda`.
     """
-    from homolog.training.recipes import RECIPES
+    from homolog.training import recipes
 
-    if recipe not in RECIPES:
-        raise HomologError(f"recipe: {recipe!r} is none of {', '.join(RECIPES)}")
+    if recipe not in recipes.RECIPES:
+        raise HomologError(f"recipe: {recipe!r} is none of {', '.join(recipes.RECIPES)}")
     if not 0 <= hold_out < 1:
         raise HomologError(f"hold_out: got {hold_out:g}, takes a share from 0 to 1")
     if pictures is not None and pictures < 2:
@@ -81,7 +84,13 @@ def train(
     changes = {name: value for name, value in changes.items() if value is not None}
     if steps is not None:
         changes["epochs"] = None
-    config = dataclasses.replace(RECIPES[recipe](), **changes)
+    config = dataclasses.replace(recipes.RECIPES[recipe](), **changes)
+    if rotation is not None:
+        if config.views is None:
+            raise HomologError(f"rotation: {recipe} does not turn pictures")
+        config = dataclasses.replace(
+            config, views=dataclasses.replace(config.views, rotation=rotation)
+        )
     data, held = _load(dataset, root, which, validation, hold_out)
 
     import shutil

@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import cast, get_args
 
 import torch
 from jaxtyping import Float
@@ -15,43 +16,105 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from homolog.errors import HomologError
+from homolog.features.forms import Codec, Compact, Form, Half, Int8
 from homolog.files import write_atomically
 
 Maps = Sequence[Float[Tensor, "B _C _h _w"]]
 
 _SUFFIX = ".safetensors"
+_FORM, _COMPONENTS = "form", "components.safetensors"
 
 
 class FeatureCache:
-    """One safetensors file for each picture and pose, in half precision.
+    """One safetensors file for each picture and pose, by default in half precision.
 
     Several processes may use one folder: files appear whole or not at all, and a broken one is
     made anew. A file's name is a hash of all that its maps depend on, so that one made from another
     picture, by another backbone or in another pose is never taken for it.
 
+    All files of a folder have one form, which the folder remembers. In eight bits (`int8`) they
+    take half the room; as `compact` principal components an eighth of it, once `fit` has seen some
+    pictures. What either costs is told in docs/benchmarks.md.
+
     Args:
         folder: made if it is not there.
         budget: bytes that the files may take; those not used for longest give way.
+        form: of a new folder; None for that of the folder, and for half precision in a new one.
 
     Raises:
-        HomologError: the folder cannot be made.
+        HomologError: the folder cannot be made, or has another form.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], budget: int | None = None):
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        budget: int | None = None,
+        form: Form | None = None,
+    ):
         self.folder = Path(folder)
         self.budget = budget
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise HomologError(f"cache: cannot make {folder}: {error.strerror}") from error
+        self.form = self._agreed(form)
+        codecs: dict[Form, Codec] = {"half": Half(), "int8": Int8()}
+        self._codec = codecs.get(self.form)
         self._used = self.size() if budget is not None else 0
+
+    @property
+    def fitted(self) -> bool:
+        """Whether maps can be kept: principal components must have been taken first."""
+        return self._codec is not None or (self.folder / _COMPONENTS).exists()
+
+    def fit(self, samples: Sequence[Maps]) -> None:
+        """Take principal components of some pictures' maps, for the compact form.
+
+        Raises:
+            HomologError: they cannot be written.
+        """
+        self._codec = Compact.fit(samples)
+        write_atomically(self.folder / _COMPONENTS, save(self._codec.tensors()), "cache")
+
+    @property
+    def codec(self) -> Codec:
+        """What turns maps into files' contents and back.
+
+        Raises:
+            HomologError: principal components are needed and not there.
+        """
+        if self._codec is None:
+            path = self.folder / _COMPONENTS
+            try:
+                self._codec = Compact.of(load(path.read_bytes()))
+            except (OSError, SafetensorError, KeyError):
+                raise HomologError(
+                    f"cache: {self.folder} is compact and has no principal components yet, "
+                    "try: homolog features build PICTURES --form compact"
+                ) from None
+        return self._codec
+
+    def _agreed(self, form: Form | None) -> Form:
+        """The folder's form, written down if it has none yet."""
+        path = self.folder / _FORM
+        try:
+            found = path.read_text("utf-8").strip() if path.exists() else None
+        except (OSError, UnicodeDecodeError) as error:
+            raise HomologError(f"cache: cannot read {path}: {error}") from None
+        if found is None:
+            if form is not None:
+                write_atomically(path, f"{form}\n".encode(), "cache")
+            return form or "half"
+        if found not in get_args(Form) or (form is not None and form != found):
+            raise HomologError(f"cache: {self.folder} has the form {found!r}, not {form!r}")
+        return cast(Form, found)
 
     def maps(
         self, picture: bytes, made_by: str, device: torch.device, make: Callable[[], Maps]
     ) -> Maps:
         """The maps of a picture, from the disk or made and kept there.
 
-        They are rounded to half precision either way, so that results do not depend on which.
+        They are rounded either way, so that results do not depend on which.
 
         Args:
             picture: what the backbone sees, as bytes.
@@ -66,14 +129,15 @@ class FeatureCache:
         digest.update(made_by.encode())
         name = digest.hexdigest()
         path = self.folder / name[:2] / f"{name}{_SUFFIX}"
-        kept = _read(path)
+        codec = self.codec
+        kept = self._read(path)
         if kept is None:
-            kept = [features.half().contiguous().cpu() for features in make()]
-            data = save({str(index): features for index, features in enumerate(kept)})
-            self._write(path, data)
+            tensors = codec.encode(make())
+            self._write(path, save(tensors))
+            kept = codec.decode(tensors)
         elif self.budget is not None:
             _touch(path)
-        return [features.float().to(device) for features in kept]
+        return [features.to(device) for features in kept]
 
     def _write(self, path: Path, data: bytes) -> None:
         try:
@@ -119,7 +183,7 @@ class FeatureCache:
 
     def check(self) -> list[Path]:
         """The files that are broken; they would be made anew."""
-        return [path for path in sorted(self.files()) if _read(path) is None]
+        return [path for path in sorted(self.files()) if self._read(path) is None]
 
     def clear(self) -> int:
         """Remove all files; returns how many there were.
@@ -136,14 +200,13 @@ class FeatureCache:
             count += 1
         return count
 
-
-def _read(path: Path) -> list[Tensor] | None:
-    """The maps in a file; None if it is not there or broken."""
-    try:
-        maps = load(path.read_bytes())
-        return [maps[str(index)] for index in range(len(maps))]
-    except (OSError, SafetensorError, KeyError):
-        return None
+    def _read(self, path: Path) -> list[Tensor] | None:
+        """The maps in a file; None if it is not there or broken."""
+        codec = self.codec
+        try:
+            return codec.decode(load(path.read_bytes()))
+        except (OSError, SafetensorError, KeyError):
+            return None
 
 
 def _touch(path: Path) -> None:

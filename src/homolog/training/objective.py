@@ -51,8 +51,11 @@ class Objective(nn.Module):
         self.categories = {name: str(index) for index, name in enumerate(sorted(keypoints))}
         self.prototypes = nn.ParameterDict()
         if config.loss.prototypes:
+            width = network.projection_dim
+            if isinstance(network, PostProcessor) and network.residual:
+                width = sum(network.feature_dims)
             for name, index in self.categories.items():
-                start = torch.randn(keypoints[name], network.descriptor_dim)
+                start = torch.randn(keypoints[name], width)
                 self.prototypes[index] = nn.Parameter(start)
 
     def describe(

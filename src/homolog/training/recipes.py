@@ -163,7 +163,7 @@ def small_set() -> TrainingConfig:
     return TrainingConfig(
         recipe="small-set",
         network=NetworkConfig("context", 256, zero_shot=0.2),
-        steps=3000,
+        steps=2400,
         pictures=8,
         learning_rate=2e-3,
         warmup=0.1,
@@ -179,7 +179,7 @@ def small_set() -> TrainingConfig:
         views=ViewsConfig(),
         window=4,
         guided=True,
-        validate_every=500,
+        validate_every=400,
     )  # fmt: skip
 
 
