@@ -31,7 +31,7 @@ def train(
     steps: int | None = None,
     pictures: int | None = None,
     rotation: float | None = None,
-    seed: int | None = None,
+    training_seed: int | None = None,
     device: str | None = None,
 ) -> None:
     """Train a post-processor from annotated pictures.
@@ -67,8 +67,8 @@ def train(
         How many are drawn together, if not what the recipe says.
     rotation
         Largest angle by which pictures are turned, in degrees, if not what the recipe says.
-    seed
-        Of everything that is drawn.
+    training_seed
+        Of everything that is drawn while training.
     device
         Where to compute, such as `cpu` or `cuda`.
     """
@@ -80,7 +80,7 @@ def train(
         raise HomologError(f"hold_out: got {hold_out:g}, takes a share from 0 to 1")
     if pictures is not None and pictures < 2:
         raise HomologError(f"pictures: got {pictures}, takes at least 2")
-    changes: dict[str, Any] = {"steps": steps, "pictures": pictures, "seed": seed}
+    changes: dict[str, Any] = {"steps": steps, "pictures": pictures, "seed": training_seed}
     changes = {name: value for name, value in changes.items() if value is not None}
     if steps is not None:
         changes["epochs"] = None
@@ -88,9 +88,8 @@ def train(
     if rotation is not None:
         if config.views is None:
             raise HomologError(f"rotation: {recipe} does not turn pictures")
-        config = dataclasses.replace(
-            config, views=dataclasses.replace(config.views, rotation=rotation)
-        )
+        views = dataclasses.replace(config.views, rotation=rotation)
+        config = dataclasses.replace(config, views=views)
     data, held = _load(dataset, root, which, validation, hold_out)
 
     import shutil
