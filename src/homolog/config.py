@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
-from homolog.features import FusionConfig
+from homolog.features import (
+    BackboneConfig,
+    DinoConfig,
+    FusedConfig,
+    FusionConfig,
+    StableDiffusionConfig,
+    backbone_from_dict,
+)
 from homolog.guidance import GuidanceConfig
 
 
@@ -28,22 +36,23 @@ class MatcherConfig:
     """Everything that decides where a point goes.
 
     Attributes:
-        backbone: name of a registered backbone.
+        backbone: name of a registered backbone, or the configuration of a foundation model.
         fusion: how its maps become descriptors.
         window: half-width of the soft-argmax window, in cells; None for all cells.
         temperature: of the soft-argmax.
         guidance: how much the rest of both pictures guides where a point goes; None for similarity
             alone, as published.
-        same_kind: the pair score from which two pictures probably show things of one kind.
+        same_kind: the pair score from which two pictures probably show things of one kind; None
+            if that has not been measured.
         post_processor: how a trained network takes part; None for zero-shot descriptors.
     """
 
-    backbone: str
+    backbone: str | BackboneConfig
     fusion: FusionConfig
     window: int | None
     temperature: float
     guidance: GuidanceConfig | None
-    same_kind: float
+    same_kind: float | None
     post_processor: PostProcessorConfig | None = None
 
     @classmethod
@@ -54,6 +63,8 @@ class MatcherConfig:
             KeyError, TypeError: it is none.
         """
         values = dict(plain)
+        if not isinstance(values["backbone"], str):
+            values["backbone"] = backbone_from_dict(values["backbone"])
         fusion = dict(values["fusion"])
         fusion["groups"] = tuple(map(tuple, fusion["groups"]))
         fusion["weights"] = tuple(fusion["weights"])
@@ -82,4 +93,62 @@ def embedded() -> MatcherConfig:
     )
 
 
-PRESETS: Mapping[str, Callable[[], MatcherConfig]] = {"embedded": embedded}
+def zero_shot(backbone: BackboneConfig, *groups: tuple[int, ...]) -> MatcherConfig:
+    """Zero-shot matching as published: parts normalised separately, window soft-argmax.
+
+    Args:
+        backbone: a foundation model, or several.
+        groups: indices of maps that are normalised together.
+    """
+    return MatcherConfig(
+        backbone=backbone,
+        fusion=FusionConfig(groups=groups, weights=(1.0,) * len(groups)),
+        window=5,
+        temperature=0.02,
+        guidance=None,
+        same_kind=None,
+    )
+
+
+def dino(model: str, side: int) -> MatcherConfig:
+    """The last layer's tokens of a DINO model."""
+    return zero_shot(DinoConfig(model, side), (0,))
+
+
+def sd15() -> MatcherConfig:
+    """Stable Diffusion 1.5 alone."""
+    return zero_shot(StableDiffusionConfig(), (0, 1, 2))
+
+
+def sd15_dinov2_base() -> MatcherConfig:
+    """The published system: 3,968 channels on 60 x 60 cells."""
+    dinov2 = DinoConfig("facebook/dinov2-base", positions="published")
+    return zero_shot(FusedConfig((StableDiffusionConfig(), dinov2)), (0, 1, 2), (3,))
+
+
+def cleandift_dinov2_base() -> MatcherConfig:
+    """CleanDIFT's UNet in place of Stable Diffusion 2.1's, which sees clean latents."""
+    unet = StableDiffusionConfig(
+        model="stabilityai/stable-diffusion-2-1",
+        unet="cleandift_sd21_unet.safetensors",
+        timesteps=(0,),
+        noise=False,
+        freeu=None,
+    )
+    return zero_shot(FusedConfig((unet, DinoConfig("facebook/dinov2-base"))), (0, 1, 2), (3,))
+
+
+PRESETS: Mapping[str, Callable[[], MatcherConfig]] = {
+    "embedded": embedded,
+    **{
+        f"dinov2-{size}": partial(dino, f"facebook/dinov2-{size}", 840)
+        for size in ("small", "base", "large")
+    },
+    **{
+        f"dinov3-{size}": partial(dino, f"facebook/dinov3-vit{letter}16-pretrain-lvd1689m", 960)
+        for size, letter in (("small", "s"), ("base", "b"), ("large", "l"))
+    },
+    "sd15": sd15,
+    "sd15+dinov2-base": sd15_dinov2_base,
+    "cleandift+dinov2-base": cleandift_dinov2_base,
+}

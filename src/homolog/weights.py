@@ -6,7 +6,7 @@ import dataclasses
 import json
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,13 +15,22 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 
-from homolog.config import PRESETS, MatcherConfig
+from homolog.config import PRESETS, MatcherConfig, PostProcessorConfig
 from homolog.context import ContextProcessor
 from homolog.errors import HomologError
+from homolog.features.hub import load_state
 from homolog.files import write_atomically
 from homolog.post_processor import PostProcessor
+
+# Whose maps have these widths, in the order in which published networks take them.
+_PUBLISHED = {
+    (640, 1280, 1280, 768): "sd15+dinov2-base",
+    (640, 1280, 1280): "sd15",
+    (768,): "dinov2-base",
+}
+_PUBLISHED_WINDOW = 7
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
@@ -105,26 +114,6 @@ def load(name: str, device: torch.device) -> tuple[MatcherConfig, PostProcessor 
     return config, network.to(device).eval().requires_grad_(False)
 
 
-def load_state(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
-    """Give a network weights that fit it.
-
-    Raises:
-        HomologError: names or shapes are not those of the network.
-    """
-    own = network.state_dict()
-    missing, strange = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    if missing or strange:
-        what = f"lacks {missing[0]}" if missing else f"has {strange[0]}, which is none of it"
-        raise HomologError(f"checkpoint: {name} is not of this network: {what}")
-    for key, tensor in own.items():
-        if state[key].shape != tensor.shape:
-            raise HomologError(
-                f"checkpoint: {name}: {key} is {tuple(state[key].shape)}, takes "
-                f"{tuple(tensor.shape)}"
-            )
-    network.load_state_dict(dict(state))
-
-
 def _download(name: str) -> Path:
     if name.count("/") != 1 or name.startswith((".", "/")):
         presets = ", ".join(PRESETS)
@@ -144,7 +133,8 @@ def _download(name: str) -> Path:
 def convert(checkpoint: Path, folder: Path) -> PostProcessor:
     """Save a published checkpoint as `config.json` and `model.safetensors`.
 
-    The checkpoint is read without unpickling any code. Widths are read from the weights.
+    The checkpoint is read without unpickling any code. Widths are read from the weights; where they
+    are those of a published system, the folder is one that `Matcher.from_pretrained` takes.
 
     Args:
         checkpoint: a `.pth` file with the state of the published aggregation network, perhaps
@@ -161,8 +151,18 @@ def convert(checkpoint: Path, folder: Path) -> PostProcessor:
     if (folder / WEIGHTS).exists():
         raise HomologError(f"out: {folder} holds a model already; name another folder")
     network = from_state(read_state(checkpoint), str(checkpoint))
-    save(folder, network, None)
+    save(folder, network, published(network.feature_dims))
     return network
+
+
+def published(feature_dims: Sequence[int]) -> MatcherConfig | None:
+    """How a published post-processor of maps of these widths is matched with; None if unknown."""
+    preset = _PUBLISHED.get(tuple(feature_dims))
+    if preset is None:
+        return None
+    return dataclasses.replace(
+        PRESETS[preset](), window=_PUBLISHED_WINDOW, post_processor=PostProcessorConfig("maps")
+    )
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

@@ -271,7 +271,7 @@ def _write_json(path: Path | None, image0: Path, image1: Path, model: str, found
         write_atomically(path, text.encode(), "json")
 
 
-def _print_matches(found: Matches, same_kind: float) -> None:
+def _print_matches(found: Matches, same_kind: float | None) -> None:
     print(f"{'':>4} {'x0':>8} {'y0':>8}    {'x1':>8} {'y1':>8}  score")
     rows = zip(found.keypoints0, found.keypoints1, found.matching_scores, strict=True)
     for index, (a, b, score) in enumerate(rows, start=1):
@@ -279,8 +279,11 @@ def _print_matches(found: Matches, same_kind: float) -> None:
     _print_pair(found.pair_score, same_kind, found.pose, found.note)
 
 
-def _print_pair(pair_score: float, same_kind: float, pose: str, note: str | None) -> None:
-    verdict = "same kind of thing" if pair_score >= same_kind else "perhaps not the same kind"
-    print(f"pair score {pair_score:.2f} ({verdict}), pose {pose}")
+def _print_pair(pair_score: float, same_kind: float | None, pose: str, note: str | None) -> None:
+    verdict = ""
+    if same_kind is not None:
+        alike = pair_score >= same_kind
+        verdict = f" ({'same kind of thing' if alike else 'perhaps not the same kind'})"
+    print(f"pair score {pair_score:.2f}{verdict}, pose {pose}")
     if note is not None:
         print(f"note: {note}", file=sys.stderr)

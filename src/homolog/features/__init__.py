@@ -2,6 +2,28 @@
 
 from homolog.features.base import Backbone, create, register
 from homolog.features.cache import FeatureCache
+from homolog.features.configs import (
+    BackboneConfig,
+    DinoConfig,
+    FreeUConfig,
+    FusedConfig,
+    StableDiffusionConfig,
+    backbone_from_dict,
+)
 from homolog.features.fusion import FusionConfig, fuse, stack
 
-__all__ = ["Backbone", "FeatureCache", "FusionConfig", "create", "fuse", "register", "stack"]
+__all__ = [
+    "Backbone",
+    "BackboneConfig",
+    "DinoConfig",
+    "FeatureCache",
+    "FreeUConfig",
+    "FusedConfig",
+    "FusionConfig",
+    "StableDiffusionConfig",
+    "backbone_from_dict",
+    "create",
+    "fuse",
+    "register",
+    "stack",
+]

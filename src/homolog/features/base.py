@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from homolog.errors import HomologError
+from homolog.features.configs import BackboneConfig
 from homolog.geometry import Grid
 
 
@@ -40,6 +41,12 @@ class Backbone(Protocol):
 
 Loader = Callable[[torch.device], Backbone]
 
+_FAMILIES = {
+    "dino": "homolog.features.dino",
+    "stable-diffusion": "homolog.features.stable_diffusion",
+    "fused": "homolog.features.fused",
+}
+
 # "module:function" is imported only when asked for, so that heavy libraries stay optional.
 _loaders: dict[str, Loader | str] = {
     "efficientnet-lite": "homolog.features.efficientnet_lite:load",
@@ -56,12 +63,16 @@ def register(name: str, loader: Loader) -> None:
     _loaders[name] = loader
 
 
-def create(name: str, device: torch.device) -> Backbone:
-    """The backbone of that name, ready to use on the device.
+def create(name: str | BackboneConfig, device: torch.device) -> Backbone:
+    """The backbone of that name or configuration, ready to use on the device.
 
     Raises:
-        HomologError: no backbone of that name is registered.
+        HomologError: no backbone of that name is registered, or what it needs cannot be had.
     """
+    if not isinstance(name, str):
+        # Imported only when asked for: the libraries of these families are large.
+        found: Backbone = importlib.import_module(_FAMILIES[name.family]).load(name, device)
+        return found
     loader = _loaders.get(name)
     if loader is None:
         raise HomologError(f"backbone: {name!r} is none of {', '.join(sorted(_loaders))}")

@@ -280,7 +280,7 @@ def _network(
             raise HomologError(
                 f"start: {start} was trained on {found.backbone}, not on {matcher.config.backbone}"
             )
-        weights.load_state(network, given.state_dict(), str(start))
+        load_state(network, given.state_dict(), str(start))
     return network.to(backbone.device)
 
 

@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from homolog.errors import HomologError
+from homolog.features.hub import load_state
 from homolog.files import write_atomically
-from homolog.weights import load_state
 
 _MODEL, _OPTIMIZER = "model.", "optimizer."
 
