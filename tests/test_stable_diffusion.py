@@ -10,7 +10,7 @@ from conftest import random_picture
 from foundation import save_dino, save_stable_diffusion, small_unet
 
 from homolog import HomologError, Matcher
-from homolog.config import zero_shot
+from homolog.config import PRESETS, zero_shot
 from homolog.features import DinoConfig, FreeUConfig, FusedConfig, StableDiffusionConfig, create
 from homolog.features.stable_diffusion import StableDiffusionBackbone, free_u
 
@@ -267,3 +267,58 @@ def test_the_published_system_the_whole_way(folder, tmp_path):
     assert trained.config.backbone == config.backbone
     paths = [annotation.path for annotation in data.annotations]
     assert trained.transfer(*paths[:2], [(40, 40)]).keypoints1.shape == (1, 2)
+
+
+def test_presets_take_weights_from_folders(folder, tmp_path, monkeypatch):
+    """The published system in one line, from folders; a converted checkpoint goes with it."""
+    dino = str(save_dino(tmp_path / "dino", "dinov2"))
+    monkeypatch.setitem(
+        PRESETS, "sd15+dinov2-base", lambda: zero_shot(fused("x", "y"), (0, 1, 2), (3,))
+    )
+    matcher = Matcher.from_pretrained(
+        "sd15+dinov2-base", weights=[folder, dino], prompt="a cat", device="cpu"
+    )
+    assert [part.model for part in matcher.config.backbone.parts] == [folder, dino]
+    assert matcher.config.backbone.parts[0].prompt == "a cat"
+    empty = Matcher.from_pretrained("sd15+dinov2-base", weights=[folder, dino], device="cpu")
+    picture = random_picture(64, 64)
+    assert not matcher.extract(picture).descriptors.equal(empty.extract(picture).descriptors)
+    for options, reason in (
+        ({"weights": folder}, "weights: got 1, takes 2, in place of x, y"),
+        ({"weights": ["no-folder", dino]}, "there is no folder no-folder"),
+    ):
+        with pytest.raises(HomologError, match=reason):
+            Matcher.from_pretrained("sd15+dinov2-base", **options)
+    with pytest.raises(HomologError, match="prompt: only Stable Diffusion"):
+        Matcher.from_pretrained("dinov2-base", prompt="a cat")
+    with pytest.raises(HomologError, match="brings its own"):
+        Matcher.from_pretrained("embedded", weights="x")
+
+
+def test_a_published_checkpoint_assembles_the_published_system(folder, tmp_path):
+    """Widths say which backbones: the folder needs their weights only."""
+    from homolog import PostProcessor
+    from homolog.weights import convert, load
+
+    torch.manual_seed(0)
+    torch.save(PostProcessor((640, 1280, 1280, 768), 128).state_dict(), tmp_path / "official.pth")
+    convert(tmp_path / "official.pth", tmp_path / "model")
+    config, network = load(str(tmp_path / "model"), CPU)
+    assert config.backbone == PRESETS["sd15+dinov2-base"]().backbone
+    assert config.window == 7 and config.post_processor.input == "maps"
+    assert network.feature_dims == (640, 1280, 1280, 768)
+
+
+def test_half_precision_is_near(folder, canvases):
+    single = create(StableDiffusionConfig(folder, side=SIDE), CPU)(canvases)
+    config = StableDiffusionConfig(folder, side=SIDE, precision="bfloat16")
+    half = create(config, CPU)(canvases)
+    for a, b in zip(single, half, strict=True):
+        assert b.dtype == torch.float32 and not a.equal(b)
+        assert F.cosine_similarity(a.flatten(1), b.flatten(1)).min() > 0.99
+
+
+def test_a_unet_in_place_of_another_has_weights_of_its_own():
+    config = PRESETS["cleandift+dinov2-base"]().with_models(["a", "b.safetensors", "c"], None)
+    unet, dino = config.backbone.parts
+    assert (unet.model, unet.unet, dino.model) == ("a", "b.safetensors", "c")

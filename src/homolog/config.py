@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+from homolog.errors import HomologError
 from homolog.features import (
     BackboneConfig,
     DinoConfig,
@@ -54,6 +56,52 @@ class MatcherConfig:
     guidance: GuidanceConfig | None
     same_kind: float | None
     post_processor: PostProcessorConfig | None = None
+
+    def with_models(self, weights: str | Sequence[str] | None, prompt: str | None) -> MatcherConfig:
+        """The same with other foundation models, or another prompt.
+
+        Args:
+            weights: a folder or hub name for each, in order, and one for a UNet put in the place of
+                Stable Diffusion's own, after it; None for those there are.
+            prompt: of Stable Diffusion; None for the one there is.
+
+        Raises:
+            HomologError: there are more or fewer models, or none that takes a prompt.
+        """
+        if weights is None and prompt is None:
+            return self
+        if isinstance(self.backbone, str):
+            raise HomologError(f"weights: {self.backbone} brings its own, and takes no prompt")
+        fused = isinstance(self.backbone, FusedConfig)
+        parts = self.backbone.parts if isinstance(self.backbone, FusedConfig) else (self.backbone,)
+        if weights is not None:
+            names = [weights] if isinstance(weights, str) else list(weights)
+            slots = [
+                (index, field)
+                for index, part in enumerate(parts)
+                for field in ("model", "unet")
+                if getattr(part, field, None) is not None
+            ]
+            if len(names) != len(slots):
+                takes = ", ".join(str(getattr(parts[index], field)) for index, field in slots)
+                raise HomologError(
+                    f"weights: got {len(names)}, takes {len(slots)}, in place of {takes}"
+                )
+            changed = list(parts)
+            for (index, field), name in zip(slots, names, strict=True):
+                changed[index] = dataclasses.replace(changed[index], **{field: name})
+            parts = tuple(changed)
+        if prompt is not None:
+            if not any(isinstance(part, StableDiffusionConfig) for part in parts):
+                raise HomologError("prompt: only Stable Diffusion takes one")
+            parts = tuple(
+                dataclasses.replace(part, prompt=prompt)
+                if isinstance(part, StableDiffusionConfig)
+                else part
+                for part in parts
+            )
+        backbone = FusedConfig(parts) if fused else parts[0]
+        return dataclasses.replace(self, backbone=backbone)
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> MatcherConfig:

@@ -45,9 +45,13 @@ class Describer:
         backbone = self.backbone
         if cache is None:
             return backbone(canvas[None])
-        made_by = f"{self.config.backbone} {backbone.side}"
         pixels = canvas.numpy().tobytes()
-        return cache.maps(pixels, made_by, backbone.device, lambda: backbone(canvas[None]))
+        return cache.maps(pixels, self.made_by, backbone.device, lambda: backbone(canvas[None]))
+
+    @property
+    def made_by(self) -> str:
+        """All that maps depend on but the canvas."""
+        return f"{self.config.backbone} {self.backbone.side}"
 
     def zero_shot(self, maps: Maps, content_BHW: Bool[Tensor, "B H W"]) -> Float[Tensor, "B H W C"]:
         """Descriptors without training, of unit length."""

@@ -10,7 +10,7 @@ from typing import Any, cast, overload
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from homolog import features as backbones
@@ -79,6 +79,8 @@ class Matcher:
         *,
         device: str | torch.device | None = None,
         max_pixels: int = MAX_PIXELS,
+        weights: str | Sequence[str] | None = None,
+        prompt: str | None = None,
     ) -> Matcher:
         """A matcher with its weights.
 
@@ -87,6 +89,9 @@ class Matcher:
                 that training or conversion made, or a model hub's `owner/name` of one.
             device: where to compute; a CUDA device if there is one, otherwise the CPU.
             max_pixels: refuse picture files with more pixels than this.
+            weights: folders or hub names to take a foundation model's weights from, if not those
+                the preset names; several for a preset of several models, in its order.
+            prompt: the text that conditions Stable Diffusion, such as `a photo of a cat`.
 
         Raises:
             HomologError: there is no such preset, folder or device, or weights are missing or
@@ -102,9 +107,10 @@ class Matcher:
             config = PRESETS[name]()
         else:
             # Imported late: what talks to model hubs takes longer to import than all the rest.
-            from homolog import weights
+            from homolog.weights import load
 
-            config, network = weights.load(name, place)
+            config, network = load(name, place)
+        config = config.with_models(weights, prompt)
         return cls(backbones.create(config.backbone, place), config, max_pixels, network=network)
 
     def replace(self, **changes: Any) -> Matcher:
@@ -173,10 +179,21 @@ class Matcher:
         Raises:
             HomologError: it cannot be read.
         """
+        return list(self._describer.maps(self.canvas(picture, IDENTITY), None))
+
+    @property
+    def maps_made_by(self) -> str:
+        """All that maps depend on but the canvas, for `FeatureCache`."""
+        return self._describer.made_by
+
+    def canvas(self, picture: FeaturesLike, pose: Pose) -> UInt8[Tensor, "side side 3"]:
+        """What the backbone sees of a picture in a pose.
+
+        Raises:
+            HomologError: it cannot be read.
+        """
         features = self.read(picture)
-        view = View(*features.size, IDENTITY, self.backbone.side, self.backbone.grid)
-        canvas = torch.from_numpy(np.array(view.apply(features.image)))
-        return list(self._describer.maps(canvas, None))
+        return self._canvas(features, self._view(features, pose))
 
     def transfer(
         self,
@@ -358,11 +375,16 @@ class Matcher:
     def _posed(self, features: Features, pose: Pose) -> PosedFeatures:
         """Descriptors in a pose; each pose goes through the backbone once."""
         if pose not in features.posed:
-            view = View(*features.size, pose, self.backbone.side, self.backbone.grid)
-            canvas = torch.from_numpy(np.array(view.apply(features.image)))
-            maps = self._describer.maps(canvas, self.cache)
+            view = self._view(features, pose)
+            maps = self._describer.maps(self._canvas(features, view), self.cache)
             features.posed[pose] = self._describer(maps, view)
         return features.posed[pose]
+
+    def _view(self, features: Features, pose: Pose) -> View:
+        return View(*features.size, pose, self.backbone.side, self.backbone.grid)
+
+    def _canvas(self, features: Features, view: View) -> Tensor:
+        return torch.from_numpy(np.array(view.apply(features.image)))
 
     def _read_and_align(
         self,

@@ -67,9 +67,9 @@ class Steps:
         """A line that stays."""
         self._console.print(line, highlight=False, soft_wrap=True)
 
-    def next(self, description: str) -> None:
-        """The step before is done, this one begins."""
-        self._done += 1
+    def next(self, description: str, done: int | None = None) -> None:
+        """The step before is done, this one begins; or so many are done."""
+        self._done = self._done + 1 if done is None else done
         self._bar.update(self._task, description=description, completed=self._done)
         now = time.monotonic()
         if now > self._quiet_until and not self._console.is_terminal:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from homolog.cli import convert, data, evaluate, features, match, train
+from homolog.cli import backbones, convert, data, evaluate, features, match, train
 from homolog.errors import HomologError
 
 app = App(
@@ -25,6 +25,7 @@ app.command(evaluate.evaluate)
 app.command(evaluate.score)
 app.command(train.train)
 app.command(convert.convert)
+app.command(backbones.backbones)
 app.command(data.app)
 app.command(features.app)
 

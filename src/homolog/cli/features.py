@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Literal
@@ -25,10 +26,12 @@ def build(
     cache: Path,
     budget: float | None = None,
     form: Form | None = None,
+    batch: int = 1,
 ) -> None:
     """Compute the feature maps of pictures, and of all pictures in folders.
 
-    What is there already is not computed again.
+    What is there already is not computed again. Several GPUs share the work with `torchrun
+    --nproc-per-node N -m homolog features build ...`.
 
     Parameters
     ----------
@@ -41,27 +44,37 @@ def build(
     form
         Of a new folder: `half` precision, `int8` of half its size, or `compact`, an eighth:
         principal components of the pictures given, in eight bits.
+    batch
+        Pictures a pass, for GPUs; halved where they do not fit.
     """
+    from functools import partial
+
     from homolog.features import FeatureCache
+    from homolog.features.build import build as built
     from homolog.images import find
     from homolog.progress import Steps
 
     files = find(pictures)
     if not files:
         raise HomologError("pictures: found none, takes files and folders with pictures")
+    if batch < 1:
+        raise HomologError(f"batch: got {batch}, takes at least 1")
     poses = model.pose_list()
     kept = FeatureCache(cache, None if budget is None else int(budget * 1e9), form)
     matcher = model.matcher()
-    with Steps(len(files)) as steps:
-        if not kept.fitted:
-            steps.say("taking principal components of some of the pictures first")
-            every = max(1, len(files) // _SAMPLES)
-            kept.fit([matcher.maps(path) for path in files[::every][:_SAMPLES]])
-        matcher.cache = kept
-        for path in files:
-            steps.next(f"looking at {path.name}")
-            matcher.extract(path, poses)
-    print(f"{len(files)} pictures, {len(poses)} poses: {cache} ({kept.size() / 1e9:.2f} GB)")
+    # torchrun's processes take every so manieth picture each.
+    rank, world = (int(os.environ.get(n, d)) for n, d in (("RANK", "0"), ("WORLD_SIZE", "1")))
+    if not kept.fitted:
+        if world > 1:
+            raise HomologError("form: a new compact cache takes one process, others may follow")
+        every = max(1, len(files) // _SAMPLES)
+        kept.fit([matcher.maps(path) for path in files[::every][:_SAMPLES]])
+    own = files[rank::world]
+    canvases = [partial(matcher.canvas, path, pose) for path in own for pose in poses]
+    with Steps(len(canvases)) as steps:
+        for done in built(matcher.backbone, kept, matcher.maps_made_by, canvases, batch):
+            steps.next("looking at pictures", done)
+    print(f"{len(own)} pictures, {len(poses)} poses: {cache} ({kept.size() / 1e9:.2f} GB)")
 
 
 @app.command

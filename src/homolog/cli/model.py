@@ -20,7 +20,8 @@ class Model:
     Parameters
     ----------
     preset
-        A preset.
+        A preset (`homolog backbones` lists them), the folder of a trained model, or a hub's
+        owner/name of one.
     poses
         Poses of the first picture to choose from: `none`, `flip`, `rotations`, `all`, or a list
         such as `identity,rotate30`.
@@ -32,6 +33,11 @@ class Model:
         Where to compute, such as `cpu` or `cuda`.
     max_pixels
         Refuse pictures with more pixels than this.
+    weights
+        Folders or hub names to take a foundation model's weights from, if not those the preset
+        names.
+    prompt
+        The text that conditions Stable Diffusion.
     """
 
     preset: Annotated[str, Parameter(name="--model")] = "embedded"
@@ -40,13 +46,17 @@ class Model:
     temperature: float | None = None
     device: str | None = None
     max_pixels: int | None = None
+    weights: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ()
+    prompt: str | None = None
 
     def matcher(self) -> Matcher:
         """The matcher asked for."""
         from homolog.matcher import Matcher
 
-        limit = {} if self.max_pixels is None else {"max_pixels": self.max_pixels}
-        matcher = Matcher.from_pretrained(self.preset, device=self.device, **limit)
+        options: dict[str, Any] = {"max_pixels": self.max_pixels, "prompt": self.prompt}
+        options["weights"] = self.weights or None
+        given = {name: value for name, value in options.items() if value is not None}
+        matcher = Matcher.from_pretrained(self.preset, device=self.device, **given)
         changes: dict[str, Any] = {}
         if self.window is not None:
             changes["window"] = None if self.window == -1 else self.window

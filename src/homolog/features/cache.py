@@ -125,19 +125,32 @@ class FeatureCache:
         Raises:
             HomologError: a file cannot be written; what was kept before is untouched.
         """
-        digest = hashlib.sha256(picture)
-        digest.update(made_by.encode())
-        name = digest.hexdigest()
-        path = self.folder / name[:2] / f"{name}{_SUFFIX}"
-        codec = self.codec
+        path = self._path(picture, made_by)
         kept = self._read(path)
         if kept is None:
-            tensors = codec.encode(make())
-            self._write(path, save(tensors))
-            kept = codec.decode(tensors)
+            kept = self._keep(path, make())
         elif self.budget is not None:
             _touch(path)
         return [features.to(device) for features in kept]
+
+    def holds(self, picture: bytes, made_by: str) -> bool:
+        """Whether there is a file for a picture, whole or broken; arguments as for `maps`."""
+        return self._path(picture, made_by).exists()
+
+    def put(self, picture: bytes, made_by: str, maps: Maps) -> None:
+        """Keep maps that have been made; arguments and errors as for `maps`."""
+        self._keep(self._path(picture, made_by), maps)
+
+    def _path(self, picture: bytes, made_by: str) -> Path:
+        digest = hashlib.sha256(picture)
+        digest.update(made_by.encode())
+        name = digest.hexdigest()
+        return self.folder / name[:2] / f"{name}{_SUFFIX}"
+
+    def _keep(self, path: Path, maps: Maps) -> list[Tensor]:
+        tensors = self.codec.encode(maps)
+        self._write(path, save(tensors))
+        return self.codec.decode(tensors)
 
     def _write(self, path: Path, data: bytes) -> None:
         try:

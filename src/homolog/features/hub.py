@@ -51,7 +51,7 @@ def pretrained(kind: Any, name: str, **options: Any) -> Any:
         if any(isinstance(cause, GatedRepoError) for cause in causes):
             what = "its licence has to be accepted on its page first, then: hf auth login"
         elif any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
-            what = "the hub has no model of that name"
+            what = "the hub has no model of that name; name a mirror or a folder (weights)"
         elif isinstance(error, (OSError, ValueError, ImportError, RuntimeError, KeyError)):
             what = " ".join(str(error).split())
             if not Path(name).is_dir():
