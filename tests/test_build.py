@@ -109,4 +109,4 @@ def test_processes_share_a_folder_by_rank(capsys, tmp_path, monkeypatch, colour_
 def test_every_preset_is_listed(capsys):
     assert ABOUT.keys() == PRESETS.keys()
     status, out, _ = run(capsys, "backbones")
-    assert status == 0 and all(name in out for name in PRESETS)
+    assert status == 0 and all(name in out for name in PRESETS) and "homolog[dino]" in out

@@ -15,6 +15,7 @@ from homolog.features import (
     FusedConfig,
     FusionConfig,
     StableDiffusionConfig,
+    TuningConfig,
     backbone_from_dict,
 )
 from homolog.guidance import GuidanceConfig
@@ -27,10 +28,14 @@ class PostProcessorConfig:
     Attributes:
         input: `maps` as the backbone makes them, as published, or zero-shot `descriptors`.
         zero_shot: the share of the zero-shot similarity in the similarity of two descriptors.
+        tuning: what of the backbone was trained with it.
+        tuned: tells what was trained from what others trained.
     """
 
     input: Literal["maps", "descriptors"]
     zero_shot: float = 0.0
+    tuning: TuningConfig | None = None
+    tuned: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,8 @@ class MatcherConfig:
                 )
             changed = list(parts)
             for (index, field), name in zip(slots, names, strict=True):
-                changed[index] = dataclasses.replace(changed[index], **{field: name})
+                changes: dict[str, Any] = {field: name}
+                changed[index] = dataclasses.replace(changed[index], **changes)
             parts = tuple(changed)
         if prompt is not None:
             if not any(isinstance(part, StableDiffusionConfig) for part in parts):
@@ -117,6 +123,10 @@ class MatcherConfig:
         fusion["groups"] = tuple(map(tuple, fusion["groups"]))
         fusion["weights"] = tuple(fusion["weights"])
         values["fusion"] = FusionConfig(**fusion)
+        settings = values.get("post_processor")
+        if settings is not None and settings.get("tuning") is not None:
+            tuning = TuningConfig(**settings["tuning"])
+            values["post_processor"] = {**settings, "tuning": tuning}
         for name, kind in (("guidance", GuidanceConfig), ("post_processor", PostProcessorConfig)):
             if values.get(name) is not None:
                 values[name] = kind(**values[name])

@@ -51,7 +51,9 @@ class Describer:
     @property
     def made_by(self) -> str:
         """All that maps depend on but the canvas."""
-        return f"{self.config.backbone} {self.backbone.side}"
+        settings = self.config.post_processor
+        tuned = "" if settings is None or settings.tuned is None else f" {settings.tuned}"
+        return f"{self.config.backbone} {self.backbone.side}{tuned}"
 
     def zero_shot(self, maps: Maps, content_BHW: Bool[Tensor, "B H W"]) -> Float[Tensor, "B H W C"]:
         """Descriptors without training, of unit length."""

@@ -102,16 +102,15 @@ class Matcher:
             torch.empty(0, device=place)
         except (RuntimeError, AssertionError):
             raise HomologError(f"device: {str(device)!r} is not available here") from None
-        network = None
-        if name in PRESETS:
-            config = PRESETS[name]()
-        else:
+        if name not in PRESETS:
             # Imported late: what talks to model hubs takes longer to import than all the rest.
-            from homolog.weights import load
+            from homolog.weights import backbone_of, load
 
             config, network = load(name, place)
-        config = config.with_models(weights, prompt)
-        return cls(backbones.create(config.backbone, place), config, max_pixels, network=network)
+            config = config.with_models(weights, prompt)
+            return cls(backbone_of(name, config, place), config, max_pixels, network=network)
+        config = PRESETS[name]().with_models(weights, prompt)
+        return cls(backbones.create(config.backbone, place), config, max_pixels)
 
     def replace(self, **changes: Any) -> Matcher:
         """A matcher with the same backbone and some of its configuration changed.

@@ -20,6 +20,7 @@ from torch import Tensor
 from homolog.config import PRESETS, MatcherConfig, PostProcessorConfig
 from homolog.context import ContextProcessor
 from homolog.errors import HomologError
+from homolog.features import Backbone, create
 from homolog.features.hub import load_state
 from homolog.files import write_atomically
 from homolog.post_processor import PostProcessor
@@ -32,7 +33,7 @@ _PUBLISHED = {
 }
 _PUBLISHED_WINDOW = 7
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, TUNED = "config.json", "model.safetensors", "backbone.safetensors"
 
 _NETWORKS: Mapping[str, type[PostProcessor | ContextProcessor]] = {
     "PostProcessor": PostProcessor,
@@ -41,7 +42,10 @@ _NETWORKS: Mapping[str, type[PostProcessor | ContextProcessor]] = {
 
 
 def save(
-    folder: Path, network: PostProcessor | ContextProcessor, matcher: MatcherConfig | None
+    folder: Path,
+    network: PostProcessor | ContextProcessor,
+    matcher: MatcherConfig | None,
+    tuned: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write a network as `config.json` and `model.safetensors`.
 
@@ -52,6 +56,7 @@ def save(
         folder: made if it is not there; a model in it is replaced.
         network: the network.
         matcher: how to match with it.
+        tuned: what was trained of the backbone, if anything was.
 
     Raises:
         HomologError: the folder cannot be written; a model in it is untouched.
@@ -67,6 +72,9 @@ def save(
     state = {
         name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
     }
+    if tuned is not None:
+        changes = {name: tensor.cpu().contiguous() for name, tensor in tuned.items()}
+        write_atomically(folder / TUNED, safetensors.torch.save(changes))
     write_atomically(folder / WEIGHTS, safetensors.torch.save(state))
     write_atomically(folder / CONFIG, (json.dumps(config, indent=1) + "\n").encode())
 
@@ -104,14 +112,44 @@ def load(name: str, device: torch.device) -> tuple[MatcherConfig, PostProcessor 
             "makes them"
         )
     weights = folder / WEIGHTS
-    try:
-        state = safetensors.torch.load(weights.read_bytes())
-    except OSError as error:
-        raise HomologError(f"name: cannot read {weights}: {error.strerror}") from error
-    except SafetensorError as error:
-        raise HomologError(f"name: {weights} is damaged: {error}") from None
-    load_state(network, state, str(weights))
+    load_state(network, read_tensors(weights), str(weights))
     return config, network.to(device).eval().requires_grad_(False)
+
+
+def backbone_of(name: str, config: MatcherConfig, device: torch.device) -> Backbone:
+    """The backbone of a trained model, with what was trained of it.
+
+    Args:
+        name: as for `load`.
+        config: as `load` returned it.
+        device: where to compute.
+
+    Raises:
+        HomologError: it cannot be had, or what was trained is missing or damaged.
+    """
+    backbone = create(config.backbone, device)
+    settings = config.post_processor
+    if settings is not None and settings.tuning is not None:
+        from homolog.features import tuning
+
+        folder = Path(name) if Path(name).is_dir() else _download(name)
+        path = folder / TUNED
+        tuning.apply(backbone, settings.tuning, read_tensors(path), str(path))
+    return backbone
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        HomologError: it cannot be read, or is damaged.
+    """
+    try:
+        return safetensors.torch.load(path.read_bytes())
+    except OSError as error:
+        raise HomologError(f"name: cannot read {path}: {error.strerror}") from error
+    except SafetensorError as error:
+        raise HomologError(f"name: {path} is damaged: {error}") from None
 
 
 def _download(name: str) -> Path:
@@ -121,7 +159,7 @@ def _download(name: str) -> Path:
             f"name: {name!r} is none of {presets}, nor a folder, nor a hub's owner/name"
         )
     try:
-        return Path(snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS]))
+        return Path(snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS, TUNED]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise HomologError(

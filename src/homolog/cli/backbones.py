@@ -60,10 +60,12 @@ def backbones() -> None:
     `--weights` names. Nothing is ever unpickled.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("--model", "needs", "weights", "licence of these", "descriptors")
     for name, about in ABOUT.items():
-        table.add_row(name, about.needs, about.weights, about.licence, about.cells)
+        cells = (name, about.needs, about.weights, about.licence, about.cells)
+        table.add_row(*map(escape, cells))
     # Tables are not folded where the output is no terminal.
     Console(width=None if sys.stdout.isatty() else 200).print(table)

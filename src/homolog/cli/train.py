@@ -31,6 +31,8 @@ def train(
     steps: int | None = None,
     pictures: int | None = None,
     rotation: float | None = None,
+    tune_blocks: int | None = None,
+    tune_rank: int = 8,
     training_seed: int | None = None,
     device: str | None = None,
 ) -> None:
@@ -67,6 +69,10 @@ def train(
         How many are drawn together, if not what the recipe says.
     rotation
         Largest angle by which pictures are turned, in degrees, if not what the recipe says.
+    tune_blocks
+        Train the last so many blocks of a DINO backbone, too.
+    tune_rank
+        Of the adapters in these (LoRA); 0 to train the blocks themselves.
     training_seed
         Of everything that is drawn while training.
     device
@@ -90,6 +96,10 @@ def train(
             raise HomologError(f"rotation: {recipe} does not turn pictures")
         views = dataclasses.replace(config.views, rotation=rotation)
         config = dataclasses.replace(config, views=views)
+    if tune_blocks is not None:
+        from homolog.features import TuningConfig
+
+        config = dataclasses.replace(config, tuning=TuningConfig(tune_blocks, tune_rank or None))
     data, held = _load(dataset, root, which, validation, hold_out)
 
     import shutil

@@ -8,6 +8,7 @@ from homolog.features.configs import (
     FreeUConfig,
     FusedConfig,
     StableDiffusionConfig,
+    TuningConfig,
     backbone_from_dict,
 )
 from homolog.features.fusion import FusionConfig, fuse, stack
@@ -21,6 +22,7 @@ __all__ = [
     "FusedConfig",
     "FusionConfig",
     "StableDiffusionConfig",
+    "TuningConfig",
     "backbone_from_dict",
     "create",
     "fuse",

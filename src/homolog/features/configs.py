@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -102,6 +101,21 @@ class FusedConfig:
     family: Literal["fused"] = field(default="fused", init=False)
 
 
+@dataclass(frozen=True)
+class TuningConfig:
+    """What of a DINO backbone is trained.
+
+    Attributes:
+        blocks: how many, counted from the last.
+        rank: of the adapters (LoRA, Hu et al., ICLR 2022); None to train whole blocks.
+        learning_rate: the largest of the one-cycle schedule.
+    """
+
+    blocks: int
+    rank: int | None = 8
+    learning_rate: float = 1e-4
+
+
 BackboneConfig = DinoConfig | StableDiffusionConfig | FusedConfig
 
 
@@ -126,8 +140,3 @@ def backbone_from_dict(plain: Mapping[str, Any]) -> BackboneConfig:
         parts = tuple(backbone_from_dict(part) for part in values["parts"])
         return FusedConfig(parts)  # type: ignore[arg-type]
     raise HomologError(f"backbone: the family {family!r} is not known to this version")
-
-
-def with_model(config: BackboneConfig, **changes: Any) -> BackboneConfig:
-    """The configuration with some fields changed."""
-    return dataclasses.replace(config, **changes)

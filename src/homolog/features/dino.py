@@ -42,14 +42,14 @@ class DinoBackbone(nn.Module):
         self.model = model
         self.config = config
         self.side = config.side
-        self._is_convnext = kind == _CONVNEXT
-        blocks = self._blocks()
+        self.is_convnext = kind == _CONVNEXT
+        blocks = self.blocks
         if not config.layers or not all(-len(blocks) <= i < len(blocks) for i in config.layers):
             raise HomologError(
                 f"layers: got {list(config.layers)}, {config.model} has 0 to {len(blocks) - 1}"
             )
         self.layers = tuple(layer % len(blocks) for layer in config.layers)
-        if self._is_convnext and (config.facet == "keys" or config.native):
+        if self.is_convnext and (config.facet == "keys" or config.native):
             raise HomologError("facet: a ConvNeXt has no keys, and takes whole canvases")
         if config.positions == "published" and kind == "dinov3_vit":
             raise HomologError("positions: DINOv3 rotates, and has no embeddings to interpolate")
@@ -59,13 +59,14 @@ class DinoBackbone(nn.Module):
             raise HomologError(f"side: got {config.side}, takes a multiple of {largest}")
         self.grids = tuple(Grid.of_patches(config.side, stride) for stride in strides)
         self.grid = min(self.grids, key=lambda grid: grid.stride)
-        if config.positions == "published" and not self._is_convnext:
+        if config.positions == "published" and not self.is_convnext:
             self._embeddings.interpolate_pos_encoding = self._published_positions
 
     def _stride(self, layer: int, kind: str) -> int:
         return 4 * 2**layer if kind == _CONVNEXT else int(self.model.config.patch_size)
 
-    def _blocks(self) -> nn.ModuleList:
+    @property
+    def blocks(self) -> nn.ModuleList:
         """Blocks of a transformer, stages of a ConvNeXt."""
         for path in ("encoder.layer", "encoder.layers", "model.layer", "layer", "encoder.stages",
                      "stages", "model.stages"):  # fmt: skip
@@ -90,6 +91,10 @@ class DinoBackbone(nn.Module):
         self, canvases: UInt8[Tensor, "B side side 3"]
     ) -> list[Float[Tensor, "B _C _h _w"]]:
         """The map of each layer asked for, on its own grid."""
+        return self.maps(canvases)
+
+    def maps(self, canvases: UInt8[Tensor, "B side side 3"]) -> list[Float[Tensor, "B _C _h _w"]]:
+        """As `forward`, with gradients."""
         pictures = canvases.to(self.device).permute(0, 3, 1, 2).float() / 255
         mean, std = (pictures.new_tensor(x)[:, None, None] for x in (_MEAN, _STD))
         pictures = ((pictures - mean) / std).to(next(self.parameters()).dtype)
@@ -119,7 +124,7 @@ class DinoBackbone(nn.Module):
 
     def _maps(self, pictures: Float[Tensor, "B 3 h w"]) -> list[Float[Tensor, "B _C _h _w"]]:
         caught: dict[int, Tensor] = {}
-        blocks = self._blocks()
+        blocks = self.blocks
         handles = []
         for layer in set(self.layers):
             watched = _keys_of(blocks[layer]) if self.config.facet == "keys" else blocks[layer]

@@ -195,6 +195,7 @@ class Shows:
         schemas: by category, for flips.
         cache: keeps the backbone's maps on disk.
         reduce: applied to what the network is given, before it is kept.
+        raw: give canvases (0 to 255) in place of features, for a backbone that is trained, too.
         max_pixels: refuse picture files with more pixels than this.
     """
 
@@ -205,7 +206,9 @@ class Shows:
         cache: FeatureCache | None,
         max_pixels: int,
         reduce: Callable[[Tensor], Tensor] = lambda features: features,
+        raw: bool = False,
     ):
+        self.raw = raw
         self.describer = describer
         self.schemas = schemas
         self.cache = cache
@@ -243,9 +246,12 @@ class Shows:
         )
         view = View(picture.width, picture.height, IDENTITY, backbone.side, backbone.grid)
         canvas = torch.from_numpy(np.array(showing.canvas(picture.image, view)))
-        maps = self.describer.maps(canvas, self.cache)
-        content = torch.from_numpy(showing.content(view)).to(backbone.device)
-        given = self.describer.inputs(maps, content[None])
+        if self.raw:
+            given = canvas[None]  # half precision holds 0 to 255 as they are
+        else:
+            maps = self.describer.maps(canvas, self.cache)
+            content = torch.from_numpy(showing.content(view)).to(backbone.device)
+            given = self.describer.inputs(maps, content[None])
         keypoints = showing.cells(annotation.keypoints, view)
         if showing.mirrored:  # the left paw is now where the right paw would be
             keypoints = keypoints[list(self.schemas[annotation.category].mirror)]

@@ -35,6 +35,8 @@ from homolog.context import ContextProcessor
 from homolog.data import DataSet
 from homolog.describer import Describer
 from homolog.errors import HomologError
+from homolog.features import tuning
+from homolog.features.hub import load_state
 from homolog.files import claim, write_atomically
 from homolog.keypoints import KeypointSchema
 from homolog.matcher import Matcher
@@ -85,22 +87,19 @@ def train(
         claim(folder, _describe(data, matcher, config, validation, start, steps, world))
         landmarks = _landmarks(data, config)
         network = _network(data, matcher, config, landmarks, start)
-        settings = _settings(matcher.config, config)
+        learner = _Learner(matcher, network, config)
+        settings = learner.settings
         objective = Objective(
             network,
             config,
             {name: len(schema) for name, schema in data.schemas.items()},
             list(landmarks),
+            learner.tuned_backbone,
         ).to(matcher.backbone.device)
-        optimizer = torch.optim.AdamW(
-            objective.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, config.learning_rate, total_steps=steps, pct_start=config.warmup
-        )
+        optimizer, schedule = _optimizer(objective, config, steps)
         progress = read_state(folder / STATE, objective, optimizer, schedule)
         fresh = progress.step == 0 and start is None
-        shows = _shows(data, groups, matcher, settings, network, fit=fresh)
+        shows = _shows(data, groups, matcher, settings, network, config, fit=fresh)
         module: nn.Module = objective
         if world > 1:
             # Not all parameters take part in every step: each category has prototypes of its own.
@@ -132,14 +131,14 @@ def train(
                 shown.next(f"training, loss {losses['loss']:.3f}")
                 ending = step + 1 == steps
                 if validation is not None and ((step + 1) % config.validate_every == 0 or ending):
-                    figures = _figures(_validate(matcher, settings, network, validation, config))
+                    figures = _figures(_validate(learner, validation, config))
                     log.write(step + 1, {f"validation {k}": v for k, v in figures.items()})
                     shown.say(f"step {step + 1}: validation {_line(figures)}")
                     if figures["pck"] > progress.best:
                         progress.best = figures["pck"]
-                        weights.save(folder, network, settings)
+                        learner.save(folder)
                 if (step + 1) % config.save_every == 0 or ending or interrupt.wanted:
-                    weights.save(folder / LAST, network, settings)
+                    learner.save(folder / LAST)
                     log.flush()
                     write_state(folder / STATE, objective, optimizer, schedule, progress)
                 if interrupt.wanted and not ending:
@@ -147,7 +146,7 @@ def train(
                     raise KeyboardInterrupt
         if rank == 0 and not (folder / REPORT / "results.json").exists():
             if validation is None:
-                weights.save(folder, network, settings)
+                learner.save(folder)
             _finish(folder, matcher, validation, config)
     return folder
 
@@ -236,17 +235,77 @@ def _landmarks(data: DataSet, config: TrainingConfig) -> dict[int, float]:
     return dict(zip(ids, np.median(along, axis=0).round(4).tolist(), strict=True))
 
 
-def _settings(zero_shot: MatcherConfig, config: TrainingConfig) -> MatcherConfig:
-    """How to match with the trained network."""
-    published = config.network.kind == "published"
-    return dataclasses.replace(
-        zero_shot,
-        window=config.window,
-        guidance=zero_shot.guidance if config.guided else None,
-        post_processor=PostProcessorConfig(
-            "maps" if published else "descriptors", config.network.zero_shot
-        ),
+class _Learner:
+    """What is trained, and how it is matched with and saved.
+
+    Args:
+        matcher: with the backbone.
+        network: to be trained.
+        config: of the run.
+
+    Raises:
+        HomologError: the backbone is to be trained and cannot be.
+    """
+
+    def __init__(
+        self, matcher: Matcher, network: PostProcessor | ContextProcessor, config: TrainingConfig
+    ):
+        self.matcher, self.network, self.tuning = matcher, network, config.tuning
+        published = config.network.kind == "published"
+        self.tuned_backbone: Any = None
+        if config.tuning is not None:
+            if not published:
+                raise HomologError("tuning: goes with the published network")
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(config.seed)
+                tuning.prepare(matcher.backbone, config.tuning)
+            self.tuned_backbone = matcher.backbone
+        zero_shot = matcher.config
+        self.settings = dataclasses.replace(
+            zero_shot,
+            window=config.window,
+            guidance=zero_shot.guidance if config.guided else None,
+            post_processor=PostProcessorConfig(
+                "maps" if published else "descriptors", config.network.zero_shot, config.tuning
+            ),
+        )
+
+    def trained(self) -> Matcher:
+        """The matcher with what has been learnt so far."""
+        cache = self.matcher.cache if self.tuning is None else None
+        backbone, pixels = self.matcher.backbone, self.matcher.max_pixels
+        return Matcher(backbone, self.settings, pixels, cache, self.network)
+
+    def save(self, folder: Path) -> None:
+        """Write what has been learnt so far."""
+        if self.tuned_backbone is None:
+            weights.save(folder, self.network, self.settings)
+            return
+        state = tuning.tuned_state(self.tuned_backbone)
+        digest = hashlib.sha256(b"".join(t.cpu().numpy().tobytes() for t in state.values()))
+        assert self.settings.post_processor is not None
+        post_processor = dataclasses.replace(
+            self.settings.post_processor, tuned=digest.hexdigest()[:16]
+        )
+        settings = dataclasses.replace(self.settings, post_processor=post_processor)
+        weights.save(folder, self.network, settings, state)
+
+
+def _optimizer(
+    objective: Objective, config: TrainingConfig, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
+    """AdamW on a one-cycle schedule; what is trained of the backbone has a rate of its own."""
+    tuned = list(objective.tuned.values())
+    of_backbone = set(map(id, tuned))
+    others = [p for p in objective.parameters() if id(p) not in of_backbone]
+    groups, rates = [{"params": others}], [config.learning_rate]
+    if config.tuning is not None:
+        groups, rates = [*groups, {"params": tuned}], [*rates, config.tuning.learning_rate]
+    optimizer = torch.optim.AdamW(groups, lr=1.0, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, rates, total_steps=steps, pct_start=config.warmup
     )
+    return optimizer, schedule
 
 
 def _network(
@@ -290,11 +349,15 @@ def _shows(
     matcher: Matcher,
     settings: MatcherConfig,
     network: PostProcessor | ContextProcessor,
+    config: TrainingConfig,
     fit: bool,
 ) -> Shows:
     """What makes the network's inputs; its principal components are taken first, if it has any."""
     describer = Describer(matcher.backbone, settings, network)
     schemas: dict[str, KeypointSchema] = dict(data.schemas)
+
+    if config.tuning is not None:
+        return Shows(describer, schemas, None, matcher.max_pixels, raw=True)
 
     def shows(reduce: Any = None) -> Shows:
         given = {} if reduce is None else {"reduce": reduce}
@@ -439,15 +502,9 @@ def _step_of(line: str) -> float:
 # Validation and the end.
 
 
-def _validate(
-    matcher: Matcher,
-    settings: MatcherConfig,
-    network: PostProcessor | ContextProcessor,
-    validation: DataSet,
-    config: TrainingConfig,
-) -> Accumulator:
-    network.eval()
-    trained = Matcher(matcher.backbone, settings, matcher.max_pixels, matcher.cache, network)
+def _validate(learner: _Learner, validation: DataSet, config: TrainingConfig) -> Accumulator:
+    learner.network.eval()
+    trained = learner.trained()
     data = validation.limited(config.validation_pairs)
     scored = Accumulator(data)
     with torch.no_grad():
@@ -456,7 +513,7 @@ def _validate(
             points = pair.source.keypoints[pair.keypoint_ids]
             found = trained.locate(features[pair.source], features[pair.target], points)
             scored.add(pair, found)
-    network.train()
+    learner.network.train()
     return scored
 
 

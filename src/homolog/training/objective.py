@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from homolog.context import ContextProcessor
+from homolog.features import stack
+from homolog.features.dino import DinoBackbone
 from homolog.losses import (
     PointLoss,
     all_pairs_loss,
@@ -34,6 +36,7 @@ class Objective(nn.Module):
         config: of the run.
         keypoints: how many each category has.
         landmarks: ids of the keypoints on the axis, if the network has a frame.
+        backbone: one that is trained, too; features are then canvases (0 to 255).
     """
 
     def __init__(
@@ -42,8 +45,13 @@ class Objective(nn.Module):
         config: TrainingConfig,
         keypoints: Mapping[str, int],
         landmarks: Sequence[int] = (),
+        backbone: DinoBackbone | None = None,
     ):
         super().__init__()
+        self._backbone = [] if backbone is None else [backbone]  # not a submodule: most is frozen
+        named = [] if backbone is None else list(backbone.named_parameters())
+        trained = {name.replace(".", "/"): p for name, p in named if p.requires_grad}
+        self.tuned = nn.ParameterDict(trained)
         self.network = network
         self.config = config
         self.landmarks = list(landmarks)
@@ -64,9 +72,8 @@ class Objective(nn.Module):
         landmarks_BA2: Float[Tensor, "B A 2"] | None = None,
     ) -> tuple[Float[Tensor, "B H W D"], Float[Tensor, "B A H W"] | None]:
         """Descriptors of unit length, and what the network says of landmarks."""
-        device = features_BHWC.device
         logits = None
-        with torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device)):
+        with self._autocast(features_BHWC.device):
             if isinstance(self.network, ContextProcessor):
                 found, logits = self.network.describe(features_BHWC, landmarks_BA2)
             else:
@@ -93,6 +100,10 @@ class Objective(nn.Module):
             dense_weights_BB: of pairs, for the dense loss.
         """
         config, loss = self.config, self.config.loss
+        for backbone in self._backbone:
+            with self._autocast(features_BHWC.device):
+                maps = backbone.maps(features_BHWC.to(torch.uint8))
+            features_BHWC = stack(maps, backbone.grids, backbone.grid)
         features_BHWC = F.dropout(features_BHWC, config.element_dropout)
         if config.channel_dropout:
             ones = torch.ones_like(features_BHWC[:, :1, :1])
@@ -115,6 +126,9 @@ class Objective(nn.Module):
         if logits is not None and truth is not None and loss.landmarks:
             parts["landmarks"] = loss.landmarks * self._found(logits, truth, 1.0)
         return {**parts, "loss": sum(parts.values(), torch.zeros_like(sparse))}
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device))
 
     def _found(
         self, maps_BKHW: Tensor, cells_BK2: Tensor, scale: Tensor | float

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from homolog.features.configs import TuningConfig
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -115,6 +117,7 @@ class TrainingConfig:
         validation_pairs: at most, evenly sampled.
         save_every: steps between two states from which a run can go on.
         seed: of everything that is drawn.
+        tuning: what of a DINO backbone is trained, too; None for a frozen backbone.
     """
 
     recipe: str
@@ -138,6 +141,7 @@ class TrainingConfig:
     validation_pairs: int = 500
     save_every: int = 100
     seed: int = 0
+    tuning: TuningConfig | None = None
 
 
 def published_spair() -> TrainingConfig:
