@@ -10,12 +10,14 @@ from test_cli import run
 
 from homolog import Matcher, progress
 from homolog.data import coco
+from homolog.features import base
 from homolog.training import recipes
 
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch, tmp_path):
     """A toy backbone in place of the embedded one, and a recipe that is done in a second."""
+    monkeypatch.setattr(base, "_loaders", dict(base._loaders))
     toy_training.register()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(progress, "_PATIENCE", 3600)

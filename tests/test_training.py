@@ -23,6 +23,7 @@ import homolog
 from homolog import HomologError, KeypointSchema, Matcher, images
 from homolog.data import DataSet, Pair
 from homolog.data.split import hold_out
+from homolog.features import base
 from homolog.geometry import IDENTITY, Grid, View
 from homolog.training import ViewsConfig, loop, published_spair, train
 from homolog.training.batches import Groups
@@ -34,7 +35,8 @@ SCRIPT = Path(__file__).with_name("toy_training.py")
 
 
 @pytest.fixture(autouse=True)
-def toy_backbone():
+def toy_backbone(monkeypatch):
+    monkeypatch.setattr(base, "_loaders", dict(base._loaders))
     register()
 
 

@@ -19,7 +19,7 @@ from homolog.data import Annotation, DataSet, Pair
 from homolog.data.pairs import Threshold
 from homolog.errors import HomologError
 from homolog.features import FeatureCache
-from homolog.files import claim
+from homolog.files import claim, write_atomically
 from homolog.geometry import IDENTITY, Pose
 from homolog.matcher import Matcher
 from homolog.metrics import Accumulator

@@ -1,0 +1,47 @@
+"""What the forms of cached features cost in accuracy, and how large they are.
+
+    python benchmarks/cache_forms.py
+
+Dogs, zero-shot; the compact form's principal components are taken from other pictures.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from typing import get_args
+
+import real_pictures
+from accuracy import evaluate
+
+from homolog import Matcher
+from homolog.features import FeatureCache
+from homolog.features.forms import Form
+
+# Values a picture and pose at the published size: maps of 640, 1280, 1280 and 768 channels.
+PUBLISHED = 640 * 60**2 + 1280 * 30**2 + 1280 * 15**2 + 768 * 60**2
+PICTURES = 2 * 1800  # SPair-71k's, as they are and flipped
+
+
+def main() -> None:
+    dogs, others = real_pictures.dogs(), real_pictures.willow().annotations[::2]
+    print("| form | MB a picture | SPair-71k at the published size, GB | PCK@0.10 | PCK@0.05 |")
+    print("|---|---|---|---|---|")
+    for form in get_args(Form):
+        matcher = Matcher.from_pretrained("embedded")
+        with tempfile.TemporaryDirectory() as folder:
+            cache = FeatureCache(folder, form=form)
+            if not cache.fitted:
+                cache.fit([matcher.maps(annotation.path) for annotation in others])
+            matcher.cache = cache
+            found = evaluate(matcher, dogs)
+            size = cache.size() / len(dogs.annotations)
+        values = sum(features[0].numel() for features in matcher.maps(dogs.annotations[0].path))
+        published = size / values * PUBLISHED * PICTURES / 1e9
+        print(
+            f"| {form} | {size / 1e6:.2f} | {published:.1f} | {found['PCK@0.10']:.1f} "
+            f"| {found['PCK@0.05']:.1f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
