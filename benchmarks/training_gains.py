@@ -38,7 +38,8 @@ OPPOSITE = "id6521"
 
 def figures(matcher: Matcher, data: DataSet, pairs: Sequence[Pair]) -> str:
     """PCK at 0.10 and 0.05, and confusion."""
-    features = {a: matcher.extract(a.path) for pair in pairs for a in (pair.source, pair.target)}
+    pictures = dict.fromkeys(a for pair in pairs for a in (pair.source, pair.target))
+    features = {annotation: matcher.extract(annotation.path) for annotation in pictures}
     scored = Accumulator(data)
     for pair in pairs:
         points = pair.source.keypoints[pair.keypoint_ids]

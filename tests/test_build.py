@@ -57,6 +57,12 @@ def test_one_that_does_not_fit_is_said(tmp_path):
         list(build(Small(0), FeatureCache(tmp_path), "toy", canvases, batch=2))
 
 
+def test_so_it_is_when_matching(colour_matcher):
+    matcher = Matcher(Small(0), colour_matcher.config)
+    with pytest.raises(HomologError, match="one canvas of 96 pixels does not fit"):
+        matcher.extract(random_picture(40, 30))
+
+
 def test_pictures_are_read_ahead_in_threads_and_kept_in_order(tmp_path):
     seen, threads = [], set()
 

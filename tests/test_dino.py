@@ -244,3 +244,35 @@ def test_configurations_survive_json(folders):
         assert MatcherConfig.from_dict(plain) == config, name
     odd = dataclasses.replace(PRESETS["sd15"](), backbone=DinoConfig(layers=(2, 5), native=True))
     assert MatcherConfig.from_dict(json.loads(json.dumps(dataclasses.asdict(odd)))) == odd
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("GatedRepoError", "its licence has to be accepted on its page first"),
+        ("RepositoryNotFoundError", "the hub has no model of that name"),
+    ],
+)
+def test_what_the_hub_says_is_passed_on(kind, reason):
+    from huggingface_hub import errors
+
+    from homolog.features.hub import pretrained
+
+    error = getattr(errors, kind)
+    cause = error.__new__(error)  # made by hand, without a response
+
+    class Model:
+        @staticmethod
+        def from_pretrained(name, **options):
+            raise OSError("cannot load") from cause
+
+    with pytest.raises(HomologError, match=reason):
+        pretrained(Model, "owner/name")
+
+
+def test_a_library_that_is_not_there_is_named(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(HomologError, match=r"needs transformers, .*pip install 'homolog\[dino\]'"):
+        create(DinoConfig(), CPU)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from homolog.config import MatcherConfig
 from homolog.features import Backbone, FeatureCache, fuse, stack
+from homolog.features.build import does_not_fit
 from homolog.geometry import View
 from homolog.matching import foreground
 from homolog.types import PosedFeatures
@@ -41,12 +42,23 @@ class Describer:
         Args:
             canvas: (side, side, 3), uint8.
             cache: where they are kept.
+
+        Raises:
+            HomologError: the canvas does not fit into the device's memory, or a file cannot be
+                written.
         """
         backbone = self.backbone
+
+        def make() -> Maps:
+            try:
+                return backbone(canvas[None])
+            except torch.OutOfMemoryError:
+                raise does_not_fit(backbone) from None
+
         if cache is None:
-            return backbone(canvas[None])
+            return make()
         pixels = canvas.numpy().tobytes()
-        return cache.maps(pixels, self.made_by, backbone.device, lambda: backbone(canvas[None]))
+        return cache.maps(pixels, self.made_by, backbone.device, make)
 
     @property
     def made_by(self) -> str:

@@ -363,8 +363,13 @@ def _finish(figure: Figure, left: str, right: str) -> Image.Image:
     width, height = figure.get_size_inches()
     y = (_FOOTER / 2 + 0.03) / height
     style: dict[str, Any] = {"fontsize": 10, "color": _INK, "va": "center"}
-    figure.text(_GAP / width, y, left, ha="left", **style)
-    figure.text(1 - _GAP / width, y, right, ha="right", alpha=0.65, **style)
+    note = figure.text(1 - _GAP / width, y, right, ha="right", alpha=0.65, **style)
+    caption = figure.text(_GAP / width, y, left, ha="left", **style)
+    # A long name loses its beginning, which is usually folders.
+    free = note.get_window_extent().x0 - _GAP * figure.dpi
+    while left and caption.get_window_extent().x1 > free:
+        left = left[max(1, len(left) // 40) :]
+        caption.set_text(f"…{left}")
     return _rendered(figure)
 
 

@@ -58,6 +58,18 @@ def save(
         matcher: how to match with it.
         tuned: what was trained of the backbone, if anything was.
 
+    >>> import tempfile
+    >>> from homolog import Matcher
+    >>> from homolog.training.recipes import small_set
+    >>> network = ContextProcessor(feature_dim=1032)
+    >>> post_processor = PostProcessorConfig("descriptors", small_set().network.zero_shot)
+    >>> config = dataclasses.replace(PRESETS["embedded"](), post_processor=post_processor)
+    >>> with tempfile.TemporaryDirectory() as runs:
+    ...     save(Path(runs, "bees"), network, config)
+    ...     matcher = Matcher.from_pretrained(f"{runs}/bees", device="cpu")
+    >>> matcher.config.post_processor.zero_shot
+    0.2
+
     Raises:
         HomologError: the folder cannot be written; a model in it is untouched.
     """

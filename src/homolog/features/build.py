@@ -89,10 +89,7 @@ def _make(
             maps = backbone(given)
         except torch.OutOfMemoryError:
             if batch == 1:
-                raise HomologError(
-                    f"device: one canvas of {backbone.side} pixels does not fit into the memory of "
-                    f"{backbone.device}; try a smaller side, half precision, or slicing"
-                ) from None
+                raise does_not_fit(backbone) from None
             batch = max(1, batch // 2)
             torch.cuda.empty_cache()
             continue
@@ -101,3 +98,11 @@ def _make(
             cache.put(canvas.numpy().tobytes(), made_by, own)
         start += len(part)
     return batch
+
+
+def does_not_fit(backbone: Backbone) -> HomologError:
+    """What is said when one canvas is too much for a device."""
+    return HomologError(
+        f"device: one canvas of {backbone.side} pixels does not fit into the memory of "
+        f"{backbone.device}; try a smaller side, half precision, or slicing"
+    )
