@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast, overload
@@ -98,7 +99,9 @@ class Matcher:
                 damaged.
         """
         try:
-            place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            # Of several processes that torchrun started, each has a GPU of its own.
+            own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+            place = torch.device(device or (own if torch.cuda.is_available() else "cpu"))
             torch.empty(0, device=place)
         except (RuntimeError, AssertionError):
             raise HomologError(f"device: {str(device)!r} is not available here") from None
