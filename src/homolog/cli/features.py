@@ -42,7 +42,7 @@ def build(
     budget
         GB that the folder may take; maps not used for longest give way.
     form
-        Of a new folder: `half` precision, `int8` of half its size, or `compact`, an eighth:
+        Of a new folder: `half` precision, `int8` of half its size, or `compact`, a fifth:
         principal components of the pictures given, in eight bits.
     batch
         Pictures a pass, for GPUs; halved where they do not fit.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -78,6 +79,9 @@ def train(
     device
         Where to compute, such as `cpu` or `cuda`.
     """
+    # Steps fill and free large tensors; in large pages that takes half the time. Torch looks at
+    # this when it first allocates.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     from homolog.training import recipes
 
     if recipe not in recipes.RECIPES:

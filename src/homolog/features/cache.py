@@ -33,7 +33,7 @@ class FeatureCache:
     picture, by another backbone or in another pose is never taken for it.
 
     All files of a folder have one form, which the folder remembers. In eight bits (`int8`) they
-    take half the room; as `compact` principal components an eighth of it, once `fit` has seen some
+    take half the room; as `compact` principal components a fifth of it, once `fit` has seen some
     pictures. What either costs is told in docs/benchmarks.md.
 
     Args:
