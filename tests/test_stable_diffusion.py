@@ -251,7 +251,7 @@ def test_the_published_system_the_whole_way(folder, tmp_path):
     on them is loaded again; the parts are found by the folder alone."""
     import toy_training
 
-    from homolog import training
+    from homolog import evaluation, training
 
     dino = str(save_dino(tmp_path / "dino", "dinov2"))
     config = dataclasses.replace(zero_shot(fused(folder, dino), (0, 1, 2), (3,)), window=2)
@@ -262,6 +262,8 @@ def test_the_published_system_the_whole_way(folder, tmp_path):
     for part in (descriptors[..., :80], descriptors[..., 80:]):
         lengths = torch.linalg.vector_norm(part, dim=-1)
         torch.testing.assert_close(lengths, torch.full_like(lengths, 0.5**0.5))
+    predictions = evaluation.predict(matcher, data, tmp_path / "evaluation")
+    assert len(predictions.read_text().splitlines()) == len(data.pairs)
     run = dataclasses.replace(toy_training.PUBLISHED, steps=2)
     trained = Matcher.from_pretrained(str(training.train(data, tmp_path / "run", matcher, run)))
     assert trained.config.backbone == config.backbone

@@ -304,13 +304,13 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_pictures(tmp_path,
         found = accumulate(*arguments)
         return found if len(calls) < 6 else found | {"loss": float("nan")}
 
-    monkeypatch.setattr(loop, "_accumulate", broken)
-    with pytest.raises(HomologError, match=r"loss: is nan at step 6, with toy\d, toy\d; .*saved"):
-        run(tmp_path / "run", config)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_accumulate", broken)
+        with pytest.raises(HomologError, match=r"is nan at step 6, with toy\d, toy\d; .*saved"):
+            run(tmp_path / "run", config)
     assert progress(tmp_path / "run") == 4
     saved = Matcher.from_pretrained(str(tmp_path / "run" / "last"))
     assert all(tensor.isfinite().all() for tensor in saved.network.state_dict().values())
-    monkeypatch.undo()
     run(tmp_path / "run", config)  # goes on
     assert losses(tmp_path / "run")[-1][0] == 8
 
@@ -392,11 +392,11 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
             raise HomologError(f"out: cannot write {path}: No space left on device")
         write(path, *arguments)
 
-    monkeypatch.setattr(loop, "write_state", full)
-    with pytest.raises(HomologError, match="No space left"):
-        run(tmp_path / "run", config)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "write_state", full)
+        with pytest.raises(HomologError, match="No space left"):
+            run(tmp_path / "run", config)
     assert progress(tmp_path / "run") == 2
-    monkeypatch.undo()
     run(tmp_path / "run", config)
     run(tmp_path / "whole", config)
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,8 @@ def pretrained(kind: Any, name: str, **options: Any) -> Any:
     if ("/" not in name or name.startswith((".", "/", "~"))) and not Path(name).is_dir():
         raise HomologError(f"model: there is no folder {name}; a hub's models are owner/name")
     try:
-        return kind.from_pretrained(name, **options)
+        with _quiet("huggingface_hub"):  # it retries aloud; what matters is raised
+            return kind.from_pretrained(name, **options)
     except Exception as error:  # the libraries raise many kinds for the same few reasons
         causes = [error, error.__cause__, error.__context__]
         if any(isinstance(cause, GatedRepoError) for cause in causes):
@@ -62,6 +65,18 @@ def pretrained(kind: Any, name: str, **options: Any) -> Any:
         else:
             raise
         raise HomologError(f"model: cannot load {part} of {name}: {what}") from None
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """No warnings of a library meanwhile."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def dtype_of(precision: Precision, device: torch.device, on_gpu: torch.dtype) -> torch.dtype:

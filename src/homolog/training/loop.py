@@ -541,8 +541,13 @@ def _finish(
 
     report = folder / REPORT
     if validation is not None:
-        trained = Matcher.from_pretrained(str(folder), device=matcher.backbone.device)
-        trained.max_pixels, trained.cache = matcher.max_pixels, matcher.cache
+        device = matcher.backbone.device
+        best, network = weights.load(str(folder), device)
+        # A backbone that was trained, too, stands at the last step; others serve as they are.
+        backbone = matcher.backbone
+        if config.tuning is not None:
+            backbone = weights.backbone_of(str(folder), best, device)
+        trained = Matcher(backbone, best, matcher.max_pixels, matcher.cache, network)
         evaluate(trained, validation.limited(config.validation_pairs), report, str(folder))
     lines = [json.loads(line) for line in (folder / LOG).read_text("utf-8").splitlines()]
     chart = _curve(lines, "loss")
