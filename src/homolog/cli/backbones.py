@@ -15,21 +15,25 @@ class About:
         weights: whose weights, and how large they are in single precision.
         licence: of these.
         cells: of the descriptors, and their channels.
+        seconds: a picture on two CPU cores (docs/benchmarks.md), where that was measured.
     """
 
     needs: str
     weights: str
     licence: str
     cells: str
+    seconds: float | None = None
 
 
 _DINO, _DIFFUSION = "homolog[dino]", "homolog[diffusion]"
 _SD = "stable-diffusion-v1-5/stable-diffusion-v1-5, 4.3 GB"
 
 ABOUT = {
-    "embedded": About("nothing", "comes with pip, 43 MB", "Apache-2.0", "41 x 41 x 1032"),
-    "dinov2-small": About(_DINO, "facebook/dinov2-small, 0.1 GB", "Apache-2.0", "60 x 60 x 384"),
-    "dinov2-base": About(_DINO, "facebook/dinov2-base, 0.3 GB", "Apache-2.0", "60 x 60 x 768"),
+    "embedded": About("nothing", "comes with pip, 43 MB", "Apache-2.0", "41 x 41 x 1032", 0.14),
+    "dinov2-small": About(
+        _DINO, "facebook/dinov2-small, 0.1 GB", "Apache-2.0", "60 x 60 x 384", 2.4
+    ),
+    "dinov2-base": About(_DINO, "facebook/dinov2-base, 0.3 GB", "Apache-2.0", "60 x 60 x 768", 6.7),
     "dinov2-large": About(_DINO, "facebook/dinov2-large, 1.2 GB", "Apache-2.0", "60 x 60 x 1024"),
     "dinov3-small": About(
         _DINO, "facebook/dinov3-vits16-…, 0.1 GB", "DINOv3 License, gated", "60 x 60 x 384"
@@ -63,9 +67,10 @@ def backbones() -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("--model", "needs", "weights", "licence of these", "descriptors")
+    table = Table("--model", "needs", "weights", "licence of these", "descriptors", "s, 2 cores")
     for name, about in ABOUT.items():
-        cells = (name, about.needs, about.weights, about.licence, about.cells)
+        seconds = "" if about.seconds is None else f"{about.seconds:g}"
+        cells = (name, about.needs, about.weights, about.licence, about.cells, seconds)
         table.add_row(*map(escape, cells))
     # Tables are not folded where the output is no terminal.
     Console(width=None if sys.stdout.isatty() else 200).print(table)
