@@ -88,9 +88,9 @@ class Describer:
         """
         content = torch.from_numpy(view.content).to(self.backbone.device)
         settings = self.config.post_processor
-        if self.network is None or settings is None:
-            return PosedFeatures(view, self.zero_shot(maps, content[None])[0], content)
         zero_shot = self.zero_shot(maps, content[None])
+        if self.network is None or settings is None:
+            return PosedFeatures(view, zero_shot[0], content)
         given = zero_shot if settings.input == "descriptors" else self.inputs(maps, content[None])
         learned = self.network(given.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         descriptors = F.normalize(learned.float(), dim=-1)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +19,7 @@ from homolog.errors import HomologError
 from homolog.features import FeatureCache
 from homolog.files import claim, write_atomically
 from homolog.geometry import IDENTITY, Pose
+from homolog.kept import Kept
 from homolog.matcher import Matcher
 from homolog.metrics import Accumulator
 from homolog.progress import Steps
@@ -119,9 +118,7 @@ class _Store:
     def __init__(self, matcher: Matcher, poses: Sequence[Pose], memory: int):
         self.matcher = matcher
         self.poses = tuple(dict.fromkeys((IDENTITY, *poses)))
-        self.memory = memory
-        self.used = 0
-        self.kept: OrderedDict[Path, Features] = OrderedDict()
+        self.kept: Kept[Path, Features] = Kept(memory, _bytes, least=2)  # both of a pair
 
     @classmethod
     @contextmanager
@@ -150,16 +147,7 @@ class _Store:
 
     def __call__(self, annotation: Annotation) -> Features:
         path = annotation.path
-        if path in self.kept:
-            self.kept.move_to_end(path)
-            return self.kept[path]
-        features = self.matcher.extract(path, self.poses)
-        self.kept[path] = features
-        self.used += _bytes(features)
-        while self.used > self.memory and len(self.kept) > 2:
-            _, dropped = self.kept.popitem(last=False)
-            self.used -= _bytes(dropped)
-        return features
+        return self.kept.get(path, lambda: self.matcher.extract(path, self.poses))
 
 
 def _bytes(features: Features) -> int:
@@ -168,11 +156,8 @@ def _bytes(features: Features) -> int:
 
 def _describe(matcher: Matcher, data: DataSet, poses: Sequence[Pose]) -> dict[str, Any]:
     """What decides predictions, to tell one run from another."""
-    names = "\n".join(pair.name for pair in data.pairs)
     return {
-        "data": data.name,
-        "pairs": len(data.pairs),
-        "pairs_sha256": hashlib.sha256(names.encode()).hexdigest(),
+        **data.identity(),
         "model": dataclasses.asdict(matcher.config),
         "weights": matcher.weights_digest,
         "poses": [pose.name for pose in poses],

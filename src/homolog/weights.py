@@ -20,8 +20,8 @@ from torch import Tensor
 from homolog.config import PRESETS, MatcherConfig, PostProcessorConfig
 from homolog.context import ContextProcessor
 from homolog.errors import HomologError
-from homolog.features import Backbone, create
-from homolog.features.hub import load_state
+from homolog.features import Backbone, create, tuning
+from homolog.features.hub import load_state, tensor_bytes
 from homolog.files import write_atomically
 from homolog.post_processor import PostProcessor
 
@@ -81,13 +81,9 @@ def save(
     config |= cast(dict[str, Any], network._hub_mixin_config)
     if matcher is not None:
         config["matcher"] = dataclasses.asdict(matcher)
-    state = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
-    }
     if tuned is not None:
-        changes = {name: tensor.cpu().contiguous() for name, tensor in tuned.items()}
-        write_atomically(folder / TUNED, safetensors.torch.save(changes))
-    write_atomically(folder / WEIGHTS, safetensors.torch.save(state))
+        write_atomically(folder / TUNED, tensor_bytes(tuned))
+    write_atomically(folder / WEIGHTS, tensor_bytes(network.state_dict()))
     write_atomically(folder / CONFIG, (json.dumps(config, indent=1) + "\n").encode())
 
 
@@ -101,9 +97,7 @@ def load(name: str, device: torch.device) -> tuple[MatcherConfig, PostProcessor 
     Raises:
         HomologError: there is nothing of that name, or it is damaged or of another kind.
     """
-    folder = Path(name)
-    if not folder.is_dir():
-        folder = _download(name)
+    folder = _folder(name)
     path = folder / CONFIG
     try:
         plain = json.loads(path.read_text("utf-8"))
@@ -142,10 +136,7 @@ def backbone_of(name: str, config: MatcherConfig, device: torch.device) -> Backb
     backbone = create(config.backbone, device)
     settings = config.post_processor
     if settings is not None and settings.tuning is not None:
-        from homolog.features import tuning
-
-        folder = Path(name) if Path(name).is_dir() else _download(name)
-        path = folder / TUNED
+        path = _folder(name) / TUNED
         tuning.apply(backbone, settings.tuning, read_tensors(path), str(path))
     return backbone
 
@@ -164,7 +155,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise HomologError(f"name: {path} is damaged: {error}") from None
 
 
-def _download(name: str) -> Path:
+def _folder(name: str) -> Path:
+    """The folder of that name, or one that the hub's files of that name were put into."""
+    if Path(name).is_dir():
+        return Path(name)
     if name.count("/") != 1 or name.startswith((".", "/")):
         presets = ", ".join(PRESETS)
         raise HomologError(

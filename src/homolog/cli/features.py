@@ -62,7 +62,7 @@ def build(
     poses = model.pose_list()
     kept = FeatureCache(cache, None if budget is None else int(budget * 1e9), form)
     matcher = model.matcher()
-    # torchrun's processes take every so manieth picture each.
+    # torchrun's processes take every world-th picture each.
     rank, world = (int(os.environ.get(n, d)) for n, d in (("RANK", "0"), ("WORLD_SIZE", "1")))
     if not kept.fitted:
         if world > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -122,6 +123,12 @@ class DataSet:
         """All annotated pictures that occur in pairs, each once, in order of first use."""
         both = (side for pair in self.pairs for side in (pair.source, pair.target))
         return list(dict.fromkeys(both))
+
+    def identity(self) -> dict[str, Any]:
+        """Tells these pairs from others, for JSON."""
+        names = "\n".join(pair.name for pair in self.pairs)
+        digest = hashlib.sha256(names.encode()).hexdigest()
+        return {"data": self.name, "pairs": len(self.pairs), "pairs_sha256": digest}
 
     def limited(self, limit: int | None) -> DataSet:
         """The data set with at most `limit` pairs, sampled evenly; a note says so.

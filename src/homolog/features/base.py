@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from homolog.errors import HomologError
 from homolog.features.configs import BackboneConfig
@@ -37,6 +37,15 @@ class Backbone(Protocol):
     def device(self) -> torch.device:
         """Where it computes."""
         ...
+
+
+class BackboneModule(nn.Module):
+    """A backbone that is a module, and computes where its weights are."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.parameters()).device
 
 
 Loader = Callable[[torch.device], Backbone]

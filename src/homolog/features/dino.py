@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from homolog.errors import HomologError
+from homolog.features.base import BackboneModule
 from homolog.features.configs import DinoConfig
 from homolog.features.hub import dtype_of, library, pretrained
 from homolog.geometry import Grid
@@ -21,7 +22,7 @@ _CONVNEXT = "dinov3_convnext"
 _OFFSET = 0.1  # that the original code adds to the size position embeddings are brought to
 
 
-class DinoBackbone(nn.Module):
+class DinoBackbone(BackboneModule):
     """Tokens or keys of some layers, each a map.
 
     Args:
@@ -80,11 +81,6 @@ class DinoBackbone(nn.Module):
     @property
     def _embeddings(self) -> Any:
         return self.model.embeddings
-
-    @property
-    def device(self) -> torch.device:
-        """Where its weights are."""
-        return next(self.parameters()).device
 
     @torch.no_grad()
     def forward(

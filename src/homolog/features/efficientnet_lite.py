@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from homolog.errors import HomologError
+from homolog.features.base import BackboneModule
 from homolog.geometry import Grid
 
 # Stages of EfficientNet-B0: blocks, kernel, stride, expansion, output channels.
@@ -228,7 +229,7 @@ def load_network(config: EfficientNetLiteConfig, weights: _Weights) -> Efficient
     return network.eval().requires_grad_(False)
 
 
-class EmbeddedBackbone(nn.Module):
+class EmbeddedBackbone(BackboneModule):
     """Lite0 and Lite2 side by side: six maps at strides 16 and 32.
 
     The canvas has 641 pixels, not 640: with 32 n + 1 pixels "same" padding is the same on both
@@ -252,11 +253,6 @@ class EmbeddedBackbone(nn.Module):
     def _grid(cls, stride: int, shift: float) -> Grid:
         count = math.ceil(cls.side / stride)
         return Grid(count, count, stride, origin=0.5 - shift)
-
-    @property
-    def device(self) -> torch.device:
-        """Where its weights are."""
-        return next(self.parameters()).device
 
     @torch.no_grad()
     def forward(

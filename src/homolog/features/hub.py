@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -104,3 +105,9 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], name: str) -> No
                 f"{tuple(tensor.shape)}"
             )
     network.load_state_dict(dict(state))
+
+
+def tensor_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """The content of a safetensors file."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return safetensors.torch.save(plain, metadata)

@@ -17,6 +17,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from homolog.errors import HomologError
+from homolog.features.base import BackboneModule
 from homolog.features.configs import FreeUConfig, StableDiffusionConfig
 from homolog.features.hub import dtype_of, library, load_state, pretrained
 from homolog.geometry import Grid
@@ -30,7 +31,7 @@ class _Enough(Exception):
     """Raised when the last map has been caught, so that the rest is not computed."""
 
 
-class StableDiffusionBackbone(nn.Module):
+class StableDiffusionBackbone(BackboneModule):
     """Maps s3, s4 and s5: at 960 pixels, 60 x 60, 30 x 30 and 15 x 15.
 
     In the order in which published post-processors take them.
@@ -71,11 +72,6 @@ class StableDiffusionBackbone(nn.Module):
         for stage, block in enumerate(unet.up_blocks[:_STAGES]):
             for number, resnet in enumerate(block.resnets):
                 resnet.register_forward_pre_hook(self._entering(stage, number))
-
-    @property
-    def device(self) -> torch.device:
-        """Where its weights are."""
-        return next(self.parameters()).device
 
     @torch.no_grad()
     def forward(

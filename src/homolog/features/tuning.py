@@ -78,7 +78,7 @@ def prepare(backbone: Backbone, config: TuningConfig) -> dict[str, nn.Parameter]
         for name, linear in linears:
             parent, _, leaf = name.rpartition(".")
             setattr(block.get_submodule(parent), leaf, Adapted(linear, config.rank))
-    return {name: p for name, p in backbone.named_parameters() if p.requires_grad}
+    return trainable(backbone)
 
 
 def _recomputed(forward: Callable[..., Any], *given: Any, **named: Any) -> Any:
@@ -88,13 +88,14 @@ def _recomputed(forward: Callable[..., Any], *given: Any, **named: Any) -> Any:
     return checkpoint(forward, *given, use_reentrant=False, **named)
 
 
+def trainable(backbone: DinoBackbone) -> dict[str, nn.Parameter]:
+    """The parameters that are trained, by name."""
+    return {name: p for name, p in backbone.named_parameters() if p.requires_grad}
+
+
 def tuned_state(backbone: DinoBackbone) -> dict[str, Tensor]:
     """What was trained, by name."""
-    return {
-        name: parameter.detach()
-        for name, parameter in backbone.named_parameters()
-        if parameter.requires_grad
-    }
+    return {name: parameter.detach() for name, parameter in trainable(backbone).items()}
 
 
 def apply(backbone: Backbone, config: TuningConfig, state: Mapping[str, Tensor], name: str) -> None:

@@ -8,9 +8,9 @@ pairs.
 from __future__ import annotations
 
 import zlib
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from homolog.describer import Describer
 from homolog.errors import HomologError
 from homolog.features import FeatureCache
 from homolog.geometry import IDENTITY, View
+from homolog.kept import Kept
 from homolog.keypoints import KeypointSchema
 from homolog.training.recipes import PoseVariants, TrainingConfig, ViewsConfig
 from homolog.training.views import AS_IT_IS, FLIPPED, RandomView, Showing
@@ -56,7 +57,7 @@ class _Category:
     annotations: list[Annotation]
     listed_NN: Float[np.ndarray, "N N"]
 
-    @property
+    @cached_property  # asked for at every step
     def pairs(self) -> int:
         return int(self.listed_NN.sum())
 
@@ -202,7 +203,7 @@ class Shows:
     def __init__(
         self,
         describer: Describer,
-        schemas: dict[str, KeypointSchema],
+        schemas: Mapping[str, KeypointSchema],
         cache: FeatureCache | None,
         max_pixels: int,
         reduce: Callable[[Tensor], Tensor] = lambda features: features,
@@ -214,8 +215,9 @@ class Shows:
         self.cache = cache
         self.max_pixels = max_pixels
         self.reduce = reduce
-        self._kept: OrderedDict[tuple[Annotation, Showing], Shown] = OrderedDict()
-        self._used = 0
+        self._kept: Kept[tuple[Annotation, Showing], Shown] = Kept(
+            MEMORY, lambda shown: shown.features_HWC.nbytes
+        )
 
     def __call__(self, annotation: Annotation, showing: Showing) -> Shown:
         """A picture, shown that way.
@@ -224,16 +226,7 @@ class Shows:
             HomologError: it cannot be read.
         """
         key = annotation, showing
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        shown = self._show(annotation, showing)
-        self._kept[key] = shown
-        self._used += shown.features_HWC.nbytes
-        while self._used > MEMORY and len(self._kept) > 1:
-            _, dropped = self._kept.popitem(last=False)
-            self._used -= dropped.features_HWC.nbytes
-        return shown
+        return self._kept.get(key, lambda: self._show(annotation, showing))
 
     @torch.no_grad()
     def _show(self, annotation: Annotation, showing: Showing) -> Shown:

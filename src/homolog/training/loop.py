@@ -20,6 +20,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,6 @@ from homolog.errors import HomologError
 from homolog.features import tuning
 from homolog.features.hub import load_state
 from homolog.files import claim, write_atomically
-from homolog.keypoints import KeypointSchema
 from homolog.matcher import Matcher
 from homolog.metrics import Accumulator
 from homolog.post_processor import PostProcessor
@@ -85,6 +85,8 @@ def train(
         groups = Groups(data, config)
         steps = _steps(config, groups, world)
         claim(folder, _describe(data, matcher, config, validation, start, steps, world))
+        if validation is not None:
+            validation = validation.limited(config.validation_pairs)
         landmarks = _landmarks(data, config)
         network = _network(data, matcher, config, landmarks, start)
         learner = _Learner(matcher, network, config)
@@ -131,7 +133,7 @@ def train(
                 shown.next(f"training, loss {losses['loss']:.3f}")
                 ending = step + 1 == steps
                 if validation is not None and ((step + 1) % config.validate_every == 0 or ending):
-                    figures = _figures(_validate(learner, validation, config))
+                    figures = _figures(_validate(learner, validation))
                     log.write(step + 1, {f"validation {k}": v for k, v in figures.items()})
                     shown.say(f"step {step + 1}: validation {_line(figures)}")
                     if figures["pck"] > progress.best:
@@ -188,17 +190,9 @@ def _describe(
     world: int,
 ) -> dict[str, Any]:
     """What decides a run, to tell one from another."""
-
-    def about(pairs: DataSet | None) -> dict[str, Any] | None:
-        if pairs is None:
-            return None
-        names = "\n".join(pair.name for pair in pairs.pairs)
-        digest = hashlib.sha256(names.encode()).hexdigest()
-        return {"data": pairs.name, "pairs": len(pairs.pairs), "pairs_sha256": digest}
-
     return {
-        "training": about(data),
-        "validation": about(validation),
+        "training": data.identity(),
+        "validation": None if validation is None else validation.identity(),
         "model": dataclasses.asdict(matcher.config),
         "start": None if start is None else str(start),
         "steps": steps,
@@ -354,24 +348,16 @@ def _shows(
 ) -> Shows:
     """What makes the network's inputs; its principal components are taken first, if it has any."""
     describer = Describer(matcher.backbone, settings, network)
-    schemas: dict[str, KeypointSchema] = dict(data.schemas)
-
-    if config.tuning is not None:
-        return Shows(describer, schemas, None, matcher.max_pixels, raw=True)
-
-    def shows(reduce: Any = None) -> Shows:
-        given = {} if reduce is None else {"reduce": reduce}
-        return Shows(describer, schemas, matcher.cache, matcher.max_pixels, **given)
-
+    shows = partial(Shows, describer, data.schemas, matcher.cache, matcher.max_pixels)
     if not isinstance(network, ContextProcessor):
-        return shows()
+        return shows(raw=config.tuning is not None)
     if fit:
         plain, features = shows(), []
         for step in range(_FITTED_ON):
             annotation, showing = groups.draw(step, 0).pictures[0]
             features.append(plain(annotation, showing).features_HWC.flatten(0, 1)[::_EVERY_CELL])
         network.fit(torch.cat(features).float().to(matcher.backbone.device))
-    return shows(network.reduce)
+    return shows(reduce=network.reduce)
 
 
 # A step.
@@ -502,10 +488,9 @@ def _step_of(line: str) -> float:
 # Validation and the end.
 
 
-def _validate(learner: _Learner, validation: DataSet, config: TrainingConfig) -> Accumulator:
+def _validate(learner: _Learner, data: DataSet) -> Accumulator:
     learner.network.eval()
     trained = learner.trained()
-    data = validation.limited(config.validation_pairs)
     scored = Accumulator(data)
     with torch.no_grad():
         features = {a: trained.extract(a.path) for a in data.annotations}
@@ -548,7 +533,7 @@ def _finish(
         if config.tuning is not None:
             backbone = weights.backbone_of(str(folder), best, device)
         trained = Matcher(backbone, best, matcher.max_pixels, matcher.cache, network)
-        evaluate(trained, validation.limited(config.validation_pairs), report, str(folder))
+        evaluate(trained, validation, report, str(folder))
     lines = [json.loads(line) for line in (folder / LOG).read_text("utf-8").splitlines()]
     chart = _curve(lines, "loss")
     report.mkdir(exist_ok=True)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from homolog.context import ContextProcessor
 from homolog.features import stack
 from homolog.features.dino import DinoBackbone
+from homolog.features.tuning import trainable
 from homolog.losses import (
     PointLoss,
     all_pairs_loss,
@@ -49,9 +50,8 @@ class Objective(nn.Module):
     ):
         super().__init__()
         self._backbone = [] if backbone is None else [backbone]  # not a submodule: most is frozen
-        named = [] if backbone is None else list(backbone.named_parameters())
-        trained = {name.replace(".", "/"): p for name, p in named if p.requires_grad}
-        self.tuned = nn.ParameterDict(trained)
+        trained = {} if backbone is None else trainable(backbone)
+        self.tuned = nn.ParameterDict({name.replace(".", "/"): p for name, p in trained.items()})
         self.network = network
         self.config = config
         self.landmarks = list(landmarks)

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from homolog.errors import HomologError
-from homolog.features.hub import load_state
+from homolog.features.hub import load_state, tensor_bytes
 from homolog.files import write_atomically
 
 _MODEL, _OPTIMIZER = "model.", "optimizer."
@@ -54,9 +53,7 @@ def write_state(
         "groups": state["param_groups"],
         "schedule": {k: v for k, v in schedule.state_dict().items() if _is_plain(v)},
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    data = safetensors.torch.save(tensors, metadata={"progress": json.dumps(plain)})
-    write_atomically(path, data)
+    write_atomically(path, tensor_bytes(tensors, {"progress": json.dumps(plain)}))
 
 
 def read_state(
