@@ -37,7 +37,7 @@ def random_backbone(config: BackboneConfig, device: torch.device) -> Backbone:
     import transformers
 
     if isinstance(config, FusedConfig):
-        return FusedBackbone([random_backbone(part, device) for part in config.parts])
+        return FusedBackbone([random_backbone(part, device) for part in config.parts], config)
     if isinstance(config, DinoConfig):
         size = next(
             (s for s in SIZES if s in config.model),
@@ -68,7 +68,7 @@ def random_backbone(config: BackboneConfig, device: torch.device) -> Backbone:
     dtype = dtype_of(config.precision, device, torch.float16)
     parts = (vae.to(device, dtype).eval(), unet.to(device, dtype).eval())
     text = torch.randn(1, 77, 768, device=device, dtype=dtype)
-    made = StableDiffusionBackbone(*parts, diffusers.DDPMScheduler(), text, config)
+    made = StableDiffusionBackbone(*parts, diffusers.DDPMScheduler(), lambda _: text, config)
     return made.eval().requires_grad_(False).to(device)
 
 

@@ -215,7 +215,7 @@ def test_shapes_at_the_real_size():
         text = torch.empty(1, 77, 768)
     scheduler = diffusers.DDPMScheduler()
     config = StableDiffusionConfig("x", noise=False, freeu=None)
-    backbone = StableDiffusionBackbone(vae.eval(), unet.eval(), scheduler, text, config)
+    backbone = StableDiffusionBackbone(vae.eval(), unet.eval(), scheduler, lambda _: text, config)
     found = backbone(torch.empty(1, 960, 960, 3, dtype=torch.uint8, device="meta"))
     assert [tuple(x.shape[1:]) for x in found] == [(640, 60, 60), (1280, 30, 30), (1280, 15, 15)]
 
@@ -309,6 +309,41 @@ def test_a_published_checkpoint_assembles_the_published_system(folder, tmp_path)
     assert config.backbone == PRESETS["sd15+dinov2-base"]().backbone
     assert config.window == 7 and config.post_processor.input == "maps"
     assert network.feature_dims == (640, 1280, 1280, 768)
+
+
+def test_a_prompt_may_name_the_category(folder, tmp_path):
+    """The same as the prompt written out, wherever the category is known; said where it is not."""
+    import toy_training
+
+    from homolog import evaluation, training
+    from homolog.features import FeatureCache
+
+    dino = str(save_dino(tmp_path / "dino", "dinov2"))
+    config = zero_shot(fused(folder, dino), (0, 1, 2), (3,))
+    by_category, cat = (
+        Matcher(create(made.backbone, CPU), made)
+        for made in (config.with_models(None, prompt) for prompt in ("{category}", "cat"))
+    )
+    picture = random_picture(64, 64)
+    features = by_category.extract(picture, category="cat")
+    assert features.category == "cat"
+    assert features.descriptors.equal(cat.extract(picture).descriptors)
+    assert not features.descriptors.equal(by_category.extract(picture, category="a").descriptors)
+    with pytest.raises(HomologError, match=r"prompt: asks for the \{category\} of a picture"):
+        by_category.extract(picture)
+    with pytest.raises(HomologError, match=r"prompt: \{kind\} is not \{category\}"):
+        config.with_models(None, "{kind}")
+
+    data = toy_training.toy_data(tmp_path / "pictures", 3)
+    (name,) = data.schemas
+    written = Matcher(create((made := config.with_models(None, name)).backbone, CPU), made)
+    written.cache = by_category.cache = FeatureCache(tmp_path / "cache")
+    expected = evaluation.predict(written, data, tmp_path / "written").read_bytes()
+    kept = len(list(by_category.cache.files()))
+    assert evaluation.predict(by_category, data, tmp_path / "by").read_bytes() == expected
+    run = dataclasses.replace(toy_training.PUBLISHED, steps=1, variants=None)
+    training.train(data, tmp_path / "run", by_category, run)
+    assert len(list(by_category.cache.files())) == kept  # all were found there
 
 
 def test_half_precision_is_near(folder, canvases):

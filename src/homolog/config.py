@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -62,6 +63,25 @@ class MatcherConfig:
     same_kind: float | None
     post_processor: PostProcessorConfig | None = None
 
+    def prompt_for(self, category: str | None) -> tuple[str | BackboneConfig, dict[str, str]]:
+        """The backbone with its prompt for a picture, and what it is given besides the picture.
+
+        Args:
+            category: what the picture shows, where that is known.
+
+        Raises:
+            HomologError: the prompt asks for it, and it is not known.
+        """
+        backbone = self.backbone
+        if isinstance(backbone, str) or not backbone.by_category:
+            return backbone, {}
+        if category is None:
+            raise HomologError(
+                "prompt: asks for the {category} of a picture, which is not known here: write it "
+                "out, or give it to extract"
+            )
+        return backbone.prompted(category), {"category": category}
+
     def with_models(self, weights: str | Sequence[str] | None, prompt: str | None) -> MatcherConfig:
         """The same with other foundation models, or another prompt.
 
@@ -71,7 +91,8 @@ class MatcherConfig:
             prompt: of Stable Diffusion; None for the one there is.
 
         Raises:
-            HomologError: there are more or fewer models, or none that takes a prompt.
+            HomologError: there are more or fewer models, none takes a prompt, or it asks for
+                something else than `{category}`.
         """
         if weights is None and prompt is None:
             return self
@@ -100,6 +121,8 @@ class MatcherConfig:
         if prompt is not None:
             if not any(isinstance(part, StableDiffusionConfig) for part in parts):
                 raise HomologError("prompt: only Stable Diffusion takes one")
+            if strange := set(re.findall(r"{.*?}", prompt)) - {"{category}"}:
+                raise HomologError(f"prompt: {', '.join(sorted(strange))} is not {{category}}")
             parts = tuple(
                 dataclasses.replace(part, prompt=prompt)
                 if isinstance(part, StableDiffusionConfig)

@@ -36,36 +36,45 @@ class Describer:
         self.config = config
         self.network = network
 
-    def maps(self, canvas: Tensor, cache: FeatureCache | None) -> Maps:
+    def maps(self, canvas: Tensor, cache: FeatureCache | None, category: str | None = None) -> Maps:
         """The backbone's maps of one canvas, perhaps kept on disk.
 
         Args:
             canvas: (side, side, 3), uint8.
             cache: where they are kept.
+            category: what the picture shows, for prompts that ask for it.
 
         Raises:
-            HomologError: the canvas does not fit into the device's memory, or a file cannot be
-                written.
+            HomologError: the canvas does not fit into the device's memory, a file cannot be
+                written, or a prompt asks for a category that is not given.
         """
         backbone = self.backbone
+        _, known = self.config.prompt_for(category)
 
         def make() -> Maps:
             try:
-                return backbone(canvas[None])
+                return backbone(canvas[None], **known)
             except torch.OutOfMemoryError:
                 raise does_not_fit(backbone) from None
 
         if cache is None:
             return make()
         pixels = canvas.numpy().tobytes()
-        return cache.maps(pixels, self.made_by, backbone.device, make)
+        return cache.maps(pixels, self.made_by(category), backbone.device, make)
 
-    @property
-    def made_by(self) -> str:
-        """All that maps depend on but the canvas."""
+    def made_by(self, category: str | None = None) -> str:
+        """All that maps depend on but the canvas.
+
+        Args:
+            category: what the picture shows, for prompts that ask for it.
+
+        Raises:
+            HomologError: one asks for it, and it is not given.
+        """
         settings = self.config.post_processor
         tuned = "" if settings is None or settings.tuned is None else f" {settings.tuned}"
-        return f"{self.config.backbone} {self.backbone.side}{tuned}"
+        backbone, _ = self.config.prompt_for(category)
+        return f"{backbone} {self.backbone.side}{tuned}"
 
     def zero_shot(self, maps: Maps, content_BHW: Bool[Tensor, "B H W"]) -> Float[Tensor, "B H W C"]:
         """Descriptors without training, of unit length."""

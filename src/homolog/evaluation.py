@@ -118,7 +118,9 @@ class _Store:
     def __init__(self, matcher: Matcher, poses: Sequence[Pose], memory: int):
         self.matcher = matcher
         self.poses = tuple(dict.fromkeys((IDENTITY, *poses)))
-        self.kept: Kept[Path, Features] = Kept(memory, _bytes, least=2)  # both of a pair
+        self.kept: Kept[tuple[Path, str], Features] = Kept(
+            memory, _bytes, least=2
+        )  # both of a pair
 
     @classmethod
     @contextmanager
@@ -146,8 +148,10 @@ class _Store:
             yield cls(cached, poses, memory)
 
     def __call__(self, annotation: Annotation) -> Features:
-        path = annotation.path
-        return self.kept.get(path, lambda: self.matcher.extract(path, self.poses))
+        path, category = annotation.path, annotation.category
+        return self.kept.get(
+            (path, category), lambda: self.matcher.extract(path, self.poses, category)
+        )
 
 
 def _bytes(features: Features) -> int:

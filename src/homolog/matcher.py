@@ -126,12 +126,15 @@ class Matcher:
         config = dataclasses.replace(self.config, **changes)
         return Matcher(self.backbone, config, self.max_pixels, self.cache, self.network)
 
-    def read(self, picture: FeaturesLike, name: str = "image") -> Features:
+    def read(
+        self, picture: FeaturesLike, name: str = "image", category: str | None = None
+    ) -> Features:
         """A picture read, in no pose yet: features that will be filled when they are needed.
 
         Args:
             picture: a picture; features are checked and returned as they are.
             name: what error messages call it.
+            category: what it shows; only prompts that ask for it need to know.
 
         Raises:
             HomologError: it cannot be read, or its features come from another matcher.
@@ -141,38 +144,45 @@ class Matcher:
                 raise HomologError(f"{name}: its features were extracted by another matcher")
             return picture
         read = images.read(picture, side=self.backbone.side, max_pixels=self.max_pixels, name=name)
-        return Features(read.width, read.height, read.image, self._made_by)
+        return Features(read.width, read.height, read.image, self._made_by, category)
 
     @overload
     def extract(  # type: ignore[overload-overlap]  # a path is a sequence of strings, too
-        self, pictures: FeaturesLike, poses: PosesLike = "none"
+        self, pictures: FeaturesLike, poses: PosesLike = "none", category: str | None = None
     ) -> Features: ...
 
     @overload
     def extract(
-        self, pictures: Iterable[FeaturesLike], poses: PosesLike = "none"
+        self,
+        pictures: Iterable[FeaturesLike],
+        poses: PosesLike = "none",
+        category: str | None = None,
     ) -> list[Features]: ...
 
     def extract(
-        self, pictures: FeaturesLike | Iterable[FeaturesLike], poses: PosesLike = "none"
+        self,
+        pictures: FeaturesLike | Iterable[FeaturesLike],
+        poses: PosesLike = "none",
+        category: str | None = None,
     ) -> Features | list[Features]:
         """Features of a picture, or of several, to be used again.
 
         Args:
             pictures: a picture, or several; an array or a tensor is one picture.
             poses: the poses that will be wanted; others are added when first asked for.
+            category: what they show; only prompts that ask for it need to know.
 
         Raises:
-            HomologError: a picture cannot be read.
+            HomologError: a picture cannot be read, or a prompt asks for a category.
         """
         wanted = as_poses(poses)
         if is_one_picture(pictures):
-            features = self.read(pictures)
+            features = self.read(pictures, category=category)
             for pose in wanted:
                 self._posed(features, pose)
             return features
         several = cast(Iterable[FeaturesLike], pictures)
-        read = [self.read(picture, f"image {i}") for i, picture in enumerate(several)]
+        read = [self.read(picture, f"image {i}", category) for i, picture in enumerate(several)]
         return [self.extract(features, wanted) for features in read]
 
     def maps(self, picture: FeaturesLike) -> list[Float[Tensor, "1 _C _h _w"]]:
@@ -185,8 +195,12 @@ class Matcher:
 
     @property
     def maps_made_by(self) -> str:
-        """All that maps depend on but the canvas, for `FeatureCache`."""
-        return self._describer.made_by
+        """All that maps depend on but the canvas, for `FeatureCache`.
+
+        Raises:
+            HomologError: a prompt asks for the category of a picture.
+        """
+        return self._describer.made_by()
 
     def canvas(self, picture: FeaturesLike, pose: Pose) -> UInt8[Tensor, "side side 3"]:
         """What the backbone sees of a picture in a pose.
@@ -378,7 +392,8 @@ class Matcher:
         """Descriptors in a pose; each pose goes through the backbone once."""
         if pose not in features.posed:
             view = self._view(features, pose)
-            maps = self._describer.maps(self._canvas(features, view), self.cache)
+            canvas = self._canvas(features, view)
+            maps = self._describer.maps(canvas, self.cache, features.category)
             features.posed[pose] = self._describer(maps, view)
         return features.posed[pose]
 

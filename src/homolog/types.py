@@ -55,6 +55,7 @@ class Features:
         height: of the upright picture, in pixels.
         image: the upright picture, reduced to the size that the backbone sees.
         made_by: the backbone and the fusion they come from; other matchers refuse them.
+        category: what the picture shows, where that is known.
         posed: descriptors for each pose asked for so far; grows as more are asked for.
     """
 
@@ -62,6 +63,7 @@ class Features:
     height: int
     image: Image.Image = field(repr=False)
     made_by: str = field(repr=False)
+    category: str | None = None
     posed: dict[Pose, PosedFeatures] = field(default_factory=dict, repr=False)
 
     @property

@@ -62,6 +62,7 @@ def build(
     poses = model.pose_list()
     kept = FeatureCache(cache, None if budget is None else int(budget * 1e9), form)
     matcher = model.matcher()
+    made_by = matcher.maps_made_by
     # torchrun's processes take every world-th picture each.
     rank, world = (int(os.environ.get(n, d)) for n, d in (("RANK", "0"), ("WORLD_SIZE", "1")))
     if not kept.fitted:
@@ -72,7 +73,7 @@ def build(
     own = files[rank::world]
     canvases = [partial(matcher.canvas, path, pose) for path in own for pose in poses]
     with Steps(len(canvases)) as steps:
-        for done in built(matcher.backbone, kept, matcher.maps_made_by, canvases, batch):
+        for done in built(matcher.backbone, kept, made_by, canvases, batch):
             steps.next("looking at pictures", done)
     print(f"{len(own)} pictures, {len(poses)} poses: {cache} ({kept.size() / 1e9:.2f} GB)")
 

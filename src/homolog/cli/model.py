@@ -37,7 +37,8 @@ class Model:
         Folders or hub names to take a foundation model's weights from, if not those the preset
         names.
     prompt
-        The text that conditions Stable Diffusion.
+        The text that conditions Stable Diffusion; with data sets, `{category}` in it becomes what
+        a picture shows.
     """
 
     preset: Annotated[str, Parameter(name="--model")] = "embedded"

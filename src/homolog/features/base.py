@@ -30,7 +30,10 @@ class Backbone(Protocol):
     grids: tuple[Grid, ...]
 
     def __call__(self, canvases: UInt8[Tensor, "B side side 3"]) -> list[Float[Tensor, "B C H W"]]:
-        """The feature maps of letterboxed RGB canvases, one a grid, on the backbone's device."""
+        """The feature maps of letterboxed RGB canvases, one a grid, on the backbone's device.
+
+        Where its configuration is `by_category` it is given a `category`, too.
+        """
         ...
 
     @property

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from homolog.errors import HomologError
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+_CATEGORY = "{category}"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,15 @@ class DinoConfig:
     native: bool = False
     precision: Precision = "auto"
     family: Literal["dino"] = field(default="dino", init=False)
+
+    @property
+    def by_category(self) -> bool:
+        """Never: it takes no prompt."""
+        return False
+
+    def prompted(self, category: str) -> DinoConfig:
+        """The same."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,7 @@ class StableDiffusionConfig:
         ensemble: how many draws of the noise for each timestep.
         seed: of the noise, which is always the same.
         noise: whether noise is added to the latents at all; CleanDIFT sees clean ones.
-        prompt: the text that conditions it.
+        prompt: the text that conditions it; `{category}` in it becomes the picture's category.
         freeu: settings of FreeU; None for none.
         precision: `auto` is half on GPUs and single elsewhere.
         slicing: attention in slices and the encoder in tiles of a batch, for small GPUs.
@@ -88,6 +99,15 @@ class StableDiffusionConfig:
     slicing: bool = False
     family: Literal["stable-diffusion"] = field(default="stable-diffusion", init=False)
 
+    @property
+    def by_category(self) -> bool:
+        """Whether the prompt depends on what a picture shows."""
+        return _CATEGORY in self.prompt
+
+    def prompted(self, category: str) -> StableDiffusionConfig:
+        """The same with the prompt for a category."""
+        return replace(self, prompt=self.prompt.replace(_CATEGORY, category))
+
 
 @dataclass(frozen=True)
 class FusedConfig:
@@ -99,6 +119,15 @@ class FusedConfig:
 
     parts: tuple[DinoConfig | StableDiffusionConfig, ...]
     family: Literal["fused"] = field(default="fused", init=False)
+
+    @property
+    def by_category(self) -> bool:
+        """Whether a part's prompt depends on what a picture shows."""
+        return any(part.by_category for part in self.parts)
+
+    def prompted(self, category: str) -> FusedConfig:
+        """The same with the prompts for a category."""
+        return FusedConfig(tuple(part.prompted(category) for part in self.parts))
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,12 @@ class FusedBackbone(nn.Module):
 
     Args:
         parts: backbones; the grid is that of the last.
+        config: what they are.
     """
 
-    def __init__(self, parts: Sequence[Backbone]):
+    def __init__(self, parts: Sequence[Backbone], config: FusedConfig):
         super().__init__()
+        self.config = config
         self.parts = list(parts)
         self.modules_of_parts = nn.ModuleList(p for p in parts if isinstance(p, nn.Module))
         self.side = max(part.side for part in parts)
@@ -39,10 +41,19 @@ class FusedBackbone(nn.Module):
 
     @torch.no_grad()
     def forward(
-        self, canvases: UInt8[Tensor, "B side side 3"]
+        self, canvases: UInt8[Tensor, "B side side 3"], category: str | None = None
     ) -> list[Float[Tensor, "B _C _h _w"]]:
-        """The maps of the first part, then those of the next."""
-        return [features for part in self.parts for features in part(_reduced(canvases, part.side))]
+        """The maps of the first part, then those of the next.
+
+        Args:
+            canvases: the pictures.
+            category: what they show, for parts whose prompts ask for it.
+        """
+        maps = []
+        for part, config in zip(self.parts, self.config.parts, strict=True):
+            known = {"category": category} if config.by_category else {}
+            maps += part(_reduced(canvases, part.side), **known)
+        return maps
 
 
 def _enlarged(grid: Grid, factor: float) -> Grid:
@@ -65,4 +76,4 @@ def load(config: FusedConfig, device: torch.device) -> FusedBackbone:
     Raises:
         HomologError: one of them cannot be had.
     """
-    return FusedBackbone([create(part, device) for part in config.parts])
+    return FusedBackbone([create(part, device) for part in config.parts], config)

@@ -40,17 +40,20 @@ class StableDiffusionBackbone(BackboneModule):
         vae: the encoder of pictures into latents.
         unet: the network.
         scheduler: says how much noise a timestep has.
-        text: embedding of the prompt, (1, tokens, channels).
+        embed: turns a prompt into its embedding, (1, tokens, channels).
         config: the rest.
 
     Raises:
         HomologError: a side that is no multiple of 64, or a timestep that there is not.
     """
 
-    text: Tensor
-
     def __init__(
-        self, vae: Any, unet: Any, scheduler: Any, text: Tensor, config: StableDiffusionConfig
+        self,
+        vae: Any,
+        unet: Any,
+        scheduler: Any,
+        embed: Callable[[str], Float[Tensor, "1 T C"]],
+        config: StableDiffusionConfig,
     ):
         super().__init__()
         if config.side < _MULTIPLE or config.side % _MULTIPLE:
@@ -62,7 +65,9 @@ class StableDiffusionBackbone(BackboneModule):
             raise HomologError(f"ensemble: got {config.ensemble}, takes at least 1")
         self.vae, self.unet, self.config = vae, unet, config
         self.scheduler = scheduler
-        self.register_buffer("text", text, persistent=False)
+        # A prompt that is the same for all pictures is embedded once, and the encoder let go.
+        self._embed = embed if config.by_category else None
+        self._texts = {} if config.by_category else {config.prompt: embed(config.prompt)}
         self.side = config.side
         deepest = config.side // 8 // 2 ** (len(unet.config.block_out_channels) - 1)
         sides = [deepest * 2**stage for stage in reversed(range(_STAGES))]
@@ -75,13 +80,18 @@ class StableDiffusionBackbone(BackboneModule):
 
     @torch.no_grad()
     def forward(
-        self, canvases: UInt8[Tensor, "B side side 3"]
+        self, canvases: UInt8[Tensor, "B side side 3"], category: str | None = None
     ) -> list[Float[Tensor, "B _C _h _w"]]:
-        """The maps s3, s4 and s5, means over timesteps and draws of the noise."""
+        """The maps s3, s4 and s5, means over timesteps and draws of the noise.
+
+        Args:
+            canvases: the pictures.
+            category: what they show, where the prompt asks for it.
+        """
         dtype = next(self.unet.parameters()).dtype
         pictures = canvases.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
         latents = self.latents(pictures.to(dtype))
-        text = self.text.to(dtype).expand(len(latents), -1, -1)
+        text = self._text(category).to(latents).expand(len(latents), -1, -1)
         total: list[Tensor] = []
         runs = [(t, draw) for t in self.config.timesteps for draw in self._draws(latents)]
         for timestep, noise in runs:
@@ -100,6 +110,14 @@ class StableDiffusionBackbone(BackboneModule):
     def latents(self, pictures: Float[Tensor, "B 3 side side"]) -> Float[Tensor, "B 4 _h _w"]:
         """Means of the encoder's posterior, times its scaling factor."""
         return self.vae.encode(pictures).latent_dist.mean * self.vae.config.scaling_factor
+
+    def _text(self, category: str | None) -> Float[Tensor, "1 T C"]:
+        """The embedding of the prompt."""
+        config = self.config if category is None else self.config.prompted(category)
+        if config.prompt not in self._texts:
+            assert self._embed is not None and category is not None
+            self._texts[config.prompt] = self._embed(config.prompt)
+        return self._texts[config.prompt]
 
     def _draws(self, latents: Tensor) -> list[Float[Tensor, "B 4 _h _w"]]:
         """The noise, the same each time: drawn at 64 x 64, resized to the latents."""
@@ -160,7 +178,7 @@ def free_u(
 
 
 def load(config: StableDiffusionConfig, device: torch.device) -> StableDiffusionBackbone:
-    """The backbone on a device; the text encoder is used once and dropped.
+    """The backbone on a device.
 
     Raises:
         HomologError: `diffusers` or the model cannot be had, or the settings do not fit it.
@@ -180,16 +198,19 @@ def load(config: StableDiffusionConfig, device: torch.device) -> StableDiffusion
     scheduler = part(diffusers.DDPMScheduler, "scheduler")
     tokenizer = part(transformers.CLIPTokenizer, "tokenizer")
     encoder = part(transformers.CLIPTextModel, "text_encoder", use_safetensors=True)
-    tokens = tokenizer(
-        config.prompt, padding="max_length", max_length=tokenizer.model_max_length,
-        truncation=True, return_tensors="pt",
-    )  # fmt: skip
-    with torch.no_grad():
-        text = encoder(tokens.input_ids).last_hidden_state
+
+    @torch.no_grad()
+    def embed(prompt: str) -> Tensor:
+        tokens = tokenizer(
+            prompt, padding="max_length", max_length=tokenizer.model_max_length,
+            truncation=True, return_tensors="pt",
+        )  # fmt: skip
+        return encoder(tokens.input_ids).last_hidden_state
+
     if config.slicing:
         vae.enable_slicing()
         unet.set_attention_slice("auto")
-    backbone = StableDiffusionBackbone(vae, unet, scheduler, text, config)
+    backbone = StableDiffusionBackbone(vae, unet, scheduler, embed, config)
     return backbone.eval().requires_grad_(False).to(device)
 
 

@@ -242,7 +242,7 @@ class Shows:
         if self.raw:
             given = canvas[None]  # half precision holds 0 to 255 as they are
         else:
-            maps = self.describer.maps(canvas, self.cache)
+            maps = self.describer.maps(canvas, self.cache, annotation.category)
             content = torch.from_numpy(showing.content(view)).to(backbone.device)
             given = self.describer.inputs(maps, content[None])
         keypoints = showing.cells(annotation.keypoints, view)

@@ -313,7 +313,8 @@ def _network(
         raise HomologError("model: is trained already; give its folder as the start of a run")
     backbone, fusion, width = matcher.backbone, matcher.config.fusion, config.network.projection_dim
     canvas = torch.zeros(backbone.side, backbone.side, 3, dtype=torch.uint8)
-    channels = [features.shape[1] for features in backbone(canvas[None])]
+    maps = Describer(backbone, matcher.config, None).maps(canvas, None, next(iter(data.schemas)))
+    channels = [features.shape[1] for features in maps]
     groups = [sum(channels[index] for index in group) for group in fusion.groups]
     network: PostProcessor | ContextProcessor
     with torch.random.fork_rng(devices=[]):
