@@ -56,7 +56,7 @@ def toy_matcher() -> Matcher:
 def toy_data(folder: Path, pictures: int = 5, category: str = "toy") -> DataSet:
     """Random pictures with a spot of its own colour on every keypoint; all ordered pairs."""
     rng = np.random.default_rng(0)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     annotations = []
     for index in range(pictures):
         path = folder / f"{category}{index}.png"

@@ -6,6 +6,7 @@ enough that labels are readable whatever the size of the originals.
 
 from __future__ import annotations
 
+import colorsys
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from homolog import images
 from homolog.files import write_atomically
@@ -93,7 +94,7 @@ def heatmap(
     probability = heat.probability(temperature)[0]
     import matplotlib
 
-    share = heat.view1.sampled(probability[..., None], _reduced(found.size1))[..., 0]
+    share = heat.view1.sampled(probability[..., None], reduced(found.size1))[..., 0]
     share /= probability.max()
     painted = matplotlib.colormaps["inferno"](share)
     painted[..., 3] = 0.35 + 0.5 * share**0.5
@@ -129,7 +130,7 @@ def flow(image0: FeaturesLike, image1: FeaturesLike, found: Flow) -> Image.Image
     figure, axes = _panels([*pictures, *warped], sizes * 2, columns=2)
     left, right, below_left, below_right = axes
     for panel, field, size in ((left, forward, sizes[0]), (right, backward, sizes[1])):
-        pixels = _reduced(size)
+        pixels = reduced(size)
         if field is forward:
             x, y = np.meshgrid(np.linspace(0, 1, pixels[0]), np.linspace(0, 1, pixels[1]))
             place = np.stack([x, y], axis=-1)
@@ -188,6 +189,61 @@ def errors(
         panel.plot(*truth1[index], "x", color=line, markersize=8, markeredgewidth=2, zorder=9)
         _number(panel, predicted1[index], index, colour, not right[index], 10)
     return _finish(figure, caption, "cross: truth   ·   white point: wrong")
+
+
+def trails(
+    image: Image.Image,
+    size: tuple[int, int],
+    points: Float[np.ndarray, "T K 2"],
+    lost: Bool[np.ndarray, "T K"],
+    scores: Float[np.ndarray, "K"],
+) -> Image.Image:
+    """A frame of a video with numbered points, and the ways that they came.
+
+    Doubtful points (score below 0.5) are hollow, lost ones are not drawn; a way ends where a point
+    jumps by more than a tenth of the frame.
+
+    Args:
+        image: the frame, in any resolution of its shape.
+        size: width and height of the original frame.
+        points: (x, y) in pixels of the original, up to now; at most 40 are numbered.
+        lost: which of them to leave out.
+        scores: of the points as they are now.
+    """
+    over = 2  # drawn larger, then reduced: Pillow draws without smoothing
+    scale = over * np.array(image.size) / size
+    layer = Image.new("RGBA", (over * image.width, over * image.height))
+    pen = ImageDraw.Draw(layer)
+    numbered = len(scores) <= _MAX_NUMBERED
+    radius = over * max(image.size) / (65 if numbered else 160)
+    font = ImageFont.load_default(1.25 * radius)
+    for index, hue in enumerate(_spread_hues(len(scores))):
+        colour = tuple(round(255 * value) for value in hue)
+        for step in range(1, len(points)):
+            ends = points[step - 1 : step + 1, index] * scale
+            jump = np.abs(ends[1] - ends[0]).max() > 0.1 * max(layer.size)
+            if not (jump or lost[step - 1 : step + 1, index].any()):
+                opacity = round(200 * step / len(points))
+                pen.line([*ends.ravel()], (*colour, opacity), round(radius / 2))
+    for index, hue in enumerate(_spread_hues(len(scores))):
+        if lost[-1, index]:
+            continue
+        colour = tuple(round(255 * value) for value in hue)
+        place = tuple(points[-1, index] * scale)
+        doubtful = scores[index] < 0.5
+        line = round(radius / (5 if doubtful else 6))
+        pen.circle(place, radius + line / 2, None, (*(_DARK if doubtful else _WHITE), 255), line)
+        pen.circle(
+            place, radius, None if doubtful else colour, colour if doubtful else _WHITE, line
+        )
+        if numbered:
+            ink = _WHITE if doubtful or _contrast(hue) == "white" else _DARK
+            edge = over if doubtful else 0
+            pen.text(
+                place, str(index + 1), ink, font, anchor="mm", stroke_width=edge, stroke_fill=_DARK
+            )
+    layer = layer.resize(image.size, Image.Resampling.BOX)
+    return Image.alpha_composite(image.convert("RGBA"), layer).convert("RGB")
 
 
 def stack(pictures: Sequence[Image.Image]) -> Image.Image:
@@ -271,25 +327,41 @@ def warp(
         size: width and height of the result; by default those of the flow's source, at most
             1,024 pixels.
     """
-    size = size or _reduced((field.view0.width, field.view0.height))
-    pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
+    size = size or reduced((field.view0.width, field.view0.height))
+    warped = resampled(picture.convert("RGB"), field, size)
+    sure = np.clip(4 * field.confidence(size), 0, 1)[..., None]
+    return Image.fromarray((warped * sure + FADED * (1 - sure)).astype(np.uint8))
+
+
+def resampled(
+    picture: Image.Image, field: FlowField, size: tuple[int, int]
+) -> Float[np.ndarray, "height width channels"]:
+    """A picture's values where a flow leads, 0 to 255, sure or not.
+
+    Args:
+        picture: what the flow leads to, in any resolution of its shape; `RGB` or `L`, whose one
+            channel is kept.
+        field: the flow from the shape that is wanted to that picture.
+        size: width and height of the result.
+    """
+    pixels = np.atleast_3d(np.asarray(picture, dtype=np.float32))
     scale = np.array(picture.size) / (field.view1.width, field.view1.height)
     positions = field.dense(size).reshape(-1, 2) * scale - 0.5
-    warped = interpolate(pixels, positions).reshape(size[1], size[0], 3)
-    sure = np.clip(4 * field.confidence(size), 0, 1)[..., None]
-    return Image.fromarray((warped * sure + _FADED * (1 - sure)).astype(np.uint8))
+    return interpolate(pixels, positions).reshape(size[1], size[0], pixels.shape[2])
 
 
-_FADED = 225  # grey level of what has no match
+_WHITE, _DARK = (255, 255, 255), (28, 28, 40)
+FADED = 225
+"""Grey level of what has no match."""
 
 
 def _picture(image: FeaturesLike) -> Image.Image:
     return image.image if isinstance(image, Features) else images.read(image, side=_SIDE).image
 
 
-def _reduced(size: tuple[int, int]) -> tuple[int, int]:
-    """The size a picture is drawn with."""
-    scale = min(1.0, _SIDE / max(size))
+def reduced(size: tuple[int, int], side: int = _SIDE) -> tuple[int, int]:
+    """The size a picture is drawn with: its own, or with this longer side if it is larger."""
+    scale = min(1.0, side / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
@@ -398,6 +470,11 @@ def _colours(
     value = 0.72 + 0.25 * reach / max(reach.max(), 1e-9)
     colours = hsv_to_rgb(np.stack([hue, np.full_like(hue, 0.85), value], axis=1))
     return [tuple(colour) for colour in colours]
+
+
+def _spread_hues(count: int) -> list[tuple[float, float, float]]:
+    """Distinct colours for points that move, by their numbers alone."""
+    return [colorsys.hsv_to_rgb(index / count, 0.85, 0.95) for index in range(count)]
 
 
 def _contrast(colour: tuple[float, float, float]) -> str:

@@ -43,6 +43,11 @@ class GuidanceConfig:
     reach: int = 2
     layout: float = 0.02
 
+    @property
+    def steps(self) -> tuple[tuple[int, int], ...]:
+        """Where similarity is looked at: (x, y) in cells from the point, itself first."""
+        return ((0, 0), (self.reach, 0), (-self.reach, 0), (0, self.reach), (0, -self.reach))
+
 
 class Guide:
     """What is known of a pair of pictures before any point is asked.
@@ -84,7 +89,7 @@ class Guide:
         likelihood_NM = logits.softmax(1) * logits.softmax(0)
         likelihood_NM *= source_weight_HW[source_cells.unbind(1)][:, None]
         likelihood_NM *= target_weight_HW[y, x]
-        self.layout = _Layout.of(
+        self.layout = Layout.of(
             likelihood_NM, source_cells.flip(1), target_cells.flip(1), max(target_HWC.shape[:2]) - 1
         )
 
@@ -94,9 +99,9 @@ class Guide:
         Args:
             cells_K2: (x, y) of the points in source cells.
         """
-        queries = (cells_K2[None] + cells_K2.new_tensor(self._steps)[:, None]).flatten(0, 1)
+        queries = (cells_K2[None] + cells_K2.new_tensor(self.config.steps)[:, None]).flatten(0, 1)
         found = matching.similarity(matching.sample(self.source_HWC, queries), self.target_HWC)
-        return self._guided(found.chunk(len(self._steps)), cells_K2)
+        return self._guided(found.chunk(len(self.config.steps)), cells_K2)
 
     def rows(
         self, similarity_NM: Float[Tensor, "N M"], rows_K: Int[Tensor, "K"]
@@ -110,42 +115,49 @@ class Guide:
         height, width = self.source_HWC.shape[:2]
         x, y = rows_K % width, rows_K // width
         maps = []
-        for dx, dy in self._steps:
+        for dx, dy in self.config.steps:
             rows = (y + dy).clamp(0, height - 1) * width + (x + dx).clamp(0, width - 1)
             maps.append(similarity_NM[rows].unflatten(1, self.target_HWC.shape[:2]))
         return self._guided(maps, torch.stack([x, y], dim=1).to(similarity_NM))
-
-    @property
-    def _steps(self) -> tuple[tuple[int, int], ...]:
-        """The point itself, and what lies around it."""
-        reach = self.config.reach
-        return ((0, 0), (reach, 0), (-reach, 0), (0, reach), (0, -reach))
 
     def _guided(
         self, found: Sequence[Float[Tensor, "K H2 W2"]], cells_K2: Float[Tensor, "K 2"]
     ) -> Float[Tensor, "K H2 W2"]:
         """Guidance of similarities of points and of what lies around them, in that order."""
-        share, reach = self.config.surroundings, self.config.reach
-        height, width = self.target_HWC.shape[:2]
-        own, *around = found
-        maps = (own - self.popularity_HW).mul_(1 - share)
-        for (dx, dy), neighbours in zip(self._steps[1:], around, strict=True):
-            # Moved back onto the point.
-            unpopular = neighbours - self.popularity_HW
-            padded = F.pad(unpopular[None], (reach,) * 4, mode="replicate")[0]
-            rows, columns = (
-                slice(reach + step, reach + step + count)
-                for step, count in ((dy, height), (dx, width))
-            )
-            maps.add_(padded[:, rows, columns], alpha=share / len(around))
+        height, width = self.popularity_HW.shape
+        maps = with_surroundings([maps - self.popularity_HW for maps in found], self.config)
         if self.layout is not None:
             likelihood = self.layout.log_likelihood(cells_K2, (height, width))
             maps.add_(likelihood, alpha=self.config.layout)
         return maps.masked_fill_(~self.target_allowed_HW, -torch.inf)
 
 
+def with_surroundings(
+    found: Sequence[Float[Tensor, "K H W"]], config: GuidanceConfig
+) -> Float[Tensor, "K H W"]:
+    """Similarity of points together with that of what lies around them.
+
+    Args:
+        found: similarity maps of the points, and of what lies around them, in the order of
+            `GuidanceConfig.steps`.
+        config: the share of the surroundings, and how far away they are.
+    """
+    share, reach = config.surroundings, config.reach
+    own, *around = found
+    height, width = own.shape[1:]
+    maps = own * (1 - share)
+    for (dx, dy), neighbours in zip(config.steps[1:], around, strict=True):
+        # Moved back onto the point.
+        padded = F.pad(neighbours[None], (reach,) * 4, mode="replicate")[0]
+        rows, columns = (
+            slice(reach + step, reach + step + count) for step, count in ((dy, height), (dx, width))
+        )
+        maps.add_(padded[:, rows, columns], alpha=share / len(around))
+    return maps
+
+
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """An affine map of source cells to target cells, and how far matches stray from it."""
 
     side: int
@@ -161,7 +173,7 @@ class _Layout:
         source_N2: Int[Tensor, "N 2"],
         target_M2: Int[Tensor, "M 2"],
         side: int,
-    ) -> _Layout | None:
+    ) -> Layout | None:
         """Weighted least squares over all matches; None if there are none."""
         total = likelihood_NM.sum()
         if total <= 0:

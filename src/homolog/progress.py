@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import timedelta
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 _PATIENCE = 2.0
 """Seconds of silence before anything is shown."""
@@ -35,13 +36,15 @@ class Steps:
             BarColumn(),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TimeElapsedColumn(),
+            *([TextColumn("left:"), TimeRemainingColumn()] if total > _FEW else []),
             console=self._console,
             transient=True,
         )
         self._task = self._bar.add_task("starting", total=total)
         self._total = total
         self._done = -1
-        self._quiet_until = time.monotonic() + _PATIENCE
+        self._began = time.monotonic()
+        self._quiet_until = self._began + _PATIENCE
         # The bar comes up by itself, also while a single step takes long.
         self._timer = threading.Timer(_PATIENCE, self._bar.start)
         self._timer.daemon = True
@@ -73,5 +76,11 @@ class Steps:
         self._bar.update(self._task, description=description, completed=self._done)
         now = time.monotonic()
         if now > self._quiet_until and not self._console.is_terminal:
-            self._console.print(f"{description} … {self._done}/{self._total}", highlight=False)
+            left = ""
+            if self._total > _FEW and self._done > 0:
+                seconds = (now - self._began) / self._done * (self._total - self._done)
+                left = f", {timedelta(seconds=round(seconds))} left"
+            self._console.print(
+                f"{description} … {self._done}/{self._total}{left}", highlight=False
+            )
             self._quiet_until = now + (_INTERVAL if self._total > _FEW else 0)

@@ -7,7 +7,18 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from homolog.cli import backbones, convert, data, evaluate, features, match, train
+from homolog.cli import (
+    annotate,
+    apply,
+    backbones,
+    convert,
+    data,
+    evaluate,
+    features,
+    match,
+    serve,
+    train,
+)
 from homolog.errors import HomologError
 
 app = App(
@@ -21,6 +32,9 @@ app.command(match.match)
 app.command(match.flow)
 app.command(match.heatmap)
 app.command(match.demo)
+app.command(apply.warp)
+app.command(apply.track)
+app.command(apply.average)
 app.command(evaluate.evaluate)
 app.command(evaluate.score)
 app.command(train.train)
@@ -28,6 +42,8 @@ app.command(convert.convert)
 app.command(backbones.backbones)
 app.command(data.app)
 app.command(features.app)
+app.command(annotate.annotate)
+app.command(serve.serve)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -52,7 +52,7 @@ def evaluate(
     data = which.load(dataset, root).limited(limit)
     poses = model.pose_list()
     if out is None:
-        parts = [data.name, model.preset, "" if len(poses) == 1 else model.poses]
+        parts = [data.name, model.preset, "" if len(poses) == 1 else model.poses or ""]
         slug = re.sub(r"[^a-z0-9]+", "-", " ".join(parts).lower()).strip("-")
         out = Path("evaluations") / slug
     from homolog import report
@@ -62,7 +62,7 @@ def evaluate(
     if cache is not None:
         matcher.cache = FeatureCache(cache)
     found = report.evaluate(
-        matcher, data, out, model.preset, poses, model.poses, memory=int(memory * 1e9)
+        matcher, data, out, model.preset, poses, model.poses or "none", memory=int(memory * 1e9)
     )
     found.print()
     print(f"tables, predictions and pictures: {out}", file=sys.stderr)

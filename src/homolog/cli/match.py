@@ -115,7 +115,7 @@ def match(
     to_file = json if json is not None and str(json) != "-" else None
     if to_file is not None:
         to_file = check_output(to_file, (".json",), "json")
-    given, names = (None, None) if points is None else _given_points(points)
+    given, names = (None, None) if points is None else given_points(points)
     with Steps(5) as steps:
         from homolog import draw, images
         from homolog.keypoints import KeypointSchema
@@ -171,7 +171,7 @@ def flow(
         found = matcher.flow(first, second, **how.keywords(model))
         steps.next("drawing")
         draw.save(draw.flow(image0, image1, found), out)
-    _print_pair(found.pair_score, matcher.config.same_kind, found.pose, found.note)
+    print_pair(found.pair_score, matcher.config.same_kind, found.pose, found.note)
     print(f"picture: {out}", file=sys.stderr)
 
 
@@ -251,7 +251,7 @@ def _point(text: str) -> list[float]:
         raise HomologError(f"point: {text!r} is not x,y") from None
 
 
-def _given_points(texts: list[str]) -> tuple[Any, list[str] | None]:
+def given_points(texts: list[str]) -> tuple[Any, list[str] | None]:
     """Points written out, or those of one file, and their names."""
     from homolog.points import read_points
 
@@ -276,10 +276,11 @@ def _print_matches(found: Matches, same_kind: float | None) -> None:
     rows = zip(found.keypoints0, found.keypoints1, found.matching_scores, strict=True)
     for index, (a, b, score) in enumerate(rows, start=1):
         print(f"{index:>4} {a[0]:8.1f} {a[1]:8.1f} -> {b[0]:8.1f} {b[1]:8.1f}  {score:5.2f}")
-    _print_pair(found.pair_score, same_kind, found.pose, found.note)
+    print_pair(found.pair_score, same_kind, found.pose, found.note)
 
 
-def _print_pair(pair_score: float, same_kind: float | None, pose: str, note: str | None) -> None:
+def print_pair(pair_score: float, same_kind: float | None, pose: str, note: str | None) -> None:
+    """The verdict on a pair, and what there is to note."""
     verdict = ""
     if same_kind is not None:
         alike = pair_score >= same_kind

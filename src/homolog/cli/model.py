@@ -24,7 +24,7 @@ class Model:
         owner/name of one.
     poses
         Poses of the first picture to choose from: `none`, `flip`, `rotations`, `all`, or a list
-        such as `identity,rotate30`.
+        such as `identity,rotate30`; `none` by default.
     window
         Half-width of the soft-argmax window in cells; -1 for all cells.
     temperature
@@ -42,7 +42,7 @@ class Model:
     """
 
     preset: Annotated[str, Parameter(name="--model")] = "embedded"
-    poses: str = "none"
+    poses: str | None = None
     window: int | None = None
     temperature: float | None = None
     device: str | None = None
@@ -69,4 +69,5 @@ class Model:
         """The poses to try."""
         from homolog.geometry import POSE_SETS, as_poses
 
-        return as_poses(self.poses if self.poses in POSE_SETS else self.poses.split(","))
+        poses = self.poses or "none"
+        return as_poses(poses if poses in POSE_SETS else poses.split(","))

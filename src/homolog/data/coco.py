@@ -39,7 +39,7 @@ def load(path: Path, *, images: Path | None = None, problems: Problems | None = 
     things = [thing for thing in file.things if np.isfinite(thing.keypoints).any()]
     per_picture = Counter(thing.image_id for thing in things)
     several = sum(1 for count in per_picture.values() if count > 1)
-    finder = _Finder(path, images)
+    finder = Finder(path, images)
     members: dict[str, list[Annotation]] = {c.name: [] for c in file.categories.values()}
     for thing in sorted(things, key=lambda thing: thing.file_name):
         if per_picture[thing.image_id] > 1:
@@ -248,8 +248,14 @@ def _box(values: Any) -> Box:
     return x, y, x + width, y + height
 
 
-class _Finder:
-    """Finds pictures by the name that a COCO file gives them."""
+class Finder:
+    """Finds pictures by the name that a file of annotations gives them.
+
+    Args:
+        path: the file.
+        images: the folder that names start from; otherwise they are looked for in the file's
+            folder, the one above, and `images` and `data` in either.
+    """
 
     def __init__(self, path: Path, images: Path | None):
         beside = (path.parent, path.absolute().parent.parent)
@@ -257,6 +263,11 @@ class _Finder:
         self.folders: Iterable[Path] = (*beside, *below) if images is None else (images,)
 
     def path(self, name: str) -> Path:
+        """Where the picture of that name is.
+
+        Raises:
+            HomologError: it is nowhere.
+        """
         for folder in self.folders:
             if (folder / name).is_file():
                 return folder / name

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from homolog.ahead import read_ahead
 from homolog.errors import HomologError
 from homolog.features.base import Backbone
 from homolog.features.cache import FeatureCache, Maps
@@ -45,7 +44,7 @@ def build(
     """
     done = 0
     waiting: list[Canvas] = []
-    for canvas in _read_ahead(canvases, readers, 2 * batch + readers):
+    for canvas in read_ahead(canvases, readers, 2 * batch + readers):
         done += 1
         if not cache.holds(canvas.numpy().tobytes(), made_by):
             waiting.append(canvas)
@@ -56,23 +55,6 @@ def build(
     if waiting:
         _make(backbone, cache, made_by, waiting, batch)
     yield done
-
-
-def _read_ahead(
-    canvases: Iterable[Callable[[], Canvas]], readers: int, ahead: int
-) -> Iterator[Canvas]:
-    """The canvases in order, some of them read before they are asked for."""
-    remaining = iter(canvases)
-    with ThreadPoolExecutor(readers) as pool:
-        pending: list[Future[Canvas]] = [pool.submit(read) for read in islice(remaining, ahead)]
-        try:
-            while pending:
-                canvas = pending.pop(0).result()
-                pending.extend(pool.submit(read) for read in islice(remaining, 1))
-                yield canvas
-        finally:
-            for future in pending:
-                future.cancel()
 
 
 def _make(

@@ -20,7 +20,7 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 
 def library(name: str, extra: str) -> Any:
-    """A library that only some backbones need.
+    """A library that only some things need.
 
     Raises:
         HomologError: it is not installed.
@@ -28,7 +28,7 @@ def library(name: str, extra: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise HomologError(f"backbone: needs {name}, try: pip install 'homolog[{extra}]'") from None
+        raise HomologError(f"this needs {name}, try: pip install 'homolog[{extra}]'") from None
 
 
 def pretrained(kind: Any, name: str, **options: Any) -> Any:

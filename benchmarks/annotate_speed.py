@@ -1,0 +1,46 @@
+"""What labelling a picture takes besides the backbone, for some numbers of exemplars.
+
+python benchmarks/annotate_speed.py [--threads 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from statistics import median
+
+import real_pictures
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from homolog import Matcher
+from homolog.exemplars import Exemplars
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--threads", type=int, default=2)
+    torch.set_num_threads(parser.parse_args().threads)
+    matcher = Matcher.from_pretrained("embedded")
+    learn, test = real_pictures.bees("train"), real_pictures.bees("test").annotations[:12]
+    table = Table("exemplars", "backbone, ms", "the rest, ms", "share of it, %")
+    for count in (1, 5, 10, 20):
+        step = len(learn.annotations) // count
+        exemplars = Exemplars(matcher, learn.annotations[::step][:count], learn.schemas)
+        rows = []
+        for annotation in test:
+            features = matcher.read(annotation.path)
+            begin = time.perf_counter()
+            matcher.extract(features)
+            middle = time.perf_counter()
+            exemplars.find(features)
+            rows.append((middle - begin, time.perf_counter() - middle))
+        backbone, rest = (1000 * median(part) for part in zip(*rows[2:], strict=True))
+        figures = (f"{backbone:.0f}", f"{rest:.1f}", f"{100 * rest / backbone:.0f}")
+        table.add_row(str(count), *figures)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

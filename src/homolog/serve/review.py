@@ -1,0 +1,130 @@
+"""Labels looked at point by point, and written down at every step."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from pathlib import Path
+from typing import Any
+
+from homolog.errors import HomologError
+from homolog.labels import Labels
+from homolog.serve.pictures import Picture, Pictures
+
+
+class Review:
+    """Labels that are being looked at.
+
+    Args:
+        path: their file, which every correction is written to at once.
+        folder: where their pictures are; none outside it is shown.
+        exemplars: labels made by hand, to show what a keypoint means.
+        pictures: where pictures get their ids.
+
+    Raises:
+        HomologError: a file cannot be read, or none of the labels' pictures is in the folder.
+    """
+
+    def __init__(self, path: Path, folder: Path, exemplars: Path | None, pictures: Pictures):
+        self._path, self._labels = path, Labels.read(path)
+        self._lock = threading.Lock()
+        self._stamp = _stamp(path)
+        found = _pictures_of(self._labels, folder, pictures)
+        if self._labels.images and not found:
+            name = self._labels.images[0]["file_name"]
+            raise HomologError(f"labels: none of their pictures is in {folder}, such as {name}")
+        self._pictures = {id: picture.id for id, picture in found.items()}
+        self._total = len(self._labels.doubtful())
+        self._exemplars: dict[str, dict[str, Any]] = {}
+        if exemplars is not None:
+            self._exemplars = _examples(exemplars, folder, pictures)
+
+    def state(self) -> dict[str, Any]:
+        """All that the page shows: COCO's three lists, ids of pictures, what is left to do."""
+        with self._lock:
+            state = {
+                "file": self._path.name,
+                "categories": self._labels.categories,
+                "images": [
+                    {
+                        "id": image["id"],
+                        "name": image["file_name"],
+                        "picture": self._pictures.get(image["id"]),
+                    }
+                    for image in self._labels.images
+                ],
+                "annotations": self._labels.annotations,
+                "exemplars": self._exemplars,
+                "total": self._total,
+                "doubtful": self._labels.doubtful(),
+            }
+            return copy.deepcopy(state)  # corrections come from another thread
+
+    def correct(
+        self, annotation: int, keypoint: int, point: tuple[float, float] | None, visible: bool
+    ) -> dict[str, Any]:
+        """Accept, move or hide a point, and write the file.
+
+        Returns:
+            The annotation as it now is, and what is left to do.
+
+        Raises:
+            HomologError: as `Labels.correct`, the file cannot be written, or another program has
+                changed it.
+        """
+        with self._lock:
+            if _stamp(self._path) != self._stamp:
+                raise HomologError(
+                    f"labels: another program has changed {self._path.name}; start homolog serve "
+                    "again"
+                )
+            self._labels.correct(annotation, keypoint, point, visible)
+            self._labels.write(self._path)
+            self._stamp = _stamp(self._path)
+            (now,) = (a for a in self._labels.annotations if a["id"] == annotation)
+            return {"annotation": copy.deepcopy(now), "doubtful": self._labels.doubtful()}
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise HomologError(f"labels: cannot read {path}: {error.strerror}") from None
+    return found.st_mtime_ns, found.st_size
+
+
+def _pictures_of(labels: Labels, folder: Path, pictures: Pictures) -> dict[int, Picture]:
+    """Pictures by their ids in the file; a name that leads out of the folder has none."""
+    home = folder.resolve()
+    found = {}
+    for image in labels.images:
+        name = str(image["file_name"])
+        path = (home / name).resolve()
+        if path.is_relative_to(home) and path.is_file():
+            found[image["id"]] = pictures.add(path, name)
+    return found
+
+
+def _examples(path: Path, folder: Path, pictures: Pictures) -> dict[str, dict[str, Any]]:
+    """For each category's name and each keypoint's, where one can be seen well.
+
+    The pictures are looked for in the folder and beside the file.
+    """
+    labels = Labels.read(path)
+    found: dict[int, Picture] = {}
+    for place in (path.parent, folder):
+        found |= _pictures_of(labels, place, pictures)
+    categories = {category["id"]: category for category in labels.categories}
+    examples: dict[str, dict[str, Any]] = {}
+    for annotation in labels.annotations:
+        category = categories.get(annotation["category_id"], {})
+        of_category = examples.setdefault(category.get("name", ""), {})
+        for index, name in enumerate(category.get("keypoints", [])):
+            x, y, visible = annotation["keypoints"][3 * index : 3 * index + 3]
+            if visible == 2 and annotation["image_id"] in found and name not in of_category:
+                of_category[name] = {
+                    "picture": found[annotation["image_id"]].id,
+                    "point": [x, y],
+                    "box": annotation["bbox"],
+                }
+    return examples

@@ -1,0 +1,261 @@
+// Where a point could be: the same arithmetic as homolog's Matcher, on what the server has sent.
+
+const SCORE_TEMPERATURE = 0.05; // as in homolog.matching
+const FLOOR = 0.05; // as in homolog.guidance
+
+const KINDS = { int8: Int8Array, float32: Float32Array, uint8: Uint8Array };
+
+/** x, y through an affine map of three rows. */
+export function through(matrix, [x, y]) {
+  const [right, down, origin] = matrix;
+  return [
+    x * right[0] + y * down[0] + origin[0],
+    x * right[1] + y * down[1] + origin[1],
+  ];
+}
+
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+
+class Side {
+  constructor(about, quantised, scale, allowed) {
+    Object.assign(this, { size: about.size, toCells: about.to_cells, toPoints: about.to_points });
+    [this.height, this.width] = about.grid;
+    this.channels = about.channels;
+    this.allowed = allowed;
+    this.values = new Float32Array(quantised.length);
+    for (let i = 0; i < quantised.length; i++) {
+      this.values[i] = quantised[i] * scale[i % this.channels];
+    }
+    // Descriptors have length one, what is sent of them has not.
+    this.lengths = new Float32Array(this.height * this.width);
+    for (let cell = 0; cell < this.lengths.length; cell++) {
+      let sum = 0;
+      for (let c = 0; c < this.channels; c++) sum += this.values[cell * this.channels + c] ** 2;
+      this.lengths[cell] = Math.sqrt(sum);
+    }
+  }
+
+  /** The descriptor between cells, as long as those around it. */
+  sample([x, y]) {
+    x = clamp(x, 0, this.width - 1);
+    y = clamp(y, 0, this.height - 1);
+    const left = Math.floor(x), top = Math.floor(y);
+    const right = Math.min(left + 1, this.width - 1), bottom = Math.min(top + 1, this.height - 1);
+    const corners = [
+      [top * this.width + left, (1 - (x - left)) * (1 - (y - top))],
+      [top * this.width + right, (x - left) * (1 - (y - top))],
+      [bottom * this.width + left, (1 - (x - left)) * (y - top)],
+      [bottom * this.width + right, (x - left) * (y - top)],
+    ];
+    const found = new Float32Array(this.channels);
+    let length = 0;
+    for (const [cell, weight] of corners) {
+      if (weight === 0) continue;
+      length += weight * this.lengths[cell];
+      const start = cell * this.channels;
+      for (let c = 0; c < this.channels; c++) found[c] += weight * this.values[start + c];
+    }
+    let norm = 0;
+    for (let c = 0; c < this.channels; c++) norm += found[c] * found[c];
+    const factor = length / Math.max(Math.sqrt(norm), 1e-12);
+    for (let c = 0; c < this.channels; c++) found[c] *= factor;
+    return found;
+  }
+
+  /** Products of descriptors with every cell's. */
+  similarity(queries) {
+    const count = this.height * this.width, channels = this.channels, values = this.values;
+    const maps = queries.map(() => new Float32Array(count));
+    for (let q = 0; q < queries.length; q++) {
+      const query = queries[q], map = maps[q];
+      for (let cell = 0, at = 0; cell < count; cell++) {
+        let a = 0, b = 0, c = 0, d = 0, i = 0;
+        for (; i + 3 < channels; i += 4, at += 4) {
+          a += query[i] * values[at];
+          b += query[i + 1] * values[at + 1];
+          c += query[i + 2] * values[at + 2];
+          d += query[i + 3] * values[at + 3];
+        }
+        for (; i < channels; i++, at++) a += query[i] * values[at];
+        map[cell] = a + b + c + d;
+      }
+    }
+    return maps;
+  }
+}
+
+export class Pair {
+  /** @param {ArrayBuffer} buffer what the server sends for a pair and a pose */
+  constructor(buffer) {
+    const length = new DataView(buffer).getUint32(0, true);
+    const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+    let at = 4 + length;
+    const arrays = header.arrays.map(({ type, length: count }) => {
+      const array = new KINDS[type](buffer, at, count);
+      at += Math.ceil(array.byteLength / 4) * 4;
+      return array;
+    });
+    Object.assign(this, {
+      pose: header.pose, distance: header.distance, score: header.pair_score,
+      sameKind: header.same_kind, note: header.note, window: header.window,
+      temperature: header.temperature, guidance: header.guidance,
+    });
+    this.sides = header.sides.map((about, i) => new Side(about, ...arrays.slice(3 * i, 3 * i + 3)));
+    this.guides = header.guides.map((guide, i) => guide && { ...guide, popularity: arrays[6 + i] });
+  }
+
+  /**
+   * Where a point of one picture could be in the other.
+   *
+   * @param {number} source 0 or 1, the picture that the point is on
+   * @param {number[]} point x, y in its pixels
+   * @returns similarity of each cell (-Infinity where no answer may lie), the probable place in
+   *   pixels of the other picture, and how sure that is, 0 to 1
+   */
+  heat(source, point) {
+    const from = this.sides[source], to = this.sides[1 - source];
+    const cells = through(from.toCells, point);
+    const map = this.guides[source] ? this.#guided(source, cells) : to.similarity([from.sample(cells)])[0];
+    let best = -1;
+    for (let i = 0; i < map.length; i++) {
+      if (!to.allowed[i]) map[i] = -Infinity;
+      else if (best < 0 || map[i] > map[best]) best = i;
+    }
+    const place = expected(map, to, best, this.window, this.temperature);
+    const [back] = from.similarity([to.sample(place)]);
+    for (let i = 0; i < back.length; i++) if (!from.allowed[i]) back[i] = -Infinity;
+    const score = Math.sqrt(mass(map, to, place) * mass(back, from, cells));
+    const [x, y] = through(to.toPoints, place);
+    return {
+      map, best, score, height: to.height, width: to.width,
+      point: [clamp(x, 0, to.size[0]), clamp(y, 0, to.size[1])],
+    };
+  }
+
+  #guided(source, cells) {
+    const from = this.sides[source], { width, height } = this.sides[1 - source];
+    const { surroundings, reach, layout } = this.guidance;
+    const { popularity, layout: keeps } = this.guides[source];
+    const steps = [[0, 0], [reach, 0], [-reach, 0], [0, reach], [0, -reach]];
+    const queries = steps.map(([dx, dy]) => from.sample([cells[0] + dx, cells[1] + dy]));
+    const [own, ...around] = this.sides[1 - source].similarity(queries);
+    const map = own;
+    for (let i = 0; i < map.length; i++) map[i] = (map[i] - popularity[i]) * (1 - surroundings);
+    around.forEach((near, k) => {
+      const [dx, dy] = steps[k + 1], share = surroundings / around.length;
+      for (let y = 0, i = 0; y < height; y++) {
+        const row = clamp(y + dy, 0, height - 1) * width;
+        for (let x = 0; x < width; x++, i++) {
+          const there = row + clamp(x + dx, 0, width - 1);
+          map[i] += share * (near[there] - popularity[there]);
+        }
+      }
+    });
+    if (keeps) {
+      const relative = cells.map((value, axis) => value / keeps.side - keeps.source_mean[axis]);
+      const place = [0, 1].map((axis) => keeps.target_mean[axis]
+        + relative[0] * keeps.affine[0][axis] + relative[1] * keeps.affine[1][axis]);
+      for (let y = 0, i = 0; y < height; y++) {
+        const far = (y / keeps.side - place[1]) ** 2;
+        for (let x = 0; x < width; x++, i++) {
+          const squared = far + (x / keeps.side - place[0]) ** 2;
+          map[i] += layout * Math.log(Math.exp(squared / (-2 * keeps.variance)) + FLOOR);
+        }
+      }
+    }
+    return map;
+  }
+}
+
+/** The place between cells: the window soft-argmax. */
+function expected(map, { width, height }, best, window, temperature) {
+  const column = best % width, row = Math.floor(best / width);
+  const reach = window ?? Math.max(width, height);
+  let x = 0, y = 0, total = 0;
+  for (let j = Math.max(0, row - reach); j <= Math.min(height - 1, row + reach); j++) {
+    for (let i = Math.max(0, column - reach); i <= Math.min(width - 1, column + reach); i++) {
+      const weight = Math.exp((map[j * width + i] - map[best]) / temperature);
+      total += weight;
+      x += weight * i;
+      y += weight * j;
+    }
+  }
+  return [x / total, y / total];
+}
+
+/** The probability that an answer lies within a tenth of the grid of a place. */
+function mass(map, { width, height }, [x, y]) {
+  const reach = Math.round(0.1 * Math.max(width, height));
+  const column = clamp(Math.round(x), 0, width - 1), row = clamp(Math.round(y), 0, height - 1);
+  let top = -Infinity;
+  for (const value of map) if (value > top) top = value;
+  let inside = 0, whole = 0;
+  for (let j = 0, i = 0; j < height; j++) {
+    for (let k = 0; k < width; k++, i++) {
+      const weight = Math.exp((map[i] - top) / SCORE_TEMPERATURE);
+      whole += weight;
+      if (Math.abs(j - row) <= reach && Math.abs(k - column) <= reach) inside += weight;
+    }
+  }
+  return inside / whole;
+}
+
+// Stops of the colour map inferno; lightness rises evenly, so that more heat always looks like more.
+const INFERNO = [
+  [0, 0, 4], [22, 11, 57], [66, 10, 104], [106, 23, 110], [147, 38, 103], [188, 55, 84],
+  [221, 81, 58], [243, 120, 25], [252, 165, 10], [246, 215, 70], [252, 255, 164],
+];
+
+const COLOURS = (() => {
+  const table = new Uint8ClampedArray(256 * 4);
+  for (let i = 0; i < 256; i++) {
+    const share = i / 255, at = share * (INFERNO.length - 1);
+    const low = Math.min(Math.floor(at), INFERNO.length - 2);
+    for (let c = 0; c < 3; c++) {
+      table[4 * i + c] = INFERNO[low][c] + (at - low) * (INFERNO[low + 1][c] - INFERNO[low][c]);
+    }
+    table[4 * i + 3] = 255 * (0.3 + 0.52 * Math.sqrt(share));
+  }
+  return table;
+})();
+
+const FINE = 4; // pixels painted a cell; the browser smooths the rest
+
+/** Paint a heatmap, FINE x FINE pixels a cell, so that the centre of cell i is at FINE (i + 1/2). */
+export function paint(canvas, { map, best, width, height }) {
+  if (canvas.width !== width * FINE || canvas.height !== height * FINE) {
+    canvas.width = width * FINE;
+    canvas.height = height * FINE;
+  }
+  const shares = new Float32Array(map.length);
+  for (let i = 0; i < map.length; i++) {
+    shares[i] = Math.exp((map[i] - map[best]) / SCORE_TEMPERATURE);
+  }
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(canvas.width, canvas.height), pixels = image.data;
+  for (let y = 0, at = 0; y < canvas.height; y++) {
+    const v = clamp((y + 0.5) / FINE - 0.5, 0, height - 1);
+    const top = Math.floor(v), down = v - top;
+    const above = top * width, below = Math.min(top + 1, height - 1) * width;
+    for (let x = 0; x < canvas.width; x++, at += 4) {
+      const u = clamp((x + 0.5) / FINE - 0.5, 0, width - 1);
+      const left = Math.floor(u), next = Math.min(left + 1, width - 1), right = u - left;
+      const share = (shares[above + left] * (1 - right) + shares[above + next] * right) * (1 - down)
+        + (shares[below + left] * (1 - right) + shares[below + next] * right) * down;
+      const colour = 4 * Math.round(255 * share);
+      pixels[at] = COLOURS[colour];
+      pixels[at + 1] = COLOURS[colour + 1];
+      pixels[at + 2] = COLOURS[colour + 2];
+      pixels[at + 3] = COLOURS[colour + 3];
+    }
+  }
+  context.putImageData(image, 0, 0);
+}
+
+/** Canvas transform from painted pixels to pixels of the picture. */
+export function placement({ toPoints: [right, down, origin] }) {
+  const half = [0, 1].map((axis) => origin[axis] - (right[axis] + down[axis]) / 2);
+  return [
+    right[0] / FINE, right[1] / FINE, down[0] / FINE, down[1] / FINE, half[0], half[1],
+  ];
+}
