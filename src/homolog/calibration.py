@@ -62,6 +62,10 @@ class Calibration:
         return Calibration(float(max(found[0], 0.05)), float(found[1]))
 
 
+TRAINED = Calibration(offset=-1.0)
+"""For networks: their maps are clearer than right (docs/experiments.md)."""
+
+
 def _logit(evidence: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N"]:
     return evidence @ np.array(_WEIGHTS) + _BIAS
 

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from homolog import matching
-from homolog.calibration import Calibration
+from homolog.calibration import TRAINED, Calibration
 from homolog.config import MatcherConfig
 from homolog.data.pairs import Annotation, Box
 from homolog.errors import HomologError
@@ -141,8 +141,10 @@ class Exemplars:
         self._all = [v.queries_SKC[0][v.visible_K] for v in self.variants]
         self._some = [_spread(rows, _ASKED) for rows in self._all]
         self.calibration = Calibration()
-        # What a network says of the pictures it was trained on is not what it says of others.
-        if len(self._own) > 2 and matcher.network is None:
+        if matcher.network is not None:
+            # It was perhaps trained on these very pictures: they cannot say how sure it may be.
+            self.calibration = TRAINED
+        elif len(self._own) > 2:
             self.calibration = self._calibrated()
 
     def find(self, features: Features) -> Found:

@@ -7,6 +7,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from homolog.data import labelled
 from homolog.errors import HomologError
 from homolog.labels import Labels
 from homolog.serve.pictures import Picture, Pictures
@@ -106,25 +109,19 @@ def _pictures_of(labels: Labels, folder: Path, pictures: Pictures) -> dict[int, 
 
 
 def _examples(path: Path, folder: Path, pictures: Pictures) -> dict[str, dict[str, Any]]:
-    """For each category's name and each keypoint's, where one can be seen well.
-
-    The pictures are looked for in the folder and beside the file.
-    """
-    labels = Labels.read(path)
-    found: dict[int, Picture] = {}
-    for place in (path.parent, folder):
-        found |= _pictures_of(labels, place, pictures)
-    categories = {category["id"]: category for category in labels.categories}
+    """For each category's name and each keypoint's, where one can be seen well."""
+    given = labelled.read(path, folder)
+    names = {category["name"]: category["keypoints"] for category in given.categories}
     examples: dict[str, dict[str, Any]] = {}
-    for annotation in labels.annotations:
-        category = categories.get(annotation["category_id"], {})
-        of_category = examples.setdefault(category.get("name", ""), {})
-        for index, name in enumerate(category.get("keypoints", [])):
-            x, y, visible = annotation["keypoints"][3 * index : 3 * index + 3]
-            if visible == 2 and annotation["image_id"] in found and name not in of_category:
+    for annotation in given.annotations:
+        picture = pictures.add(annotation.path, annotation.name)
+        of_category = examples.setdefault(annotation.category, {})
+        x0, y0, x1, y1 = annotation.box
+        for name, (x, y) in zip(names[annotation.category], annotation.keypoints, strict=True):
+            if np.isfinite(x) and name not in of_category:
                 of_category[name] = {
-                    "picture": found[annotation["image_id"]].id,
-                    "point": [x, y],
-                    "box": annotation["bbox"],
+                    "picture": picture.id,
+                    "point": [float(x), float(y)],
+                    "box": [x0, y0, x1 - x0, y1 - y0],
                 }
     return examples
