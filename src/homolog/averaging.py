@@ -18,7 +18,7 @@ from homolog.geometry import as_poses
 from homolog.matcher import Matcher, PosesLike
 from homolog.progress import Steps
 from homolog.types import Features
-from homolog.warping import SIDE, certainty, nearest_pose, smoothed
+from homolog.warping import SIDE, certainty, nearest_pose
 
 _CANDIDATES = 12  # pictures among which the reference is chosen
 _LEAST = 0.1  # weight of what has no match, so that the reference is not alone there
@@ -95,7 +95,7 @@ def average(
             else:
                 features = known.pop(path, None) or matcher.read(picture.image)
                 pose, _ = nearest_pose(matcher, features, target, poses)
-                field = smoothed(matcher.flow(features, target, poses=[pose]).backward)
+                field = matcher.flow(features, target, poses=[pose]).backward.smoothed()
                 look = draw.resampled(picture.image, field, wanted)
                 sure = certainty(field, wanted)[..., None]
             weight = _LEAST + (1 - _LEAST) * sure

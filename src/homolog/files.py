@@ -52,16 +52,25 @@ def write_atomically(path: Path, data: bytes, name: str = "out") -> None:
         ) as file:
             temporary = Path(file.name)
             file.write(data)
-        # A temporary file is private; the result gets the permissions of any new file.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        temporary.replace(path)
+        publish(temporary, path)
     except OSError as error:
         raise HomologError(f"{name}: cannot write {path}: {error.strerror}") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Put a finished temporary file in a file's place.
+
+    Raises:
+        OSError: it cannot be done; what was there before is untouched.
+    """
+    # A temporary file is private; the result gets the permissions of any new file.
+    mask = os.umask(0)
+    os.umask(mask)
+    temporary.chmod(0o666 & ~mask)
+    temporary.replace(path)
 
 
 def claim(folder: Path, run: Mapping[str, Any]) -> None:

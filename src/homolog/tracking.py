@@ -23,7 +23,7 @@ from torch import Tensor
 from homolog import draw, matching
 from homolog.errors import HomologError
 from homolog.features.hub import library
-from homolog.files import check_output
+from homolog.files import check_output, publish
 from homolog.geometry import IDENTITY
 from homolog.matcher import Matcher
 from homolog.points import PointsLike, as_points
@@ -347,11 +347,7 @@ class _Drawing:
                     self._container.mux(self._stream.encode())
                 self._container.close()
                 if kind is None:
-                    # A temporary file is private; the result gets the permissions of any new file.
-                    mask = os.umask(0)
-                    os.umask(mask)
-                    self._temporary.chmod(0o666 & ~mask)
-                    self._temporary.replace(self._path)
+                    publish(self._temporary, self._path)
         finally:
             self._temporary.unlink(missing_ok=True)
 

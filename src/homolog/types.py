@@ -179,15 +179,16 @@ class FlowField:
         around it, weighted by distance, by confidence, and, in three rounds, by agreement with
         the mean so far, so that neighbours on another part are left out. The score becomes the
         share of the neighbourhood that agrees, and cells with more than a tenth are consistent.
+        Pictures are taken as they were posed: only there are neighbours displaced alike.
 
         Args:
             reach: standard deviation of the weight of distance, in cells.
         """
         height, width = self.scores.shape
-        own = self.view0.to_points(self.view0.grid.cells).reshape(height, width, 2)
+        own = _shares(self.view0, self.view0.to_points(self.view0.grid.cells))
+        own = own.reshape(height, width, 2)
         # Displacement in shares of the two pictures: a part keeps it roughly from cell to cell.
-        span0, span1 = ((v.width, v.height) for v in (self.view0, self.view1))
-        shift = self.points1 / span1 - own / span0
+        shift = _shares(self.view1, self.points1.reshape(-1, 2)).reshape(own.shape) - own
         sure = np.where(self.consistent, self.scores, 0.0)
         radius = max(1, round(2 * reach))
         window = range(-radius, radius + 1)
@@ -209,7 +210,9 @@ class FlowField:
                 norm += w
             mean = np.where(norm[..., None] > 1e-6, total / norm[..., None], mean)
             agreement /= 2
-        points1 = self.view1.clip(((mean + own / span0) * span1).reshape(-1, 2))
+        view, size = self.view1, (self.view1.width, self.view1.height)
+        posed = (mean + own).reshape(-1, 2) * view.pose.size(size)
+        points1 = view.clip(view.pose.inverse_points(posed, size))
         scores = norm / sum(weight for _, _, weight in near)
         return dataclasses.replace(
             self,
@@ -223,6 +226,12 @@ class FlowField:
         kept = np.where(self.consistent, self.scores, 0.0)
         size = size or (self.view0.width, self.view0.height)
         return self.view0.sampled(kept[..., None], size)[..., 0]
+
+
+def _shares(view: View, points: Float[np.ndarray, "K 2"]) -> Float[np.ndarray, "K 2"]:
+    """Points of a picture in shares of it as it was posed."""
+    size = view.width, view.height
+    return view.pose.points(points, size) / view.pose.size(size)
 
 
 @dataclass(frozen=True)

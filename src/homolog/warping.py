@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -12,7 +11,7 @@ from PIL import Image, ImageFilter
 
 from homolog import draw, images
 from homolog.errors import HomologError
-from homolog.geometry import IDENTITY, Pose, View, as_poses, interpolate
+from homolog.geometry import IDENTITY, Pose, as_poses, interpolate
 from homolog.matcher import Matcher, PosesLike
 from homolog.types import Features, FeaturesLike, Flow, FlowField, MaskLike
 
@@ -74,7 +73,7 @@ def warp(
     features0, features1 = matcher.read(image0, "image0"), matcher.read(image1, "image1")
     pose, _ = nearest_pose(matcher, features0, features1, poses, mask0, mask1)
     found = matcher.flow(features0, features1, poses=[pose], mask0=mask0, mask1=mask1)
-    field = smoothed(found.backward)
+    field = found.backward.smoothed()
     wanted = draw.reduced(features1.size, size)
     sure = certainty(field, wanted)
     if mask0 is None and mask1 is None:
@@ -123,24 +122,6 @@ def nearest_pose(
     )
     best = min(candidates, key=lambda pose: found.pose_distances[pose.name])
     return best, found.pose_distances[best.name]
-
-
-def smoothed(field: FlowField) -> FlowField:
-    """A flow made smooth as its target was posed: there neighbours are displaced alike.
-
-    Between a thing and its mirror image displacements change from cell to cell, and
-    `FlowField.smoothed`, which takes their mean, would draw the thing together.
-
-    Args:
-        field: the flow to a picture in any pose.
-    """
-    view, shape = field.view1, field.points1.shape
-    size = view.width, view.height
-    upright = View(*view.pose.size(size), IDENTITY, view.side, view.grid)
-    posed = view.pose.points(field.points1.reshape(-1, 2), size).reshape(shape)
-    found = dataclasses.replace(field, view1=upright, points1=posed).smoothed()
-    points = view.clip(view.pose.inverse_points(found.points1.reshape(-1, 2), size))
-    return dataclasses.replace(found, view1=view, points1=points.reshape(shape))
 
 
 def certainty(field: FlowField, size: tuple[int, int]) -> Float[np.ndarray, "height width"]:
