@@ -19,7 +19,7 @@ from homolog.data.labelled import Labelled
 from homolog.data.pairs import Annotation
 from homolog.errors import HomologError
 from homolog.exemplars import TURNED, Exemplars, Found
-from homolog.files import check_output, write_atomically
+from homolog.files import check_output, whole_lines, write_atomically
 from homolog.geometry import Pose
 from homolog.labels import EXTRA, Labels, by_hand
 from homolog.matcher import Matcher
@@ -220,10 +220,7 @@ class _Journal:
                 f"out: {self.path} is of a run with other exemplars or settings; remove it, or "
                 "give --overwrite"
             )
-        whole = kept[: kept.rfind(b"\n") + 1]
-        if whole != kept:  # a line that was being written
-            write_atomically(self.path, whole)
-        for text in whole.splitlines()[1:]:
+        for text in whole_lines(self.path)[1:]:
             line = json.loads(text)
             self.lines[line["file_name"]] = line
 

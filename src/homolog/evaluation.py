@@ -17,7 +17,7 @@ from homolog.data import Annotation, DataSet, Pair
 from homolog.data.pairs import Threshold
 from homolog.errors import HomologError
 from homolog.features import FeatureCache
-from homolog.files import claim, write_atomically
+from homolog.files import claim, whole_lines
 from homolog.geometry import IDENTITY, Pose
 from homolog.kept import Kept
 from homolog.matcher import Matcher
@@ -172,12 +172,9 @@ def _resume(path: Path) -> set[str]:
     """The pairs that are done; a line that was being written when a run stopped is taken off."""
     if not path.exists():
         return set()
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if whole != data:
-        write_atomically(path, whole)
+    lines = whole_lines(path)
     try:
-        return {json.loads(line)["pair"] for line in whole.splitlines()}
+        return {json.loads(line)["pair"] for line in lines}
     except (ValueError, KeyError, TypeError):
         raise HomologError(f"out: {path} has lines that are not predictions") from None
 

@@ -73,6 +73,21 @@ def publish(temporary: Path, path: Path) -> None:
     temporary.replace(path)
 
 
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of a file that is written line by line.
+
+    A line that was being written when that stopped is taken off the file.
+
+    Raises:
+        HomologError: the file cannot be written.
+    """
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if whole != data:
+        write_atomically(path, whole)
+    return whole.splitlines()
+
+
 def claim(folder: Path, run: Mapping[str, Any]) -> None:
     """Make the folder a run's, by `run.json` in it, or find that it is.
 

@@ -16,12 +16,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from homolog.data.pairs import read_json
+from homolog.data import coco
 from homolog.errors import HomologError
 from homolog.files import write_atomically
 
 EXTRA = "homolog"
-_SECTIONS = ("images", "annotations", "categories")
 _MOVED = 0.01  # pixels: tools that write fewer digits have not corrected anything
 
 
@@ -46,11 +45,7 @@ class Labels:
         Raises:
             HomologError: it cannot be read, or is not a COCO file with keypoints.
         """
-        data = read_json(path)
-        if not isinstance(data, dict) or not all(isinstance(data.get(s), list) for s in _SECTIONS):
-            raise HomologError(
-                f"{path}: is not a COCO file, which has lists {', '.join(_SECTIONS)}"
-            )
+        data = coco.contents(path)
         try:
             counts = {c["id"]: len(c.get("keypoints", [])) for c in data["categories"]}
             pictures = {image["id"] for image in data["images"] if image["file_name"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,6 @@ class _Worker:
         self.annotator = Annotator(make(), labelled, settings)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        import json
-
         read = self.annotator.read(Path(row["path"]))
         # As text: tables of Ray have the same columns in every row.
         return {"line": json.dumps(self.annotator.line(row["name"], read))}
@@ -57,8 +56,6 @@ def engine(
     data = library("ray.data", "scale")
 
     def run(files: Sequence[Path], name_of: Callable[[Path], str]) -> Iterator[Line]:
-        import json
-
         if not ray.is_initialized():
             ray.init(log_to_driver=False, include_dashboard=False, logging_level="ERROR")
         context = data.DataContext.get_current()

@@ -139,11 +139,27 @@ class CocoFile:
         categories: by id.
         things: in the order of the file.
         unlisted: ids of categories that annotations have and the file does not list.
+        data: all of the file, as it is.
     """
 
     categories: Mapping[int, Category]
     things: list[Thing]
     unlisted: list[int]
+    data: Mapping[str, Any]
+
+
+def contents(path: Path) -> dict[str, Any]:
+    """A COCO file's content, of which no more is known than that it has the three lists.
+
+    Raises:
+        HomologError: the file is missing or not a COCO file.
+    """
+    data = read_json(path)
+    sections = ("images", "annotations", "categories")
+    if not isinstance(data, dict) or not all(isinstance(data.get(s), list) for s in sections):
+        what = f"is not a COCO file, which has lists {', '.join(sections)} ({WHERE})"
+        raise HomologError(f"{path}: {what}")
+    return data
 
 
 def read(path: Path, problems: Problems) -> CocoFile:
@@ -152,11 +168,7 @@ def read(path: Path, problems: Problems) -> CocoFile:
     Raises:
         HomologError: the file is missing or not a COCO file, or problems are not collected.
     """
-    data = read_json(path)
-    sections = ("images", "annotations", "categories")
-    if not isinstance(data, dict) or not all(isinstance(data.get(s), list) for s in sections):
-        what = f"is not a COCO file, which has lists {', '.join(sections)} ({WHERE})"
-        raise HomologError(f"{path}: {what}")
+    data = contents(path)
     reader = _Reader()
     for section, singular, read_entry in (
         ("categories", "category", reader.category),
@@ -172,7 +184,7 @@ def read(path: Path, problems: Problems) -> CocoFile:
                 known = isinstance(entry, dict) and "id" in entry
                 which = entry["id"] if known else f"number {number}"
                 problems.add(path, f"{singular} {which}: {said(error)}")
-    return CocoFile(reader.categories, reader.things, reader.unlisted)
+    return CocoFile(reader.categories, reader.things, reader.unlisted, data)
 
 
 class _Reader:

@@ -13,7 +13,7 @@ import numpy as np
 
 from homolog import images
 from homolog.data import coco
-from homolog.data.pairs import Annotation, Problems, as_box, box_around, read_json
+from homolog.data.pairs import Annotation, Problems, as_box, box_around
 from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema
 from homolog.labels import EXTRA, by_hand
@@ -74,9 +74,8 @@ def read(path: Path, folder: Path | None = None) -> Labelled:
 
 def _coco(path: Path, folder: Path | None) -> Labelled:
     file = coco.read(path, Problems())
-    data = read_json(path)
     finder = _finder(path, folder)
-    raw = {entry["id"]: entry for entry in data["annotations"]}
+    raw = {entry["id"]: entry for entry in file.data["annotations"]}
     annotations = []
     for thing in file.things:
         annotation = thing.annotation(finder.path(thing.file_name))
@@ -86,7 +85,7 @@ def _coco(path: Path, folder: Path | None) -> Labelled:
                 np.nan
             )
         annotations.append(annotation)
-    known = {c["id"]: c for c in data["categories"]}
+    known = {c["id"]: c for c in file.data["categories"]}
     categories = [
         {**known.get(number, {"keypoints": list(c.schema.names)}), "name": c.name, "id": number}
         for number, c in file.categories.items()
