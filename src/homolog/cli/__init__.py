@@ -17,6 +17,7 @@ from homolog.cli import (
     features,
     match,
     serve,
+    synth,
     train,
 )
 from homolog.errors import HomologError
@@ -44,6 +45,7 @@ app.command(data.app)
 app.command(features.app)
 app.command(annotate.annotate)
 app.command(serve.serve)
+app.command(synth.synth)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

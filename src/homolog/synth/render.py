@@ -1,0 +1,376 @@
+"""Pictures of scenes: what every ray meets is found by Embree, how it looks by NumPy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from homolog.errors import HomologError
+from homolog.synth import looks
+from homolog.synth.scene import Scene
+
+_EPSILON = 2e-3
+"""How far from a surface rays begin that leave it, in half lengths of a thing."""
+
+_SKY_RAYS = 2
+"""How many rays look for the sky from each place."""
+
+
+def library() -> tuple[Any, Any]:
+    """Embree's scene and mesh classes.
+
+    Raises:
+        HomologError: it is not installed or does not start.
+    """
+    try:
+        from embreex.mesh_construction import TriangleMesh
+        from embreex.rtcore_scene import EmbreeScene
+    except ImportError:
+        raise HomologError("synth: needs embreex, try: pip install 'homolog[synth]'") from None
+    return EmbreeScene, TriangleMesh
+
+
+@dataclass(frozen=True, eq=False)
+class Hits:
+    """What rays meet first.
+
+    Attributes:
+        triangle: -1 for nothing.
+        weights: of the triangle's three corners.
+        distance: in lengths of the ray's direction.
+    """
+
+    triangle: Int[np.ndarray, "P"]
+    weights: Float[np.ndarray, "P 3"]
+    distance: Float[np.ndarray, "P"]
+
+
+class Tracer:
+    """Triangles that rays can be shot at.
+
+    Raises:
+        HomologError: the renderer cannot start.
+    """
+
+    def __init__(self, vertices: Float[np.ndarray, "V 3"], triangles: Int[np.ndarray, "M 3"]):
+        scene, mesh = library()
+        try:
+            self._scene = scene()
+            mesh(
+                self._scene,
+                np.ascontiguousarray(vertices, np.float32),
+                np.ascontiguousarray(triangles, np.int32),
+            )
+        except Exception as error:
+            raise HomologError(f"synth: the renderer cannot start: {error}") from error
+
+    def first(
+        self, origins: Float[np.ndarray, "P 3"], directions: Float[np.ndarray, "P 3"]
+    ) -> Hits:
+        """What each ray meets first."""
+        found = self._scene.run(
+            np.ascontiguousarray(origins, np.float32),
+            np.ascontiguousarray(directions, np.float32),
+            output=True,
+        )
+        triangle = np.where(found["geomID"] >= 0, found["primID"], -1)
+        u, v = found["u"], found["v"]
+        return Hits(triangle, np.stack([1 - u - v, u, v], axis=1), found["tfar"])
+
+    def blocked(
+        self, origins: Float[np.ndarray, "P 3"], directions: Float[np.ndarray, "P 3"]
+    ) -> Bool[np.ndarray, "P"]:
+        """Whether anything is on the ray."""
+        if not len(origins):
+            return np.zeros(0, bool)
+        found = self._scene.run(
+            np.ascontiguousarray(origins, np.float32),
+            np.ascontiguousarray(directions, np.float32),
+            query="OCCLUDED",
+        )
+        return found >= 0
+
+
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """A picture and what it shows.
+
+    Attributes:
+        image: linear RGB, not limited to 1.
+        instance: 0 for background and props, else 1 + index of the thing.
+        coordinates: canonical ones of the visible point, NaN where there is no thing.
+    """
+
+    image: Float[np.ndarray, "s s 3"]
+    instance: UInt8[np.ndarray, "s s"]
+    coordinates: Float[np.ndarray, "s s 3"]
+
+
+class Renderer:
+    """Renders one scene.
+
+    Args:
+        scene: what to render.
+        size: pixels of the picture's side.
+        rng: decides on the noise of soft light; not on what is visible.
+    """
+
+    def __init__(self, scene: Scene, size: int, rng: np.random.Generator):
+        self.scene, self.size, self.rng = scene, size, rng
+        vertices, triangles, owner, turned, canonical, colours, uv, material = (
+            [] for _ in range(8)
+        )  # fmt: skip
+        count = 0
+        for k, thing in enumerate(scene.things):
+            model = thing.rig.model
+            vertices.append(thing.vertices)
+            triangles.append(model.triangles + count)
+            owner.append(np.full(len(model.triangles), k))
+            turned.append(thing.normals)
+            canonical.append(thing.rig.canonical)
+            colours.append(np.zeros_like(thing.vertices))
+            uv.append(np.zeros((len(thing.vertices), 2)) if model.uv is None else model.uv)
+            material.append(model.material)
+            count += len(thing.vertices)
+        for prop in scene.props:
+            a, b, c = (prop.vertices[prop.triangles[:, k]] for k in range(3))
+            flat = np.cross(b - a, c - a)
+            total = np.zeros_like(prop.vertices)
+            for k in range(3):
+                np.add.at(total, prop.triangles[:, k], flat)
+            vertices.append(prop.vertices)
+            triangles.append(prop.triangles + count)
+            owner.append(np.full(len(prop.triangles), -1))
+            turned.append(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12))
+            canonical.append(prop.vertices)
+            colours.append(prop.colours)
+            uv.append(np.zeros((len(prop.vertices), 2)))
+            material.append(np.zeros(len(prop.triangles), int))
+            count += len(prop.vertices)
+        self.vertices = np.concatenate(vertices).astype(np.float32)
+        self.triangles = np.concatenate(triangles).astype(np.int32)
+        self.owner = np.concatenate(owner)
+        self.normals = np.concatenate(turned).astype(np.float32)
+        self.canonical = np.concatenate(canonical).astype(np.float32)
+        self.colours = np.concatenate(colours).astype(np.float32)
+        self.uv = np.concatenate(uv).astype(np.float32)
+        self.material = np.concatenate(material)
+        self.tracer = Tracer(self.vertices, self.triangles)
+
+    def render(self) -> Rendered:
+        """The picture; rays go through the centres of pixels, and more at edges."""
+        size, camera = self.size, self.scene.camera
+        rows, columns = np.divmod(np.arange(size * size), size)
+        centres = np.stack([columns, rows], axis=1) + 0.5
+        directions = camera.rays(centres).astype(np.float32)
+        origin = camera.place.astype(np.float32)
+        hits = self.tracer.first(np.broadcast_to(origin, directions.shape), directions)
+        hit = hits.triangle >= 0
+        who = np.where(hit, self.owner[hits.triangle], -2).reshape(size, size)
+        edge = self._edges(who, hits.distance.reshape(size, size)).ravel()
+        image = self._behind(origin, directions, ~hit | edge)
+        own = self._surface(origin, directions[hit], _take(hits, hit))
+        behind = image[edge]
+        image[hit] = own
+        if edge.any():
+            total = image[edge].copy()
+            for dx, dy in ((-0.375, -0.125), (0.125, -0.375), (0.375, 0.125), (-0.125, 0.375)):
+                rays = camera.rays(centres[edge] + [dx, dy]).astype(np.float32)
+                more = self.tracer.first(np.broadcast_to(origin, rays.shape), rays)
+                met = more.triangle >= 0
+                colour = behind.copy()
+                colour[met] = self._surface(origin, rays[met], _take(more, met))
+                total += colour
+            image[edge] = total / 5
+        instance = np.zeros(size * size, np.uint8)
+        coordinates = np.full((size * size, 3), np.nan, np.float32)
+        mine = np.flatnonzero(hit)
+        mine = mine[self.owner[hits.triangle[mine]] >= 0]
+        instance[mine] = 1 + self.owner[hits.triangle[mine]]
+        coordinates[mine] = self._mixed(self.canonical, _take(hits, mine))
+        return Rendered(
+            image.reshape(size, size, 3),
+            instance.reshape(size, size),
+            coordinates.reshape(size, size, 3),
+        )
+
+    def _mixed(self, values: Float[np.ndarray, "V c"], hits: Hits) -> Float[np.ndarray, "P c"]:
+        """Values of vertices at what was met."""
+        corners = self.triangles[hits.triangle]
+        w = hits.weights
+        return (
+            values[corners[:, 0]] * w[:, :1]
+            + values[corners[:, 1]] * w[:, 1:2]
+            + values[corners[:, 2]] * w[:, 2:]
+        )
+
+    @staticmethod
+    def _edges(
+        who: Int[np.ndarray, "s s"], depth: Float[np.ndarray, "s s"]
+    ) -> Bool[np.ndarray, "s s"]:
+        edge = np.zeros(who.shape, bool)
+        near = np.where(who == -2, 1e6, depth)
+        across = (who[:, 1:] != who[:, :-1]) | (np.abs(near[:, 1:] / near[:, :-1] - 1) > 0.02)
+        down = (who[1:] != who[:-1]) | (np.abs(near[1:] / near[:-1] - 1) > 0.02)
+        edge[:, 1:] |= across
+        edge[:, :-1] |= across
+        edge[1:] |= down
+        edge[:-1] |= down
+        return edge
+
+    def _lit(
+        self,
+        places: Float[np.ndarray, "P 3"],
+        normals: Float[np.ndarray, "P 3"],
+        flat: Float[np.ndarray, "P 3"],
+    ) -> tuple[Float[np.ndarray, "P"], Float[np.ndarray, "P"]]:
+        """How much of the sun (cosine included) and of the sky reaches places."""
+        light, rng = self.scene.light, self.rng
+        count = len(places)
+        start = places + flat * np.float32(_EPSILON)
+        towards = light.direction.astype(np.float32)
+        sun = np.clip((normals @ towards + 0.15) / 1.15, 0, 1)
+        faces = np.flatnonzero((flat @ towards > 0) & (sun > 0))
+        shaded, closed = np.ones(count, np.float32), np.zeros(count, np.float32)
+        shaded[faces] = 0
+        # Of random directions a few thousand are as good as a fresh one for each place.
+        normal = rng.standard_normal((4096, 3), np.float32)
+        unit = normal / np.linalg.norm(normal, axis=1, keepdims=True)
+        rays = 1 if light.spread < 0.05 else 2
+        for _ in range(rays):
+            spread = normal[rng.integers(len(normal), size=len(faces))] * np.float32(light.spread)
+            shaded[faces] += self.tracer.blocked(start[faces], towards + spread) / np.float32(rays)
+        for _ in range(_SKY_RAYS):
+            around = unit[rng.integers(len(unit), size=count)]
+            closed += self.tracer.blocked(start, around + flat * np.float32(1.02))
+        return sun * (1 - shaded), 1 - closed * np.float32(0.75 / _SKY_RAYS)
+
+    def _surface(
+        self, origin: Float[np.ndarray, "3"], directions: Float[np.ndarray, "P 3"], hits: Hits
+    ) -> Float[np.ndarray, "P 3"]:
+        """The colour of what was met."""
+        count = len(directions)
+        if not count:
+            return np.zeros((0, 3), np.float32)
+        light, rng = self.scene.light, self.rng
+        owner = self.owner[hits.triangle]
+        corners = self.vertices[self.triangles[hits.triangle]]
+        flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-20)
+        flat *= -np.sign((flat * directions).sum(1, keepdims=True))
+        normal = self._mixed(self.normals, hits)
+        away = (normal * flat).sum(1) < 0
+        normal[away] *= -1
+        places = self._mixed(self.canonical, hits)
+        dither = (rng.random((count, 3), np.float32) - np.float32(0.5)) * np.float32(1.4)
+        albedo = self._mixed(self.colours, hits)
+        gloss, shine = np.zeros(count, np.float32), np.full(count, 10, np.float32)
+        uv = self._mixed(self.uv, hits)
+        for k, thing in enumerate(self.scene.things):
+            mine = owner == k
+            if not mine.any():
+                continue
+            material = self.material[hits.triangle[mine]]
+            textured = uv[mine] if thing.rig.model.uv is not None else None
+            albedo[mine] = thing.coat.albedo(places[mine], material, textured, dither[mine])
+            bump = np.stack([noise(places[mine], dither[mine]) for noise in thing.coat.bump], 1)
+            normal[mine] += bump * np.float32(thing.coat.bumps)
+            plain = thing.coat.plain[material]
+            gloss[mine] = np.where(plain, 0.15, thing.coat.gloss)
+            shine[mine] = thing.coat.shine
+        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+        where = origin + directions * hits.distance[:, None]
+        sun, open_ = self._lit(where, normal, flat)
+        view = -directions / np.linalg.norm(directions, axis=1, keepdims=True)
+        half = view + light.direction.astype(np.float32)
+        half /= np.maximum(np.linalg.norm(half, axis=1, keepdims=True), 1e-12)
+        spot = gloss * np.clip((normal * half).sum(1), 0, 1) ** shine * (sun > 0)
+        up = (normal[:, 1:2] + 1) / 2
+        ambient = (light.bounce + up * (light.sky - light.bounce)) * open_[:, None]
+        return (albedo * (light.sun * sun[:, None] + ambient) + light.sun * spot[:, None]).astype(
+            np.float32
+        )
+
+    def _behind(
+        self,
+        origin: Float[np.ndarray, "3"],
+        directions: Float[np.ndarray, "P 3"],
+        needed: Bool[np.ndarray, "P"],
+    ) -> Float[np.ndarray, "P 3"]:
+        """Ground and backdrop, where needed."""
+        scene = self.scene
+        image = looks.linear(scene.backdrop.reshape(-1, 3))
+        if scene.ground is None and scene.shadows <= 0:
+            return image
+        down = needed & (directions[:, 1] < -1e-3)
+        index = np.flatnonzero(down)
+        if not len(index) or origin[1] <= 0:
+            return image
+        distance = -origin[1] / directions[index, 1]
+        near = distance < 3 * scene.fog
+        index, distance = index[near], distance[near]
+        places = origin + directions[index] * distance[:, None]
+        up = np.tile(np.array([0, 1, 0], np.float32), (len(index), 1))
+        reach = np.concatenate([t.vertices for t in scene.things])
+        low, high = reach.min(0), reach.max(0)
+        light = scene.light
+        tall = high[1] / max(float(light.direction[1]), 0.1)
+        close = (
+            (places[:, [0, 2]] > low[[0, 2]] - tall - 0.5)
+            & (places[:, [0, 2]] < high[[0, 2]] + tall + 0.5)
+        ).all(1)  # elsewhere, nothing can throw a shadow
+        sun = np.full(len(index), light.direction[1], np.float32)
+        open_ = np.ones(len(index), np.float32)
+        sun[close], open_[close] = self._lit(places[close], up[close], up[close])
+        # What is lit from the side is wrapped as fur is; the ground is not.
+        wrapped = (light.direction[1] + 0.15) / 1.15
+        sun[close] *= np.float32(light.direction[1] / wrapped)
+        lit = light.sun * sun[:, None] + light.sky * open_[:, None]
+        if scene.ground is None:
+            full = light.sun * light.direction[1] + light.sky
+            image[index] *= 1 - scene.shadows + scene.shadows * lit / full
+            return image
+        texture = looks.linear(_texels(scene.ground, places[:, [0, 2]] / scene.scale))
+        fade = np.exp(-((distance / scene.fog) ** 2))[:, None]
+        image[index] = image[index] * (1 - fade) + fade * texture * lit
+        return image
+
+    def visible(
+        self, places: Float[np.ndarray, "P 3"]
+    ) -> tuple[Int[np.ndarray, "P"], Hits, Float[np.ndarray, "P 3"]]:
+        """What is first on the way to places: its thing (-1 for none), the hit, its coordinates.
+
+        Distances are in parts of the way: more than 1 is behind the place.
+        """
+        origin = self.scene.camera.place.astype(np.float32)
+        directions = (places - self.scene.camera.place).astype(np.float32)
+        hits = self.tracer.first(np.broadcast_to(origin, directions.shape), directions)
+        met = hits.triangle >= 0
+        owner = np.where(met, self.owner[hits.triangle], -1)
+        coordinates = np.full((len(places), 3), np.nan, np.float32)
+        coordinates[met] = self._mixed(self.canonical, _take(hits, met))
+        return owner, hits, coordinates
+
+
+def _take(hits: Hits, which: np.ndarray) -> Hits:
+    return Hits(hits.triangle[which], hits.weights[which], hits.distance[which])
+
+
+def _texels(
+    texture: Float[np.ndarray, "t t 3"], where: Float[np.ndarray, "P 2"]
+) -> Float[np.ndarray, "P 3"]:
+    """A repeating texture, every other copy mirrored so that no seams show."""
+    side = len(texture)
+    along = np.mod(where * side, 2 * side)
+    along = np.where(along >= side, 2 * side - 1e-3 - along, along)
+    base = np.floor(along - 0.5)
+    part = (along - 0.5 - base).astype(np.float32)
+    x0, y0 = np.clip(base, 0, side - 1).astype(int).T
+    x1, y1 = np.clip(base + 1, 0, side - 1).astype(int).T
+    px, py = part[:, :1], part[:, 1:]
+    top = texture[y0, x0] * (1 - px) + texture[y0, x1] * px
+    bottom = texture[y1, x0] * (1 - px) + texture[y1, x1] * px
+    return top * (1 - py) + bottom * py
