@@ -8,7 +8,7 @@ from homolog.errors import HomologError
 from homolog.geometry import Pose
 from homolog.keypoints import KeypointSchema
 from homolog.matcher import Matcher
-from homolog.types import Features, Flow, FlowField, Heatmap, Matches
+from homolog.types import Features, Flow, FlowField, Heatmap, Matches, Sides
 
 if TYPE_CHECKING:
     from homolog.post_processor import PostProcessor
@@ -25,6 +25,7 @@ __all__ = [
     "Matches",
     "Pose",
     "PostProcessor",
+    "Sides",
     "features",
     "geometry",
     "images",

@@ -40,6 +40,29 @@ class PostProcessorConfig:
 
 
 @dataclass(frozen=True)
+class SidesConfig:
+    """The network that tells sides (`homolog.sides`), and its part in similarity.
+
+    Attributes:
+        feature_dim: channels of the zero-shot descriptors.
+        components: principal components kept of them.
+        widths: channels at the full resolution, at half and at a quarter of it.
+        layers: of self-attention at a quarter.
+        side: how much two cells' agreement in side counts; 0 for not at all.
+        place: how much their agreement in place counts.
+        reach: how far apart places still agree, in about half the length of a body.
+    """
+
+    feature_dim: int
+    components: int = 256
+    widths: tuple[int, int, int] = (64, 96, 192)
+    layers: int = 3
+    side: float = 0.0
+    place: float = 0.0
+    reach: float = 0.5
+
+
+@dataclass(frozen=True)
 class MatcherConfig:
     """Everything that decides where a point goes.
 
@@ -53,6 +76,7 @@ class MatcherConfig:
         same_kind: the pair score from which two pictures probably show things of one kind; None
             if that has not been measured.
         post_processor: how a trained network takes part; None for zero-shot descriptors.
+        sides: how a network that tells sides takes part; None for none.
     """
 
     backbone: str | BackboneConfig
@@ -62,6 +86,7 @@ class MatcherConfig:
     guidance: GuidanceConfig | None
     same_kind: float | None
     post_processor: PostProcessorConfig | None = None
+    sides: SidesConfig | None = None
 
     def prompt_for(self, category: str | None) -> tuple[str | BackboneConfig, dict[str, str]]:
         """The backbone with its prompt for a picture, and what it is given besides the picture.
@@ -150,7 +175,14 @@ class MatcherConfig:
         if settings is not None and settings.get("tuning") is not None:
             tuning = TuningConfig(**settings["tuning"])
             values["post_processor"] = {**settings, "tuning": tuning}
-        for name, kind in (("guidance", GuidanceConfig), ("post_processor", PostProcessorConfig)):
+        if values.get("sides") is not None:
+            values["sides"] = {**values["sides"], "widths": tuple(values["sides"]["widths"])}
+        parts = {
+            "guidance": GuidanceConfig,
+            "post_processor": PostProcessorConfig,
+            "sides": SidesConfig,
+        }
+        for name, kind in parts.items():
             if values.get(name) is not None:
                 values[name] = kind(**values[name])
         return cls(**values)
@@ -221,6 +253,7 @@ def cleandift_dinov2_base() -> MatcherConfig:
 
 PRESETS: Mapping[str, Callable[[], MatcherConfig]] = {
     "embedded": embedded,
+    "embedded-zero-shot": embedded,
     **{
         f"dinov2-{size}": partial(dino, f"facebook/dinov2-{size}", 840)
         for size in ("small", "base", "large")

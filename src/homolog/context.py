@@ -12,35 +12,11 @@ from huggingface_hub import PyTorchModelHubMixin
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from homolog.attention import HEADS, ContextLayer, places, principal_components
 from homolog.errors import HomologError
 
-_HEADS = 4
 _WAVES = (0.5, 1.0, 2.0, 4.0)  # of the position in the frame, in half turns a length of the axis
 _LANDMARK_NOISE = 0.5  # cells
-
-
-class ContextLayer(nn.Module):
-    """Self-attention and a small perceptron, both added; they start as nothing."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.queries_keys_values = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        last = nn.Linear(2 * width, width)
-        self.perceptron = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), last)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(last.weight)
-
-    def forward(
-        self, tokens: Float[Tensor, "B N C"], places: Float[Tensor, "N C"]
-    ) -> Float[Tensor, "B N C"]:
-        """The tokens, each having looked at all others."""
-        mixed = self.queries_keys_values(self.norm1(tokens) + places)
-        mixed = mixed.unflatten(2, (3, _HEADS, -1)).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(*mixed.unbind(0))
-        tokens = tokens + self.out(attended.transpose(1, 2).flatten(2))
-        return tokens + self.perceptron(self.norm2(tokens))
 
 
 class ContextProcessor(nn.Module, PyTorchModelHubMixin, library_name="homolog"):
@@ -81,8 +57,8 @@ class ContextProcessor(nn.Module, PyTorchModelHubMixin, library_name="homolog"):
         super().__init__()
         if components > feature_dim:
             raise HomologError(f"components: got {components} of {feature_dim} channels")
-        if width % (4 * _HEADS):
-            raise HomologError(f"width: got {width}, takes a multiple of {4 * _HEADS}")
+        if width % (4 * HEADS):
+            raise HomologError(f"width: got {width}, takes a multiple of {4 * HEADS}")
         self.feature_dim = feature_dim
         self.projection_dim = projection_dim
         self.register_buffer("basis", torch.eye(feature_dim, components))
@@ -103,12 +79,7 @@ class ContextProcessor(nn.Module, PyTorchModelHubMixin, library_name="homolog"):
 
     def fit(self, features_NC: Float[Tensor, "N C"]) -> None:
         """Take the principal components of some descriptors, scaled halfway to unit variance."""
-        components = self.basis.shape[1]
-        wide = features_NC.double()
-        values, vectors = torch.linalg.eigh(wide.T @ wide / len(wide))
-        values = values.flip(0)[:components].clamp_min(1e-9)
-        scales = (values.mean() / values) ** 0.25 / values.mean().sqrt()
-        self.basis.copy_(vectors.flip(1)[:, :components] * scales)
+        self.basis.copy_(principal_components(features_NC, self.basis.shape[1]))
 
     def reduce(self, features_BHWC: Float[Tensor, "B H W C"]) -> Float[Tensor, "B H W K"]:
         """The components of descriptors: all that the rest of the network sees of them."""
@@ -141,9 +112,9 @@ class ContextProcessor(nn.Module, PyTorchModelHubMixin, library_name="homolog"):
         tokens = self.down(F.relu(inside).permute(0, 3, 1, 2))
         small = tokens.shape[2:]
         tokens = tokens.flatten(2).transpose(1, 2)
-        places = _places(*small, tokens.shape[2], tokens.device)
+        where = places(*small, tokens.shape[2], tokens.device)
         for layer in self.layers:
-            tokens = layer(tokens, places)
+            tokens = layer(tokens, where)
         seen = self.up(tokens).transpose(1, 2).unflatten(2, small)
         seen = F.interpolate(seen, size=shape, mode="bilinear", align_corners=True)
         inside = inside + seen.permute(0, 2, 3, 1)
@@ -198,15 +169,3 @@ def _cells(height: int, width: int, device: torch.device) -> Float[Tensor, "N 2"
     rows, columns = torch.arange(float(height)), torch.arange(float(width))
     x, y = torch.meshgrid(columns, rows, indexing="xy")
     return torch.stack([x, y], dim=2).flatten(0, 1).to(device)
-
-
-@functools.lru_cache(maxsize=8)
-def _places(height: int, width: int, channels: int, device: torch.device) -> Float[Tensor, "N C"]:
-    """Sines and cosines of where cells are on the picture, from slow to fast."""
-    frequencies = math.pi * torch.logspace(-0.3, 1.0, channels // 4)
-    y, x = torch.meshgrid(
-        torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij"
-    )
-    angles = [axis.reshape(-1, 1) * frequencies for axis in (x, y)]
-    waves = [wave(angle) for angle in angles for wave in (torch.sin, torch.cos)]
-    return torch.cat(waves, dim=1).to(device)

@@ -16,6 +16,7 @@ from homolog.features import Backbone, FeatureCache, fuse, stack
 from homolog.features.build import does_not_fit
 from homolog.geometry import View
 from homolog.matching import foreground
+from homolog.sides import SideNetwork, with_sides
 from homolog.types import PosedFeatures
 
 Maps = Sequence[Float[Tensor, "B _C _h _w"]]
@@ -28,13 +29,22 @@ class Describer:
         backbone: where the maps come from.
         config: how they become descriptors.
         network: the trained network, if the configuration says that there is one.
+        sides: the network that tells sides, likewise.
     """
 
-    def __init__(self, backbone: Backbone, config: MatcherConfig, network: nn.Module | None):
+    def __init__(
+        self,
+        backbone: Backbone,
+        config: MatcherConfig,
+        network: nn.Module | None,
+        sides: SideNetwork | None = None,
+    ):
         assert (network is None) == (config.post_processor is None)
+        assert (sides is None) == (config.sides is None)
         self.backbone = backbone
         self.config = config
         self.network = network
+        self.sides = sides
 
     def maps(self, canvas: Tensor, cache: FeatureCache | None, category: str | None = None) -> Maps:
         """The backbone's maps of one canvas, perhaps kept on disk.
@@ -96,26 +106,32 @@ class Describer:
         from backgrounds.
         """
         content = torch.from_numpy(view.content).to(self.backbone.device)
-        settings = self.config.post_processor
         zero_shot = self.zero_shot(maps, content[None])
-        if self.network is None or settings is None:
-            return PosedFeatures(view, zero_shot[0], content)
-        given = zero_shot if settings.input == "descriptors" else self.inputs(maps, content[None])
-        learned = self.network(given.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        descriptors = F.normalize(learned.float(), dim=-1)
-        if settings.zero_shot > 0:
-            parts = ((1 - settings.zero_shot, descriptors), (settings.zero_shot, zero_shot))
-            descriptors = torch.cat([math.sqrt(share) * part for share, part in parts], dim=-1)
-        standing_out = foreground(zero_shot[0], content)
-        return PosedFeatures(view, descriptors[0], content, standing_out)
+        descriptors, sides = zero_shot[0], None
+        if self.network is not None and self.config.post_processor is not None:
+            settings = self.config.post_processor
+            given = self.inputs(maps, content[None]) if settings.input == "maps" else zero_shot
+            learned = self.network(given.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+            descriptors = F.normalize(learned.float(), dim=-1)[0]
+            if settings.zero_shot > 0:
+                parts = ((1 - settings.zero_shot, descriptors), (settings.zero_shot, zero_shot[0]))
+                descriptors = torch.cat([math.sqrt(share) * part for share, part in parts], dim=-1)
+        if self.sides is not None and self.config.sides is not None:
+            sides = self.sides(zero_shot)[0]
+            descriptors = with_sides(descriptors, sides, self.config.sides)
+        if self.network is None and sides is None:
+            return PosedFeatures(view, descriptors, content)
+        return PosedFeatures(view, descriptors, content, foreground(zero_shot[0], content), sides)
 
     @property
     def digest(self) -> str | None:
-        """Tells this network's weights from others'; None without a network."""
-        if self.network is None:
+        """Tells the networks' weights from others'; None without any."""
+        networks = [network for network in (self.network, self.sides) if network is not None]
+        if not networks:
             return None
         found = hashlib.sha256()
-        for name, tensor in sorted(self.network.state_dict().items()):
-            found.update(name.encode())
-            found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        for network in networks:
+            for name, tensor in sorted(network.state_dict().items()):
+                found.update(name.encode())
+                found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return found.hexdigest()[:16]

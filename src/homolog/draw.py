@@ -20,7 +20,7 @@ from homolog import images
 from homolog.files import write_atomically
 from homolog.geometry import interpolate
 from homolog.images import ImageLike
-from homolog.types import Features, FeaturesLike, Flow, FlowField, Heatmap, Matches
+from homolog.types import Features, FeaturesLike, Flow, FlowField, Heatmap, Matches, Sides
 
 if TYPE_CHECKING:  # matplotlib is imported when the first picture is drawn
     from matplotlib.axes import Axes
@@ -35,6 +35,7 @@ _DPI = 130
 _INK = "#1c1c28"
 _SIDE = 1024  # pixels of the longer side that pictures are drawn with
 _MAX_NUMBERED = 40
+_LEFT, _RIGHT = (0.12, 0.47, 0.96), (1.0, 0.5, 0.05)
 
 
 def matches(image0: FeaturesLike, image1: FeaturesLike, found: Matches) -> Image.Image:
@@ -109,6 +110,37 @@ def heatmap(
         f"score {found.matching_scores[0]:.2f}   ·   pair score {found.pair_score:.2f}",
         "bright: likely   ·   ring: the answer",
     )
+
+
+def sides(image: FeaturesLike, found: Sides) -> Image.Image:
+    """A picture with the thing's left half painted blue and its right half orange.
+
+    The surer a side, the stronger its colour; where the thing has none, or there is no thing that
+    the model knows, the picture stays grey. An arrow from the middle of the thing points where it
+    faces.
+
+    Args:
+        image: the picture, or its features.
+        found: its sides.
+    """
+    size = found.view.width, found.view.height
+    figure, (axes,) = _panels([_picture(image).convert("L").convert("RGB")], [size], columns=1)
+    left, right, confidence = np.moveaxis(found.dense(reduced(size)), -1, 0)
+    colours = np.where((left > right)[..., None], _LEFT, _RIGHT)
+    opacity = 0.8 * confidence * np.abs(left - right)
+    axes.imshow(np.dstack([colours, opacity]), extent=_extent(size), zorder=2)
+    middle = found.middle
+    if middle is not None:
+        length = 0.25 * max(size)
+        tip = middle + length * np.array(found.facing[:2])
+        ends = tuple(tip), tuple(middle)
+        for width, colour in ((6, "white"), (3, _INK)):
+            style = f"-|>,head_width={0.1 * width:.2f},head_length={0.2 * width:.2f}"
+            axes.annotate(
+                "", *ends, zorder=5, annotation_clip=False,
+                arrowprops={"arrowstyle": style, "color": colour, "lw": width, "shrinkA": 0},
+            )  # fmt: skip
+    return _finish(figure, found.describe(), "blue: its left   ·   orange: its right")
 
 
 def flow(image0: FeaturesLike, image1: FeaturesLike, found: Flow) -> Image.Image:

@@ -20,11 +20,21 @@ from homolog.config import PRESETS, MatcherConfig
 from homolog.describer import Describer
 from homolog.errors import HomologError
 from homolog.features import Backbone, FeatureCache
-from homolog.geometry import IDENTITY, Pose, PoseSet, View, as_poses
+from homolog.geometry import FLIP, IDENTITY, Pose, PoseSet, View, as_poses
 from homolog.images import MAX_PIXELS
 from homolog.keypoints import KeypointSchema
-from homolog.pairing import Located, Pairing, Side, Thing, choose, counterparts
+from homolog.pairing import (
+    Located,
+    Pairing,
+    Side,
+    Thing,
+    by_facing,
+    choose,
+    choose_facing,
+    counterparts,
+)
 from homolog.points import PointsLike, as_points
+from homolog.sides import SideNetwork
 from homolog.types import (
     Features,
     FeaturesLike,
@@ -33,6 +43,7 @@ from homolog.types import (
     MaskLike,
     Matches,
     PosedFeatures,
+    Sides,
     is_one_picture,
 )
 
@@ -51,6 +62,7 @@ class Matcher:
         max_pixels: refuse picture files with more pixels than this.
         cache: keeps the backbone's maps on disk.
         network: the trained network, if the configuration has a `post_processor`.
+        sides: the network that tells sides, if the configuration has `sides`.
     """
 
     def __init__(
@@ -60,17 +72,19 @@ class Matcher:
         max_pixels: int = MAX_PIXELS,
         cache: FeatureCache | None = None,
         network: nn.Module | None = None,
+        sides: SideNetwork | None = None,
     ):
         self.backbone = backbone
         self.config = config
         self.max_pixels = max_pixels
         self.cache = cache
         self.network = network
-        self._describer = Describer(backbone, config, network)
+        self.side_network = sides
+        self._describer = Describer(backbone, config, network, sides)
         self.weights_digest = self._describer.digest
         # Of all the configuration, features depend on these alone.
         made_by = dataclasses.asdict(config)
-        parts = [made_by[name] for name in ("backbone", "fusion", "post_processor")]
+        parts = [made_by[name] for name in ("backbone", "fusion", "post_processor", "sides")]
         self._made_by = json.dumps([*parts, self.weights_digest])
 
     @classmethod
@@ -107,11 +121,13 @@ class Matcher:
             raise HomologError(f"device: {str(device)!r} is not available here") from None
         if name not in PRESETS:
             # Imported late: what talks to model hubs takes longer to import than all the rest.
-            from homolog.weights import backbone_of, load
+            from homolog.weights import backbone_of, load, sides_of
 
             config, network = load(name, place)
+            sides = sides_of(name, config, place)
             config = config.with_models(weights, prompt)
-            return cls(backbone_of(name, config, place), config, max_pixels, network=network)
+            backbone = backbone_of(name, config, place)
+            return cls(backbone, config, max_pixels, network=network, sides=sides)
         config = PRESETS[name]().with_models(weights, prompt)
         return cls(backbones.create(config.backbone, place), config, max_pixels)
 
@@ -124,7 +140,9 @@ class Matcher:
             changes: fields of `MatcherConfig`, such as `window=7`.
         """
         config = dataclasses.replace(self.config, **changes)
-        return Matcher(self.backbone, config, self.max_pixels, self.cache, self.network)
+        return Matcher(
+            self.backbone, config, self.max_pixels, self.cache, self.network, self.side_network
+        )
 
     def read(
         self, picture: FeaturesLike, name: str = "image", category: str | None = None
@@ -231,6 +249,8 @@ class Matcher:
         counterparts: in the flipped picture the left paw is looked for where the right paw was.
         *Free* points do not, so for them a flip is compared and reported (`Matches.note`) but not
         used; rotations are. A single pose given as a list, such as `["flip"]`, is used as it is.
+        Where a model tells sides and knows the thing, which way it faces decides on a flip,
+        without a further pass through the backbone.
 
         Args:
             image0: the picture the points are on.
@@ -358,6 +378,27 @@ class Matcher:
         pairing = self._read_and_align(image0, image1, "none", mask0, mask1)
         return pairing.side0.distance(pairing.side1, mask0 is not None or mask1 is not None)
 
+    def sides(self, picture: FeaturesLike) -> Sides:
+        """Which side of a thing each cell of a picture shows, and which way the thing faces.
+
+        Sides are the thing's own: an animal that looks at us has its left on the picture's right.
+        Known for kinds of things like those that the model's sides were trained on; the
+        confidence says where that is so.
+
+        Args:
+            picture: the picture.
+
+        Raises:
+            HomologError: it cannot be read, or the model was not taught to tell sides.
+        """
+        if self.side_network is None:
+            raise HomologError(
+                "sides: this model was not taught to tell them (homolog train-sides)"
+            )
+        posed = self._posed(self.read(picture), IDENTITY)
+        assert posed.sides is not None
+        return Sides.of(posed.sides, posed.view)
+
     def heatmap(
         self,
         image0: FeaturesLike,
@@ -428,12 +469,17 @@ class Matcher:
         thing0 = self._mask(mask0, source, "mask0")
         thing1 = self._mask(mask1, target, "mask1")
         side1 = Side.of(self._posed(target, IDENTITY), thing1)
-        sides = {}
-        if len(candidates) > 1:
-            sides = {pose: Side.of(self._posed(source, pose), thing0) for pose in candidates}
-        masked = mask0 is not None or mask1 is not None
-        distances = {pose: side.distance(side1, masked) for pose, side in sides.items()}
-        pose, note = choose(candidates, distances, named)
+        sides, distances = {}, {}
+        known = set(candidates) == {IDENTITY, FLIP} and self.side_network is not None
+        facing = by_facing(self._posed(source, IDENTITY), side1.posed) if known else None
+        if facing is not None:
+            pose, note = choose_facing(facing, named)
+        else:
+            if len(candidates) > 1:
+                sides = {pose: Side.of(self._posed(source, pose), thing0) for pose in candidates}
+            masked = mask0 is not None or mask1 is not None
+            distances = {pose: side.distance(side1, masked) for pose, side in sides.items()}
+            pose, note = choose(candidates, distances, named)
         side0 = sides.get(pose) or Side.of(self._posed(source, pose), thing0)
         return Pairing(source, target, side0, side1, distances, note, self.config)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from homolog import matching
 from homolog.config import MatcherConfig
-from homolog.geometry import Pose, interpolate
+from homolog.geometry import FLIP, IDENTITY, Pose, interpolate
 from homolog.guidance import Guide
 from homolog.keypoints import KeypointSchema
 from homolog.pose import instance_matching_distance, weighted_distance
@@ -242,6 +242,30 @@ def choose(
             "their mirrored counterparts"
         )
     return pose, None
+
+
+def by_facing(posed0: PosedFeatures, posed1: PosedFeatures) -> Pose | None:
+    """The pose, as it is or flipped, in which the first picture's thing faces as the second's.
+
+    None where the model does not know the things well enough to tell.
+    """
+    if posed0.sides is None or posed1.sides is None:
+        return None
+    facing0, facing1 = posed0.sides.direction(), posed1.sides.direction()
+    if not all(sides.known for sides in (posed0.sides, posed1.sides)):
+        return None
+    mirrored = facing0 * facing0.new_tensor([-1, 1, 1])
+    return FLIP if float(mirrored @ facing1) > float(facing0 @ facing1) else IDENTITY
+
+
+def choose_facing(pose: Pose, named: bool) -> tuple[Pose, str | None]:
+    """The pose to match in, of these two, and what there is to say about it."""
+    if not pose.flip or named:
+        return pose, None
+    return IDENTITY, (
+        "the things face different ways, but a flip exchanges left and right: it is used for "
+        "points named by a schema only"
+    )
 
 
 def counterparts(

@@ -11,6 +11,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
@@ -19,7 +20,44 @@ from homolog.geometry import IDENTITY, Pose, View, interpolate
 from homolog.images import ImageLike
 from homolog.matching import foreground
 
+_FEW_CELLS = 4
+
 MaskLike = str | os.PathLike[str] | np.ndarray | Tensor
+
+
+@dataclass(frozen=True)
+class SideMaps:
+    """What the network says of each cell of one picture, or of B pictures (a dimension before).
+
+    Attributes:
+        thing: probability that the cell shows a thing of the kinds it was trained on.
+        side: probability of its left side less that of its right, -1 to 1; 0 on its midplane.
+        place: distance from the midplane, and where along (forward) and up, in about half the
+            length of a body.
+        facing: which way the thing faces: x right, y down, z away from us; not of unit length.
+    """
+
+    thing: Float[Tensor, "*B H W"]
+    side: Float[Tensor, "*B H W"]
+    place: Float[Tensor, "*B H W 3"]
+    facing: Float[Tensor, "*B H W 3"]
+
+    def __getitem__(self, index: int) -> SideMaps:
+        """Those of one of several pictures."""
+        return SideMaps(*(getattr(self, each.name)[index] for each in dataclasses.fields(self)))
+
+    @property
+    def known(self) -> bool:
+        """Whether one picture shows a thing whose sides are known, on at least a few cells."""
+        return int((self.thing > 0.5).sum()) >= _FEW_CELLS
+
+    def direction(self) -> Float[Tensor, "3"]:
+        """Which way the thing of one picture faces: the mean over its cells, at most of length 1.
+
+        The shorter, the more the cells differ, as they do where nothing has a front.
+        """
+        weight = self.thing / self.thing.sum().clamp_min(1e-6)
+        return (weight[..., None] * F.normalize(self.facing, dim=-1)).sum((0, 1))
 
 
 @dataclass(frozen=True)
@@ -31,12 +69,14 @@ class PosedFeatures:
         descriptors_HWC: of unit length, float32.
         content_HW: the cells that show the picture, and not the black around it.
         standing_out_HW: how much each cell stands out, where other descriptors say.
+        sides: what each cell shows of a thing's sides, where a network says.
     """
 
     view: View
     descriptors_HWC: Float[Tensor, "H W C"]
     content_HW: Bool[Tensor, "H W"]
     standing_out_HW: Float[Tensor, "H W"] | None = None
+    sides: SideMaps | None = None
 
     @cached_property
     def foreground_HW(self) -> Float[Tensor, "H W"]:
@@ -272,3 +312,73 @@ class Heatmap:
         """softmax(similarity / temperature) over the cells."""
         logits = torch.from_numpy(self.similarity).flatten(1) / temperature
         return logits.softmax(1).view(self.similarity.shape).numpy()
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Which side of a thing each cell of a picture shows: its own left, not the picture's.
+
+    Attributes:
+        view: the way between the picture's points and the cells.
+        left: probability that it is the left side, for a cell that shows the thing.
+        right: the same of the right; the two make 1, and are even on the thing's midplane.
+        confidence: probability that the cell shows a thing that has sides, of a kind known.
+        facing: which way the thing faces: x to the picture's right, y down, z away from us; at
+            most of length 1, and the shorter, the less sure.
+    """
+
+    view: View
+    left: Float[np.ndarray, "H W"]
+    right: Float[np.ndarray, "H W"]
+    confidence: Float[np.ndarray, "H W"]
+    facing: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, maps: SideMaps, view: View) -> Sides:
+        """What a network says of one picture."""
+        thing, side = (x.double().cpu().numpy() for x in (maps.thing, maps.side))
+        x, y, z = maps.direction().tolist()
+        return cls(
+            view, (1 + side) / 2, (1 - side) / 2, np.where(view.content, thing, 0), (x, y, z)
+        )
+
+    def at(self, points: Float[np.ndarray, "K 2"]) -> Float[np.ndarray, "K 3"]:
+        """Left, right and confidence at points (x, y) in pixels of the picture."""
+        return interpolate(self._stacked, self.view.to_cells(points))
+
+    def dense(self, size: tuple[int, int] | None = None) -> Float[np.ndarray, "height width 3"]:
+        """Left, right and confidence for each pixel of the picture, drawn with that size."""
+        return self.view.sampled(self._stacked, size or (self.view.width, self.view.height))
+
+    @property
+    def middle(self) -> Float[np.ndarray, "2"] | None:
+        """The middle of the thing, (x, y) in pixels; None if there is none that is known."""
+        weight = self.confidence.ravel() * (self.confidence.ravel() > 0.5)
+        if not weight.any():
+            return None
+        return self.view.clip(
+            self.view.to_points(weight @ self.view.grid.cells[None] / weight.sum())
+        )[0]
+
+    def describe(self) -> str:
+        """What there is to say of it, in one line."""
+        if self.middle is None:
+            return "no thing whose sides are known"
+        x, _, z = self.facing
+        ways = ("the picture's right", "the picture's left", "away from us", "us")
+        way = ways[int(np.argmax([x, -x, z, -z]))]
+        return f"faces {way} (sure to {float(np.linalg.norm(self.facing)):.2f})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same in plain lists and numbers, ready for JSON: one entry a cell of the picture."""
+        rows = self.view.content.ravel()
+        columns = {
+            name: getattr(self, name).ravel()[rows].tolist()
+            for name in ("left", "right", "confidence")
+        }
+        points = self.view.to_points(self.view.grid.cells)[rows].tolist()
+        return {"points": points, **columns, "facing": list(self.facing)}
+
+    @property
+    def _stacked(self) -> Float[np.ndarray, "H W 3"]:
+        return np.stack([self.left, self.right, self.confidence], axis=-1)

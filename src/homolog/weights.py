@@ -24,6 +24,7 @@ from homolog.features import Backbone, create, tuning
 from homolog.features.hub import load_state, tensor_bytes
 from homolog.files import write_atomically
 from homolog.post_processor import PostProcessor
+from homolog.sides import SideNetwork
 
 # Whose maps have these widths, in the order in which published networks take them.
 _PUBLISHED = {
@@ -34,6 +35,7 @@ _PUBLISHED = {
 _PUBLISHED_WINDOW = 7
 
 CONFIG, WEIGHTS, TUNED = "config.json", "model.safetensors", "backbone.safetensors"
+SIDES = "sides.safetensors"
 
 _NETWORKS: Mapping[str, type[PostProcessor | ContextProcessor]] = {
     "PostProcessor": PostProcessor,
@@ -43,20 +45,22 @@ _NETWORKS: Mapping[str, type[PostProcessor | ContextProcessor]] = {
 
 def save(
     folder: Path,
-    network: PostProcessor | ContextProcessor,
+    network: PostProcessor | ContextProcessor | None,
     matcher: MatcherConfig | None,
     tuned: Mapping[str, Tensor] | None = None,
+    sides: SideNetwork | None = None,
 ) -> None:
-    """Write a network as `config.json` and `model.safetensors`.
+    """Write networks as `config.json`, `model.safetensors` and `sides.safetensors`.
 
-    The folder is what the network's own `from_pretrained` takes, and, with a matcher's
+    The folder is what a post-processor's own `from_pretrained` takes, and, with a matcher's
     configuration, what `Matcher.from_pretrained` takes.
 
     Args:
         folder: made if it is not there; a model in it is replaced.
-        network: the network.
-        matcher: how to match with it.
+        network: the post-processor, if there is one.
+        matcher: how to match with them.
         tuned: what was trained of the backbone, if anything was.
+        sides: the network that tells sides, if there is one.
 
     >>> import tempfile
     >>> from homolog import Matcher
@@ -77,18 +81,25 @@ def save(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HomologError(f"out: cannot write {folder}: {error.strerror}") from error
-    config: dict[str, Any] = {"network": type(network).__name__}
-    config |= cast(dict[str, Any], network._hub_mixin_config)
+    config: dict[str, Any] = {}
+    if network is not None:
+        config = {"network": type(network).__name__}
+        config |= cast(dict[str, Any], network._hub_mixin_config)
     if matcher is not None:
         config["matcher"] = dataclasses.asdict(matcher)
     if tuned is not None:
         write_atomically(folder / TUNED, tensor_bytes(tuned))
-    write_atomically(folder / WEIGHTS, tensor_bytes(network.state_dict()))
+    if sides is not None:
+        write_atomically(folder / SIDES, tensor_bytes(sides.state_dict()))
+    if network is not None:
+        write_atomically(folder / WEIGHTS, tensor_bytes(network.state_dict()))
     write_atomically(folder / CONFIG, (json.dumps(config, indent=1) + "\n").encode())
 
 
-def load(name: str, device: torch.device) -> tuple[MatcherConfig, PostProcessor | ContextProcessor]:
-    """A trained network, ready for use, and how to match with it.
+def load(
+    name: str, device: torch.device
+) -> tuple[MatcherConfig, PostProcessor | ContextProcessor | None]:
+    """A trained post-processor, if there is one, ready for use, and how to match with it.
 
     Args:
         name: a folder, or a model hub's `owner/name`.
@@ -101,10 +112,11 @@ def load(name: str, device: torch.device) -> tuple[MatcherConfig, PostProcessor 
     path = folder / CONFIG
     try:
         plain = json.loads(path.read_text("utf-8"))
-        kind = _NETWORKS[plain.pop("network")]
-        matcher = plain.pop("matcher", None)
+        kind, matcher = plain.pop("network", None), plain.pop("matcher", None)
         config = None if matcher is None else MatcherConfig.from_dict(matcher)
-        network = kind(**plain)
+        if kind is None and (config is None or config.sides is None):
+            raise ValueError("it names no network")
+        network = None if kind is None else _NETWORKS[kind](**plain)
     except OSError as error:
         raise HomologError(f"name: cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -117,9 +129,29 @@ def load(name: str, device: torch.device) -> tuple[MatcherConfig, PostProcessor 
             f"name: {folder} holds a network for maps of {maps} channels, but not which backbone "
             "makes them"
         )
+    if network is None:
+        return config, None
     weights = folder / WEIGHTS
     load_state(network, read_tensors(weights), str(weights))
     return config, network.to(device).eval().requires_grad_(False)
+
+
+def sides_of(name: str, config: MatcherConfig, device: torch.device) -> SideNetwork | None:
+    """The network of a trained model that tells sides, if it has one, ready for use.
+
+    Args:
+        name: as for `load`.
+        config: as `load` returned it.
+        device: where to compute.
+
+    Raises:
+        HomologError: its weights are missing or damaged.
+    """
+    if config.sides is None:
+        return None
+    network, path = SideNetwork(config.sides), _folder(name) / SIDES
+    load_state(network, read_tensors(path), str(path))
+    return network.to(device).eval().requires_grad_(False)
 
 
 def backbone_of(name: str, config: MatcherConfig, device: torch.device) -> Backbone:
@@ -165,7 +197,7 @@ def _folder(name: str) -> Path:
             f"name: {name!r} is none of {presets}, nor a folder, nor a hub's owner/name"
         )
     try:
-        return Path(snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS, TUNED]))
+        return Path(snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS, TUNED, SIDES]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise HomologError(

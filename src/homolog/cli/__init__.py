@@ -17,8 +17,10 @@ from homolog.cli import (
     features,
     match,
     serve,
+    sides,
     synth,
     train,
+    train_sides,
 )
 from homolog.errors import HomologError
 
@@ -33,12 +35,14 @@ app.command(match.match)
 app.command(match.flow)
 app.command(match.heatmap)
 app.command(match.demo)
+app.command(sides.sides)
 app.command(apply.warp)
 app.command(apply.track)
 app.command(apply.average)
 app.command(evaluate.evaluate)
 app.command(evaluate.score)
 app.command(train.train)
+app.command(train_sides.train_sides)
 app.command(convert.convert)
 app.command(backbones.backbones)
 app.command(data.app)

@@ -334,6 +334,8 @@ def _network(
             raise HomologError(
                 f"start: {start} was trained on {found.backbone}, not on {matcher.config.backbone}"
             )
+        if given is None:
+            raise HomologError(f"start: {start} holds no post-processor")
         load_state(network, given.state_dict(), str(start))
     return network.to(backbone.device)
 

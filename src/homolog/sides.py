@@ -1,0 +1,141 @@
+"""Which side of a thing each part of a picture shows, learned from rendered animals.
+
+A paw looks like a paw whichever it is; what tells a left one from a right one is which way the
+thing faces and which of the two is nearer. So a small network looks at the whole picture at once.
+Not from the paper; trained as docs/synthetic.md tells.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from homolog.attention import ContextLayer, places, principal_components
+from homolog.config import SidesConfig
+from homolog.types import SideMaps
+
+_OUTPUTS = 8
+_WAVES = 64
+
+
+class SideNetwork(nn.Module):
+    """Sides from zero-shot descriptors, each cell seen within the whole picture.
+
+    Principal components at the full resolution, convolutions at half of it, and at a quarter
+    self-attention, which finds which way the thing faces and is so coarse that it costs little.
+
+    Args:
+        config: its sizes.
+        dropout: of what goes from layer to layer, while training.
+    """
+
+    basis: Tensor
+
+    def __init__(self, config: SidesConfig, dropout: float = 0.1):
+        super().__init__()
+        self.config = config
+        self.dropout = dropout
+        fine, middle, coarse = config.widths
+        self.register_buffer("basis", torch.eye(config.feature_dim, config.components))
+        self.enter, self.enter_norm = nn.Linear(config.components, fine), nn.LayerNorm(fine)
+        self.halve = nn.Conv2d(fine, middle, 3, stride=2, padding=1)
+        self.quarter = nn.Conv2d(middle, coarse, 3, stride=2, padding=1)
+        self.layers = nn.ModuleList(ContextLayer(coarse) for _ in range(config.layers))
+        self.to_middle, self.to_fine = nn.Linear(coarse, middle), nn.Linear(middle, fine)
+        self.near = nn.Sequential(
+            nn.ReLU(),
+            nn.Conv2d(middle, middle, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(middle, middle, 3, padding=1),
+        )
+        self.mix = nn.Sequential(
+            nn.LayerNorm(fine), nn.Linear(fine, 2 * fine), nn.GELU(), nn.Linear(2 * fine, fine)
+        )
+        self.leave_norm, self.leave = nn.LayerNorm(fine), nn.Linear(fine, _OUTPUTS)
+
+    def fit(self, features_NC: Float[Tensor, "N C"]) -> None:
+        """Take the principal components of some descriptors, scaled halfway to unit variance."""
+        self.basis.copy_(principal_components(features_NC, self.basis.shape[1]))
+
+    def reduce(self, features_BHWC: Float[Tensor, "B H W C"]) -> Float[Tensor, "B H W K"]:
+        """The components of descriptors: all that the rest of the network sees of them."""
+        return features_BHWC @ self.basis
+
+    def forward(self, features_BHWC: Float[Tensor, "B H W C"]) -> SideMaps:
+        """What each cell shows.
+
+        Args:
+            features_BHWC: zero-shot descriptors.
+        """
+        found = self.logits(self.reduce(features_BHWC)).float()
+        return SideMaps(
+            found[..., 0].sigmoid(), (found[..., 1] / 2).tanh(), found[..., 2:5], found[..., 5:8]
+        )
+
+    def logits(self, reduced_BHWK: Float[Tensor, "B H W K"]) -> Float[Tensor, "B H W O"]:
+        """Logits of thing and left, the place and the facing, in this order.
+
+        Args:
+            reduced_BHWK: what `reduce` returns.
+        """
+        fine = F.relu(self.enter_norm(self.enter(reduced_BHWK)))
+        middle = self.halve(fine.permute(0, 3, 1, 2))
+        coarse = self.quarter(F.relu(middle))
+        tokens = coarse.flatten(2).transpose(1, 2)
+        where = places(*coarse.shape[2:], tokens.shape[2], tokens.device)
+        for layer in self.layers:
+            tokens = F.dropout(layer(tokens, where), self.dropout, self.training)
+        seen = self.to_middle(tokens).transpose(1, 2).unflatten(2, coarse.shape[2:])
+        middle = middle + _resized(seen, middle.shape[2:])
+        middle = middle + self.near(middle)
+        seen = self.to_fine(middle.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        fine = fine + _resized(seen, fine.shape[1:3]).permute(0, 2, 3, 1)
+        fine = fine + self.mix(fine)
+        return self.leave(F.relu(self.leave_norm(fine)))
+
+
+def _resized(maps_BCHW: Float[Tensor, "B C h w"], size: torch.Size) -> Float[Tensor, "B C H W"]:
+    return F.interpolate(maps_BCHW, size=tuple(size), mode="bilinear", align_corners=True)
+
+
+def with_sides(
+    descriptors_HWC: Float[Tensor, "H W C"], maps: SideMaps, config: SidesConfig
+) -> Float[Tensor, "H W D"]:
+    """Descriptors of unit length whose similarity also says whether sides and places agree.
+
+    Two cells of things that are known gain by agreeing in side and in place, and lose by
+    disagreeing in side; by how much is the geometric mean of the probabilities that they show such
+    a thing. The similarity of all other cells is what it was, for what is added to them is
+    nothing: bottles and balls are left alone.
+
+    Places agree by a Gaussian kernel, here the inner product of random waves (Rahimi and Recht,
+    NIPS 2007).
+
+    Args:
+        descriptors_HWC: of unit length.
+        maps: what the network says of the cells.
+        config: how much sides and places count.
+    """
+    known = maps.thing.sqrt()[..., None]
+    parts = [descriptors_HWC]
+    if config.side > 0:
+        parts.append(math.sqrt(config.side) * known * maps.side[..., None])
+    if config.place > 0:
+        angles = maps.place @ (_waves(maps.place.device) / config.reach)
+        waves = torch.cat([angles.sin(), angles.cos()], dim=-1) / math.sqrt(_WAVES)
+        parts.append(math.sqrt(config.place) * known * waves)
+    return F.normalize(torch.cat(parts, dim=-1), dim=-1)
+
+
+@functools.lru_cache(maxsize=4)
+def _waves(device: torch.device) -> Float[Tensor, "3 W"]:
+    """Frequencies drawn from a normal distribution, always the same."""
+    return (
+        torch.from_numpy(np.random.default_rng(0).standard_normal((3, _WAVES))).float().to(device)
+    )

@@ -1,0 +1,510 @@
+"""Teaching a network the sides of things on rendered pictures, where every pixel knows its own.
+
+Photos look unlike renders, and what tells them apart is mostly the strength of single channels:
+so channels are dropped, and given the mean and the spread that they have in other pictures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import zipfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from homolog import matching, weights
+from homolog.config import SidesConfig
+from homolog.data.pairs import Annotation, Pair
+from homolog.errors import HomologError
+from homolog.geometry import FLIP, IDENTITY, View
+from homolog.matcher import Matcher
+from homolog.metrics import relative_errors
+from homolog.progress import Steps
+from homolog.sides import SideNetwork, with_sides
+from homolog.types import Features
+
+_EVEN = 0.05  # from the midplane to where a side is certain, in half lengths of a body
+_COVERED = 0.25  # the least part of a cell that the thing has to cover for its side to count
+_ACROSS = 6  # places looked at along a side of a cell
+_FITTED_ON = 40  # pictures
+_MOST_POINTS = 64  # keypoints of a picture
+_LOG_EVERY = 100  # steps
+_CALIBRATED_ON, _PARTNERS = 60, 4  # renders, and in how many pairs each is the source
+_SIDE = (0.0, 0.1, 0.2, 0.3, 0.4)
+_PLACE = (0.0, 0.1, 0.2, 0.3, 0.4)
+
+
+@dataclass(frozen=True)
+class SidesRecipe:
+    """How a network is taught sides.
+
+    Attributes:
+        steps: of the optimizer.
+        pictures: looked at in each.
+        learning_rate: the largest of the one-cycle schedule.
+        weight_decay: of AdamW.
+        style: how far a channel's mean and spread are moved to those in another picture.
+        drop: the largest share of the channels left out.
+        hide: the largest share of the cells hidden, in blocks.
+        average: of the weights over steps, which are the weights kept.
+        seed: of everything drawn.
+    """
+
+    steps: int = 3000
+    pictures: int = 16
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 0.05
+    style: float = 0.5
+    drop: float = 0.2
+    hide: float = 0.2
+    average: float = 0.998
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What is learnt from, N pictures, half of them mirrored.
+
+    Attributes:
+        reduced: components of the descriptors, half precision.
+        covered: which part of a cell shows a thing.
+        side: the thing's left is 1, its right -1, and even on the midplane.
+        place: as in `SideMaps`.
+        facing: unit vectors, as in `SideMaps`.
+        points: visible keypoints with a side, (x, y) in cells; at most P a picture.
+        point_sides: 1 for left, -1 for right, 0 for none.
+    """
+
+    reduced: Float[Tensor, "N H W K"]
+    covered: Float[Tensor, "N H W"]
+    side: Float[Tensor, "N H W"]
+    place: Float[Tensor, "N H W 3"]
+    facing: Float[Tensor, "N H W 3"]
+    points: Float[Tensor, "N P 2"]
+    point_sides: Float[Tensor, "N P"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """How often a side is right.
+
+    Attributes:
+        share: of the visible keypoints that have one.
+        count: how many there were.
+    """
+
+    share: float
+    count: int
+
+
+def train(
+    folder: Path,
+    out: Path,
+    matcher: Matcher,
+    recipe: SidesRecipe,
+    held_out: Collection[str] = (),
+    validation: Sequence[Pair] = (),
+) -> Score | None:
+    """Teach a network on a rendered set and save it as a model.
+
+    Args:
+        folder: as `homolog synth` writes it.
+        out: the folder of the model; made if it is not there.
+        matcher: zero-shot; its backbone is used.
+        recipe: how.
+        held_out: models not to learn from; pictures of these alone are what is scored on, and how
+            much sides count in similarity is chosen on.
+        validation: pairs of photos to choose that on, too.
+
+    Returns:
+        The score on models not seen; None where none were held out.
+
+    Raises:
+        HomologError: something is missing or wrong, or there is nothing to learn from.
+    """
+    if matcher.network is not None or matcher.side_network is not None:
+        raise HomologError("model: is trained already; sides are taught to zero-shot models")
+    listing = _read(folder)
+    known = {thing["model"] for things in listing.things for thing in things}
+    if strange := sorted(set(held_out) - known):
+        raise HomologError(
+            f"hold_out: {', '.join(strange)} is not in {folder}; there are "
+            f"{', '.join(sorted(known))}"
+        )
+    held, models = set(held_out), listing.models
+    seen = [i for i, shown in enumerate(models) if not shown & held]
+    unseen = [i for i, shown in enumerate(models) if shown and shown <= held]
+    if not any(models[i] for i in seen):
+        raise HomologError(f"folder: {folder} has no pictures of things to learn from")
+    network, examples = look(listing, matcher, recipe.seed)
+    teach(network, examples, seen, recipe)
+    sets = [pairs for pairs in (_pairs(listing, unseen, recipe.seed), validation) if pairs]
+    settings = calibrate(matcher, network, sets)[0] if sets else network.config
+    weights.save(out, None, dataclasses.replace(matcher.config, sides=settings), sides=network)
+    return score(network, examples, unseen) if unseen else None
+
+
+def teach(
+    network: SideNetwork, examples: Examples, rows: Sequence[int], recipe: SidesRecipe
+) -> None:
+    """Optimise a network; it ends with the mean of its weights over the last steps.
+
+    Args:
+        network: whose components are those of the examples.
+        examples: to learn from.
+        rows: which of them.
+        recipe: how.
+    """
+    device = network.basis.device
+    rng = np.random.default_rng(recipe.seed)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(recipe.seed)
+        means, spreads = _style(examples.reduced)
+        parameters = list(network.parameters())
+        average = [p.detach().clone() for p in parameters]
+        optimizer = torch.optim.AdamW(parameters, lr=1.0, weight_decay=recipe.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, recipe.learning_rate, total_steps=recipe.steps, pct_start=0.1
+        )
+        half = device.type == "cuda" or matching.has_fast_bfloat16(device)
+        network.train()
+        with Steps(recipe.steps) as steps:
+            for step in range(recipe.steps):
+                drawn, others = torch.from_numpy(rng.choice(rows, (2, recipe.pictures)))
+                given = examples.reduced[drawn].float()
+                given = _restyled(given, means, spreads, drawn, others, recipe).to(device)
+                with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                    logits = network.logits(given)
+                losses = _losses(logits.float(), examples, drawn)
+                loss = torch.stack(list(losses.values())).sum()
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+                optimizer.step()
+                schedule.step()
+                keep = min(recipe.average, (step + 1) / (step + 10))
+                for mean, parameter in zip(average, parameters, strict=True):
+                    mean.lerp_(parameter.detach(), 1 - keep)
+                steps.next("training", step + 1)
+                if (step + 1) % _LOG_EVERY == 0:
+                    named = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
+                    steps.say(f"step {step + 1}: {named}")
+    with torch.no_grad():
+        for parameter, mean in zip(parameters, average, strict=True):
+            parameter.copy_(mean)
+    network.eval()
+
+
+@torch.no_grad()
+def score(network: SideNetwork, examples: Examples, rows: Sequence[int]) -> Score:
+    """How often a network is right at visible keypoints with a side.
+
+    Args:
+        network: to be scored.
+        examples: that it has not seen.
+        rows: which of them.
+    """
+    right = count = 0
+    for row in rows:
+        given = examples.reduced[row].float().to(network.basis.device)
+        side = network.logits(given[None])[0, ..., 1:2].float().cpu()
+        truth = examples.point_sides[row]
+        found = matching.bilinear(side, examples.points[row])[:, 0]
+        right += int(((found > 0) == (truth > 0))[truth != 0].sum())
+        count += int((truth != 0).sum())
+    return Score(right / max(count, 1), count)
+
+
+# How much the network's word counts.
+
+
+@torch.no_grad()
+def calibrate(
+    matcher: Matcher, network: SideNetwork, sets: Sequence[Sequence[Pair]]
+) -> tuple[SidesConfig, list[tuple[SidesConfig, float]]]:
+    """How much sides and places are to count in similarity, chosen on pairs not learnt from.
+
+    Args:
+        matcher: zero-shot.
+        network: trained.
+        sets: of pairs; the mean of their PCK at 0.10 decides, so that no set counts more by being
+            larger.
+
+    Returns:
+        The network's configuration with the best weights, and all that was tried with its mean.
+    """
+    assert matcher.side_network is None
+    pictures = {a.path: a for pairs in sets for p in pairs for a in (p.source, p.target)}
+    features, maps = {}, {}
+    with Steps(len(pictures)) as steps:
+        for index, path in enumerate(pictures):
+            steps.next("looking at pictures to calibrate on", index)
+            found = matcher.extract(path)
+            posed = found.posed[IDENTITY]
+            found.posed[IDENTITY] = dataclasses.replace(posed, standing_out_HW=posed.foreground_HW)
+            features[path] = found
+            maps[path] = network(posed.descriptors_HWC[None])[0]
+    tried = []
+    with Steps(len(_SIDE) * len(_PLACE)) as steps:
+        for index, (side, place) in enumerate(itertools.product(_SIDE, _PLACE)):
+            steps.next("calibrating", index)
+            config = dataclasses.replace(network.config, side=side, place=place)
+            fused = {}
+            for path, found in features.items():
+                posed = found.posed[IDENTITY]
+                descriptors = with_sides(posed.descriptors_HWC, maps[path], config)
+                posed = dataclasses.replace(posed, descriptors_HWC=descriptors)
+                fused[path] = dataclasses.replace(found, posed={IDENTITY: posed})
+            shares = [_pck(matcher, pairs, fused) for pairs in sets]
+            tried.append((config, float(np.mean(shares))))
+    best = max(tried, key=lambda each: each[1])[0]
+    return best, tried
+
+
+def _pck(matcher: Matcher, pairs: Sequence[Pair], features: Mapping[Path, Features]) -> float:
+    """PCK per image at 0.10 of the target's box."""
+    shares = []
+    for pair in pairs:
+        ids = pair.keypoint_ids
+        source, target = features[pair.source.path], features[pair.target.path]
+        found = matcher.locate(source, target, pair.source.keypoints[ids])
+        errors = relative_errors(found, pair.target.keypoints[ids], pair.target.side("box"))
+        shares.append(float(np.mean(errors <= 0.1)))
+    return float(np.mean(shares))
+
+
+def _pairs(listing: _Listing, rows: Sequence[int], seed: int) -> list[Pair]:
+    """Pairs of pictures that show one thing, with its visible keypoints."""
+    annotations = []
+    for row in rows:
+        if len(listing.things[row]) != 1:
+            continue
+        (thing,) = listing.things[row]
+        points = np.array(thing["keypoints"], float).reshape(-1, 3)
+        points[points[:, 2] != 2] = np.nan
+        x, y, width, height = thing["bbox"]
+        path = listing.folder / listing.files[row]
+        box = (x, y, x + width, y + height)
+        annotations.append(Annotation(path.name, path, "thing", points[:, :2], box))
+    rng = np.random.default_rng(seed)
+    chosen = annotations[:_CALIBRATED_ON]
+    pairs = []
+    for source in chosen:
+        for index in rng.permutation(len(chosen))[:_PARTNERS]:
+            pair = Pair.of(source.name, source, chosen[index])
+            if source is not chosen[index] and len(pair.keypoint_ids):
+                pairs.append(pair)
+    return pairs
+
+
+# Losses.
+
+
+def _losses(
+    logits_BHWO: Float[Tensor, "B H W O"], examples: Examples, rows: Int[Tensor, "B"]
+) -> dict[str, Tensor]:
+    """Of the cells that show things, but for the first, which tells these from all others."""
+    device = logits_BHWO.device
+    covered, side, place, facing, points, point_sides = (
+        tensor[rows].float().to(device)
+        for tensor in (
+            examples.covered, examples.side, examples.place, examples.facing,
+            examples.points, examples.point_sides,
+        )
+    )  # fmt: skip
+    thing = (covered > _COVERED).float()
+    total = thing.sum().clamp_min(1)
+    sided = thing * side.abs().clamp_min(0.1)
+    of_cells = F.binary_cross_entropy_with_logits(
+        logits_BHWO[..., 1], (side + 1) / 2, reduction="none"
+    )
+    at_points = torch.stack(
+        [
+            matching.bilinear(logits[..., 1:2], cells)[:, 0]
+            for logits, cells in zip(logits_BHWO, points, strict=True)
+        ]
+    )
+    of_points = F.softplus(-at_points * point_sides) * point_sides.abs()
+    away = F.smooth_l1_loss(logits_BHWO[..., 2:5], place, beta=0.1, reduction="none").mean(-1)
+    turned = 1 - F.cosine_similarity(logits_BHWO[..., 5:8], facing, dim=-1)
+    return {
+        "thing": F.binary_cross_entropy_with_logits(logits_BHWO[..., 0], covered),
+        "side": (of_cells * sided).sum() / sided.sum().clamp_min(1),
+        "keypoints": of_points.sum() / point_sides.abs().sum().clamp_min(1),
+        "place": 4 * (away * thing).sum() / total,
+        "facing": (turned * thing).sum() / total,
+    }
+
+
+def _style(reduced: Float[Tensor, "N H W K"]) -> tuple[Tensor, Tensor]:
+    """Mean and spread of each channel in each picture."""
+    found = [torch.std_mean(picture.float(), dim=(0, 1)) for picture in reduced]
+    return torch.stack([mean for _, mean in found]), torch.stack([s for s, _ in found]) + 1e-4
+
+
+def _restyled(
+    given_BHWK: Float[Tensor, "B H W K"],
+    means: Float[Tensor, "N K"],
+    spreads: Float[Tensor, "N K"],
+    drawn: Int[Tensor, "B"],
+    others: Int[Tensor, "B"],
+    recipe: SidesRecipe,
+) -> Float[Tensor, "B H W K"]:
+    """Components with some of the style of other pictures, some left out, some cells hidden."""
+    count, height, width, _ = given_BHWK.shape
+    share = recipe.style * torch.rand(count, 1)
+    spread = torch.lerp(spreads[drawn], spreads[others], share)
+    scale = spread / spreads[drawn]
+    offset = torch.lerp(means[drawn], means[others], share) - means[drawn] * scale
+    kept = (torch.rand_like(scale) > recipe.drop * torch.rand(count, 1)).float()
+    scale, offset = ((x * kept)[:, None, None] for x in (scale, offset))
+    blocks = (torch.rand(count, 1, 8, 8) > recipe.hide * torch.rand(count, 1, 1, 1)).float()
+    shown = F.interpolate(blocks, size=(height, width))[:, 0, ..., None]
+    return torch.addcmul(offset, given_BHWK, scale) * shown
+
+
+# What is learnt from.
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """A rendered set: its folder, pictures, their things, and the sides of the keypoints."""
+
+    folder: Path
+    files: tuple[str, ...]
+    things: tuple[tuple[Mapping[str, Any], ...], ...]
+    sides: Float[np.ndarray, "K"]
+
+    @property
+    def models(self) -> list[set[str]]:
+        """Names of those in each picture."""
+        return [{thing["model"] for thing in things} for things in self.things]
+
+
+def _read(folder: Path) -> _Listing:
+    """The list of a rendered set.
+
+    Raises:
+        HomologError: it cannot be read, or is of something else.
+    """
+    path = folder / "annotations.json"
+    try:
+        plain = json.loads(path.read_text("utf-8"))
+        (category,) = plain["categories"]
+        names = category.get("keypoints", [])
+        things: dict[int, list[Mapping[str, Any]]] = {i["id"]: [] for i in plain["images"]}
+        for thing in plain["annotations"]:
+            thing["model"], thing["facing"], thing["instance"]  # must be there
+            things[thing["image_id"]].append(thing)
+        files = tuple(image["file_name"] for image in plain["images"])
+        listed = tuple(tuple(things[image["id"]]) for image in plain["images"])
+    except OSError as error:
+        raise HomologError(f"folder: cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise HomologError(f"folder: {path} is not of a rendered set: {error}") from None
+    sides = [name.startswith("left_") - name.startswith("right_") for name in names]
+    return _Listing(folder, files, listed, np.array(sides, float))
+
+
+def look(listing: _Listing, matcher: Matcher, seed: int) -> tuple[SideNetwork, Examples]:
+    """A fresh network with its principal components, and the examples seen through these."""
+    backbone = matcher.backbone
+    mirrored = np.random.default_rng(seed).random(len(listing.files)) < 0.5
+    every = max(1, len(listing.files) // _FITTED_ON)
+    paths = [listing.folder / file for file in listing.files]
+    fitted = [_descriptors(matcher, path, False).flatten(0, 1)[::7] for path in paths[::every]]
+    sample = torch.cat(fitted)
+    config = SidesConfig(sample.shape[1], components=min(256, sample.shape[1]))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = SideNetwork(config)
+    network.fit(sample.cpu())
+    network.to(backbone.device)
+    columns: list[tuple[np.ndarray | Tensor, ...]] = []
+    with Steps(len(paths)) as steps:
+        for index, path in enumerate(paths):
+            steps.next("looking at pictures", index)
+            flip = bool(mirrored[index])
+            reduced = network.reduce(_descriptors(matcher, path, flip)[None])[0].half().cpu()
+            columns.append((reduced, *_truth(listing, index, matcher, flip)))
+    stacked = [torch.stack([torch.as_tensor(x) for x in c]) for c in zip(*columns, strict=True)]
+    reduced, covered, side, place, facing, points, point_sides = stacked
+    return network, Examples(reduced, covered, side, place, facing, points, point_sides)
+
+
+@torch.no_grad()
+def _descriptors(matcher: Matcher, path: Path, mirrored: bool) -> Float[Tensor, "H W C"]:
+    """Zero-shot descriptors of a picture, as it is or mirrored."""
+    pose = FLIP if mirrored else IDENTITY
+    return matcher.extract(path, [pose]).posed[pose].descriptors_HWC
+
+
+def _truth(
+    listing: _Listing, index: int, matcher: Matcher, mirrored: bool
+) -> tuple[np.ndarray, ...]:
+    """All of `Examples` but the components, for one picture.
+
+    In a mirrored picture what was the left side looks like a right one, and so it is called.
+    """
+    path = listing.folder / "coordinates" / f"{Path(listing.files[index]).stem}.npz"
+    try:
+        with np.load(path) as stored:
+            coordinates, instance = stored["coordinates"], stored["instance"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise HomologError(f"folder: {path} is not of a rendered set: {error}") from None
+    height, width = instance.shape
+    sign = -1.0 if mirrored else 1.0
+    view = View(width, height, FLIP if mirrored else IDENTITY, matcher.backbone.side,
+                matcher.backbone.grid)  # fmt: skip
+    # Places inside each cell, evenly apart.
+    steps = (np.arange(_ACROSS) + 0.5) / _ACROSS - 0.5
+    inner = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
+    points = view.to_points((view.grid.cells[:, None] + inner).reshape(-1, 2))
+    x, y = np.clip(points.astype(int), 0, (width - 1, height - 1)).T
+    shown = (instance[y, x] > 0).reshape(-1, _ACROSS**2)
+    count = np.maximum(shown.sum(1), 1)
+    place = np.where(shown[..., None], coordinates[y, x].reshape(*shown.shape, 3), 0).astype(float)
+    side = sign * np.clip(place[..., 0] / _EVEN, -1, 1).sum(1) / count
+    place[..., 0] = np.abs(place[..., 0])
+    facing = np.zeros((int(instance.max()) + 1, 3))
+    for thing in listing.things[index]:
+        if thing["instance"] < len(facing):
+            facing[thing["instance"]] = np.array(thing["facing"]) * (sign, 1, 1)
+    foremost = np.where(shown, instance[y, x].reshape(shown.shape), 0).max(1)
+    cells, sides = _points(listing, index, view, sign)
+    grid = view.grid.shape
+    return (
+        shown.mean(1).reshape(grid).astype(np.float16),
+        side.reshape(grid).astype(np.float16),
+        (place.sum(1) / count[:, None]).reshape(*grid, 3).astype(np.float16),
+        facing[foremost].reshape(*grid, 3).astype(np.float16),
+        cells,
+        sides,
+    )
+
+
+def _points(
+    listing: _Listing, index: int, view: View, sign: float
+) -> tuple[Float[np.ndarray, "P 2"], Float[np.ndarray, "P"]]:
+    """Visible keypoints with a side, of the foremost things first, padded with zeros."""
+    cells = np.zeros((_MOST_POINTS, 2), np.float32)
+    sides = np.zeros(_MOST_POINTS, np.float32)
+    things = sorted(listing.things[index], key=lambda thing: -thing["area"])
+    found = [np.array(thing["keypoints"], float).reshape(-1, 3) for thing in things]
+    usable = [(points[:, 2] == 2) & (listing.sides != 0) for points in found]
+    if found:
+        places = np.concatenate([p[u, :2] for p, u in zip(found, usable, strict=True)])
+        named = np.concatenate([listing.sides[u] for u in usable])
+        count = min(len(places), _MOST_POINTS)
+        cells[:count] = view.to_cells(places[:count])
+        sides[:count] = sign * named[:count]
+    return cells, sides

@@ -1,0 +1,169 @@
+"""Teaching sides: what is learnt from, against brute force, and that it is learnt."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ColourBackbone, random_picture
+
+from homolog import HomologError, Matcher
+from homolog.config import SidesConfig
+from homolog.sides import SideNetwork
+from homolog.training import sides as training
+from homolog.training.sides import Examples, SidesRecipe, score, teach, train
+
+SIZE = 96
+NAMES = ["nose", "left_ear", "right_ear"]
+
+
+def rendered(folder: Path, count: int = 4, models: tuple[str, ...] = ("Fox", "Cow")) -> Path:
+    """A set as `homolog synth` writes it, of boxes whose left half is on the right."""
+    (folder / "pictures").mkdir(parents=True)
+    (folder / "coordinates").mkdir()
+    images, annotations = [], []
+    for index in range(count):
+        name = f"{index:06d}"
+        random_picture(SIZE, SIZE, index).save(folder / "pictures" / f"{name}.jpg")
+        coordinates = np.full((SIZE, SIZE, 3), np.nan, np.float16)
+        instance = np.zeros((SIZE, SIZE), np.uint8)
+        x = np.arange(20, 80)
+        coordinates[30:70, 20:80, 0] = (x - 50) / 100
+        coordinates[30:70, 20:80, 1] = 0.5
+        coordinates[30:70, 20:80, 2] = -0.25
+        instance[30:70, 20:80] = 1
+        np.savez(folder / "coordinates" / f"{name}.npz", coordinates=coordinates, instance=instance)
+        images.append({"id": index + 1, "file_name": f"pictures/{name}.jpg"})
+        annotations.append({
+            "id": index + 1, "image_id": index + 1, "category_id": 1, "instance": 1,
+            "model": models[index % len(models)], "facing": [0.6, 0.0, -0.8], "area": 2400,
+            "bbox": [20, 30, 60, 40], "keypoints": [50, 35, 2, 70, 40, 2, 30, 41, 1],
+        })  # fmt: skip
+    plain = {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "animal", "keypoints": NAMES, "flip_indices": [0, 2, 1]}],
+    }
+    (folder / "annotations.json").write_text(json.dumps(plain))
+    return folder
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_truth_of_cells_by_brute_force(colour_matcher, tmp_path, mirrored):
+    listing = training._read(rendered(tmp_path / "set", 1))
+    covered, side, place, facing, cells, sides = training._truth(
+        listing, 0, colour_matcher, mirrored
+    )
+    with np.load(tmp_path / "set" / "coordinates" / "000000.npz") as stored:
+        coordinates, instance = stored["coordinates"].astype(float), stored["instance"]
+    if mirrored:
+        coordinates, instance = coordinates[:, ::-1] * (-1, 1, 1), instance[:, ::-1]
+    for row, column in ((4, 3), (5, 6), (6, 8), (3, 2), (0, 0), (8, 9), (4, 10)):
+        block = np.s_[8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
+        shown = instance[block] > 0
+        assert covered[row, column] == pytest.approx(shown.mean(), abs=0.15)
+        if shown.mean() > 0.5:
+            x = coordinates[block][shown][:, 0]
+            assert side[row, column] == pytest.approx(np.clip(x / 0.05, -1, 1).mean(), abs=0.15)
+            expected = [np.abs(x).mean(), 0.5, -0.25]
+            assert place[row, column] == pytest.approx(expected, abs=0.02)
+            sign = -1 if mirrored else 1
+            assert facing[row, column] == pytest.approx([sign * 0.6, 0, -0.8], abs=1e-3)
+    # The ear that can be seen; the nose has no side, and the other ear is hidden.
+    assert np.count_nonzero(sides) == 1
+    assert sides[0] == (-1 if mirrored else 1)
+    x = SIZE - 70 if mirrored else 70
+    assert cells[0] == pytest.approx([x / 8 - 0.5, 40 / 8 - 0.5])
+
+
+def facing_problem(count: int, seed: int) -> Examples:
+    """Sides that only a cue in a corner, far from the thing, can tell."""
+    generator = torch.Generator().manual_seed(seed)
+    reduced = 0.1 * torch.randn(count, 12, 12, 6, generator=generator)
+    way = torch.where(torch.rand(count, generator=generator) < 0.5, 1.0, -1.0)
+    reduced[:, :4, :4, 0] += 2 * way[:, None, None]
+    thing = torch.zeros(count, 12, 12)
+    thing[:, 6:11, 3:9] = 1
+    reduced[..., 1] += 2 * thing
+    column = torch.linspace(-1, 1, 12).sign()[None, None]
+    side = thing * column * way[:, None, None]
+    place = torch.zeros(count, 12, 12, 3)
+    facing = torch.zeros(count, 12, 12, 3)
+    facing[..., 0] = way[:, None, None]
+    points = torch.tensor([[4.0, 8.0], [7.0, 8.0]]).expand(count, 2, 2)
+    point_sides = way[:, None] * torch.tensor([-1.0, 1.0])
+    half = [x.half() for x in (reduced, thing, side, place, facing)]
+    return Examples(*half, points, point_sides)
+
+
+def test_a_cue_far_away_is_learnt_and_the_same_seed_gives_the_same_weights():
+    config = SidesConfig(6, components=6, widths=(16, 16, 32), layers=1)
+    recipe = SidesRecipe(steps=200, pictures=16, learning_rate=4e-3, drop=0, hide=0, style=0.2)
+    examples = facing_problem(128, 0)
+    found = []
+    for _ in range(2):
+        torch.manual_seed(1)
+        network = SideNetwork(config)
+        before = score(network.eval(), examples, range(128)).share
+        teach(network, examples, range(96), recipe)
+        found.append(network)
+    assert before < 0.8
+    unseen = score(found[0], examples, range(96, 128))
+    assert unseen.count == 64
+    assert unseen.share > 0.9
+    for one, other in zip(found[0].parameters(), found[1].parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_only_rows_given_are_learnt_from():
+    config = SidesConfig(6, components=6, widths=(8, 8, 16), layers=1)
+    recipe = SidesRecipe(steps=5, pictures=4)
+    examples = facing_problem(16, 0)
+    others = facing_problem(16, 1)
+    names = [field.name for field in dataclasses.fields(Examples)]
+    mixed = Examples(
+        *(torch.cat([getattr(examples, name)[:8], getattr(others, name)[8:]]) for name in names)
+    )
+    weights = []
+    for given in (examples, mixed):
+        torch.manual_seed(0)
+        network = SideNetwork(config)
+        teach(network, given, range(8), recipe)
+        weights.append(network.leave.weight)
+    assert torch.equal(*weights)
+
+
+def test_the_whole_way(monkeypatch, tmp_path, colour_matcher):
+    monkeypatch.setattr("homolog.weights.create", lambda config, device: ColourBackbone())
+    folder = rendered(tmp_path / "set", 6)
+    recipe = SidesRecipe(steps=2, pictures=2)
+    found = train(folder, tmp_path / "model", colour_matcher, recipe, held_out=["Cow"])
+    assert found.count == 3
+    loaded = Matcher.from_pretrained(str(tmp_path / "model"), device="cpu")
+    assert loaded.sides(folder / "pictures" / "000000.jpg").left.shape == (12, 12)
+    with pytest.raises(HomologError, match="is trained already"):
+        train(folder, tmp_path / "again", loaded, recipe)
+
+
+def test_what_is_wrong_is_said(tmp_path, colour_matcher):
+    recipe = SidesRecipe(steps=1, pictures=1)
+
+    def run(folder: Path, **keywords):
+        train(folder, tmp_path / "out", colour_matcher, recipe, **keywords)
+
+    with pytest.raises(HomologError, match=r"cannot read .*annotations\.json"):
+        run(tmp_path)
+    folder = rendered(tmp_path / "set", 2)
+    with pytest.raises(HomologError, match=r"hold_out: Dragon is not in .*; there are Cow, Fox"):
+        run(folder, held_out=["Dragon"])
+    with pytest.raises(HomologError, match="no pictures of things to learn from"):
+        run(folder, held_out=["Cow", "Fox"])
+    (folder / "coordinates" / "000001.npz").write_bytes(b"PK")
+    with pytest.raises(HomologError, match=r"000001.npz is not of a rendered set"):
+        run(folder)
+    (folder / "annotations.json").write_text('{"images": []}')
+    with pytest.raises(HomologError, match="is not of a rendered set"):
+        run(folder)
+    assert not (tmp_path / "out").exists()
