@@ -149,7 +149,7 @@ def test_from_behind_a_things_left_is_at_the_pictures_left(rigs, which):
         assert points["left_ear_tip"][2] == 2 and points["nose"][2] == 1
         assert points["left_back_lower_leg"][2] == 2 and points["left_front_lower_leg"][2] == 1
     coloured = sides(found.coordinates)
-    assert (coloured[left][:, 0] > coloured[left][:, 2]).all()  # red is left
+    assert (coloured[left][:, 2] > coloured[left][:, 0]).all()  # blue is left
 
 
 @settings(max_examples=40)

@@ -35,7 +35,8 @@ _DPI = 130
 _INK = "#1c1c28"
 _SIDE = 1024  # pixels of the longer side that pictures are drawn with
 _MAX_NUMBERED = 40
-_LEFT, _RIGHT = (0.12, 0.47, 0.96), (1.0, 0.5, 0.05)
+LEFT, RIGHT = (0.12, 0.47, 0.96), (1.0, 0.5, 0.05)
+"""Colours of a thing's own left and right."""
 
 
 def matches(image0: FeaturesLike, image1: FeaturesLike, found: Matches) -> Image.Image:
@@ -123,10 +124,12 @@ def sides(image: FeaturesLike, found: Sides) -> Image.Image:
         image: the picture, or its features.
         found: its sides.
     """
+    from matplotlib.patheffects import withStroke
+
     size = found.view.width, found.view.height
     figure, (axes,) = _panels([_picture(image).convert("L").convert("RGB")], [size], columns=1)
     left, right, confidence = np.moveaxis(found.dense(reduced(size)), -1, 0)
-    colours = np.where((left > right)[..., None], _LEFT, _RIGHT)
+    colours = np.where((left > right)[..., None], LEFT, RIGHT)
     opacity = 0.8 * confidence * np.abs(left - right)
     axes.imshow(np.dstack([colours, opacity]), extent=_extent(size), zorder=2)
     middle = found.middle
@@ -134,12 +137,10 @@ def sides(image: FeaturesLike, found: Sides) -> Image.Image:
         length = 0.25 * max(size)
         tip = middle + length * np.array(found.facing[:2])
         ends = tuple(tip), tuple(middle)
-        for width, colour in ((6, "white"), (3, _INK)):
-            style = f"-|>,head_width={0.1 * width:.2f},head_length={0.2 * width:.2f}"
-            axes.annotate(
-                "", *ends, zorder=5, annotation_clip=False,
-                arrowprops={"arrowstyle": style, "color": colour, "lw": width, "shrinkA": 0},
-            )  # fmt: skip
+        style = {"arrowstyle": "-|>", "color": _INK, "lw": 3, "mutation_scale": 22, "shrinkA": 0}
+        arrow = axes.annotate("", *ends, zorder=5, annotation_clip=False, arrowprops=style)
+        assert arrow.arrow_patch is not None
+        arrow.arrow_patch.set_path_effects([withStroke(linewidth=6, foreground="white")])
     return _finish(figure, found.describe(), "blue: its left   ·   orange: its right")
 
 

@@ -535,11 +535,12 @@ def _contact(target: Path, count: int, side: int = 200, across: int = 4) -> None
 
 
 def sides(coordinates: Float[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Coordinates as colours: red is the thing's left, blue its right, light its front."""
+    """Coordinates as colours: the thing's left and right as in `draw.sides`, light its front."""
+    from homolog.draw import LEFT, RIGHT
+
     x, y, z = np.moveaxis(coordinates, -1, 0)
     light = np.clip(0.55 + 0.35 * y, 0.1, 1) * (0.85 + 0.15 * np.clip(z, -1, 1))
-    strong = np.clip(np.abs(x) * 5, 0.15, 1)
-    red = np.where(x > 0, light, light * (1 - strong))
-    blue = np.where(x < 0, light, light * (1 - strong))
-    image = np.stack([red, light * (1 - strong), blue], axis=-1)
+    strong = np.clip(np.abs(x) * 5, 0.15, 1)[..., None]
+    colour = np.where((x > 0)[..., None], LEFT, RIGHT)
+    image = light[..., None] * (1 - strong + strong * colour)
     return (np.nan_to_num(image, nan=0.25).clip(0, 1) * 255).astype(np.uint8)
