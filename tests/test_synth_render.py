@@ -11,10 +11,11 @@ from homolog import HomologError
 from homolog.synth import looks
 from homolog.synth.dataset import described, keypoints, rle, sides
 from homolog.synth.gltf import read
+from homolog.synth.objects import random_shape
 from homolog.synth.poses import random_pose
 from homolog.synth.render import Renderer, Tracer
 from homolog.synth.rig import Pose
-from homolog.synth.scene import Camera, Scene, random_scene, stood, turned
+from homolog.synth.scene import Camera, Item, Scene, random_scene, stood, turned
 from homolog.synth.space import prepare
 
 SIZE = 40
@@ -59,10 +60,11 @@ def first_by_force(vertices, triangles, origin, directions):
     return which, weights, best
 
 
+@pytest.mark.parametrize("empty", [False, True])
 @pytest.mark.parametrize("seed", range(4))
-def test_every_pixel_against_brute_force(rigs, seed):
+def test_every_pixel_against_brute_force(rigs, seed, empty):
     rng = np.random.default_rng(seed)
-    scene = random_scene(rigs.all, rng, SIZE)
+    scene = random_scene(rigs.all, rng, SIZE, empty=empty)
     renderer = Renderer(scene, SIZE, rng)
     found = renderer.render()
     y, x = np.divmod(np.arange(SIZE * SIZE), SIZE)
@@ -74,7 +76,14 @@ def test_every_pixel_against_brute_force(rigs, seed):
     same = owner + 1 == found.instance.ravel()
     assert same.mean() > 0.995  # rays along edges may go either way
     thing = same & (owner >= 0)
-    assert thing.any()
+    assert thing.any() != empty == (not scene.things)
+    main = scene.objects[0].shape.triangles if empty else scene.things[0].rig.model.triangles
+    covered = ((which >= 0) & (which < len(main))).mean()  # they come first
+    assert found.subject == pytest.approx(covered, abs=0.005) and covered > 0
+    if empty:
+        assert np.isnan(found.coordinates).all() and not found.instance.any()
+        assert np.isfinite(found.image).all() and found.image.min() >= 0
+        return
     corners = renderer.canonical[renderer.triangles[which[thing]]]
     expected = (corners * weights[thing][..., None]).sum(1)
     apart = np.abs(found.coordinates.reshape(-1, 3)[thing] - expected).max(1)
@@ -189,6 +198,81 @@ def test_cameras_turn_and_see_what_they_should(rigs, seed):
     extent = np.ptp(places, axis=0).max() / 100
     assert 0.25 < extent < 1.6
     assert scene.things[0].vertices[:, 1].min() == pytest.approx(0, abs=1e-9)
+
+
+def extent(scene, vertices):
+    return np.ptp(scene.camera.project(vertices)[0], axis=0).max() / SIZE
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_most_subjects_fill_the_picture(rigs, empty):
+    found = []
+    for seed in range(150):
+        scene = random_scene(rigs.all, np.random.default_rng(seed), SIZE, empty=empty)
+        main = scene.objects[0] if empty else scene.things[0]
+        found.append(extent(scene, main.vertices))
+    found = np.array(found)
+    assert ((found > 0.48) & (found < 1.22)).mean() > 0.82
+    assert ((found > 0.58) & (found < 1.02)).mean() > 0.65
+    assert 0.03 < (found < 0.48).mean() < 0.17
+
+
+def test_objects_stand_among_things(rigs):
+    behind, among = 0, 0
+    for seed in range(200):
+        scene = random_scene(rigs.all, np.random.default_rng(seed), SIZE)
+        for item in scene.objects:
+            among += 1
+            assert item.vertices[:, 1].min() == pytest.approx(0, abs=1e-9)
+            _, depth = scene.camera.project(item.vertices)
+            assert (depth > 0).all()
+            middles = [scene.camera.project(v.mean(0)[None])[1][0]
+                       for v in (item.vertices, scene.things[0].vertices)]  # fmt: skip
+            behind += middles[0] > middles[1]
+    assert 0.09 < among / 200 < 0.21
+    assert 0.15 < behind / among < 0.85
+
+
+def test_objects_lie_over_things_and_throw_shadows(rigs):
+    scene = behind(rigs.all[0])
+    rng = np.random.default_rng(0)
+    whole = Renderer(scene, SIZE, rng).render()
+    shape = random_shape(rng, "blob")
+    coat = looks.Coat(rng, shape.materials, shape.areas, animal=False)
+    # Half as far from the camera as the thing, its left half hidden.
+    scene.objects = [Item(shape, shape.vertices * 0.5 + [0.5, 0, -3], shape.vertices, coat)]
+    found = Renderer(scene, SIZE, rng).render()
+    hidden = (whole.instance == 1) & (found.instance == 0)
+    assert hidden.sum() > 20 and (found.instance <= whole.instance).all()
+    assert np.isnan(found.coordinates[hidden]).all()
+    same = found.instance == 1
+    np.testing.assert_array_equal(found.coordinates[same], whole.coordinates[same])
+    points = np.array(keypoints(0, scene.things[0], scene, Renderer(scene, SIZE, rng), SIZE,
+                                rigs.names)).reshape(-1, 3)  # fmt: skip
+    inside = [v for x, y, v in points if v and hidden[int(y), int(x)]]
+    assert inside and set(inside) == {1}
+
+
+def test_mirrors_show_what_is_around():
+    rng = np.random.default_rng(0)
+    shape = random_shape(rng, "vessel")
+    coat = looks.Coat(rng, shape.materials, shape.areas, animal=False)
+    coat.mirror[:], coat.metal[:], coat.clear[:] = 0.9, False, 0
+    coat.gloss, coat.bumps = 0.0, 0.0
+    light = looks.Light(np.array([0, 1.0, 0]), np.zeros(3), np.ones(3), np.ones(3), 0.0)
+    camera = Camera(np.array([0, 1.0, -5]), np.array([[-1.0, 0, 0], [0, -1, 0], [0, 0, 1]]),
+                    1.5 * SIZE, np.full(2, SIZE / 2))  # fmt: skip
+    means = []
+    for around in ((1.0, 0, 0), (0, 0, 1.0)):
+        backdrop = np.full((SIZE, SIZE, 3), around, np.float32)
+        item = Item(shape, shape.vertices, shape.vertices, coat)
+        scene = Scene([], [], camera, light, backdrop, None, objects=[item])
+        renderer = Renderer(scene, SIZE, np.random.default_rng(1))
+        who = renderer.render()
+        rays = camera.rays(np.array([[SIZE / 2, SIZE / 2]])).astype(np.float32)
+        assert who.subject > 0.02 and renderer.tracer.first(camera.place[None], rays).triangle >= 0
+        means.append(who.image[SIZE // 2, SIZE // 2])
+    assert means[0][0] > 1.5 * means[1][0] and means[1][2] > 1.5 * means[0][2]
 
 
 def test_things_do_not_run_into_each_other(rigs):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -12,9 +13,12 @@ from toy_models import CHAIR, beast, still
 
 from homolog import HomologError, KeypointSchema, cli, progress
 from homolog.data import coco
-from homolog.synth import render_set
+from homolog.synth import dataset, render_set
+from homolog.synth.dataset import without_things
+from homolog.synth.objects import KINDS
 
 SIZE = 64
+COUNT = 16
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +39,7 @@ def models(tmp_path_factory):
 @pytest.fixture(scope="module")
 def made(models, tmp_path_factory):
     out = tmp_path_factory.mktemp("made") / "set"
-    return render_set(models, out, count=8, size=SIZE, seed=3, workers=1)
+    return render_set(models, out, count=COUNT, size=SIZE, seed=3, workers=1)
 
 
 def run(capsys, *arguments):
@@ -61,12 +65,12 @@ def test_what_is_written(made):
         "records.jsonl",
     }  # fmt: skip
     manifest = json.loads((out / "manifest.json").read_text())
-    assert manifest["count"] == 8 and manifest["seed"] == 3 and manifest["size"] == SIZE
+    assert manifest["count"] == COUNT and manifest["seed"] == 3 and manifest["size"] == SIZE
     assert set(manifest["models"]) == {"hound", "pony", "chair"}
     assert manifest["models"]["chair"]["sides"] == "symmetry"
     assert set(manifest["left_out"]) == {"broken.glb"} == set(made.left_out)
     data = json.loads((out / "annotations.json").read_text())
-    assert len(data["images"]) == 8
+    assert len(data["images"]) == COUNT
     kinds = {category["name"]: category for category in data["categories"]}
     assert len(kinds) == 2 and "keypoints" not in next(k for n, k in kinds.items() if n != "animal")
     by_picture = {}
@@ -99,6 +103,39 @@ def test_what_is_written(made):
                 assert ((seen[:, :2] >= 0) & (seen[:, :2] <= SIZE)).all()
 
 
+def test_pictures_without_things(capsys, made):
+    """They hold objects, are listed, and are background all over."""
+    data = json.loads(made.annotations.read_text())
+    empty = [picture for picture in data["images"] if not picture["models"]]
+    assert empty and len(empty) < len(data["images"]) / 2
+    assert {a["image_id"] for a in data["annotations"]}.isdisjoint(p["id"] for p in empty)
+    for picture in empty:
+        assert picture["objects"] and set(picture["objects"]) <= set(KINDS)
+        with np.load(made.out / picture["coordinates"]) as file:
+            assert np.isnan(file["coordinates"]).all() and not file["instance"].any()
+    manifest = json.loads((made.out / "manifest.json").read_text())
+    assert manifest["without_things"] == len(empty)
+    with Image.open(made.out / "contact.jpg") as sheet:  # the coordinates of one: plain grey
+        x, y = (empty[0]["id"] - 1) % 4 * 400, (empty[0]["id"] - 1) // 4 * 200
+        assert np.ptp(np.asarray(sheet.crop((x + 210, y + 10, x + 390, y + 190)))) < 8
+
+
+def test_a_fifth_are_without_things_whatever_is_behind():
+    empty = np.array([without_things(seed, i) for seed in range(4) for i in range(500)])
+    assert 0.17 < empty.mean() < 0.23
+    # What a picture's own numbers begin with decides whether a photo is behind it.
+    first = [np.random.default_rng([s, i, 0]).random() for s in range(4) for i in range(500)]
+    assert abs(np.corrcoef(empty, first)[0, 1]) < 0.08
+
+
+def test_a_set_of_pictures_without_things_only(capsys, models, tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, "_EMPTY", 1.0)
+    made = render_set(models, tmp_path / "o", count=2, size=SIZE, workers=1, models=["hound"])
+    data = json.loads(made.annotations.read_text())
+    assert data["annotations"] == [] and len(data["images"]) == 2
+    assert (made.out / "contact.jpg").is_file()
+
+
 def test_keypoints_lie_where_their_coordinates_are(made):
     """Near a visible keypoint, the surface has about its coordinates, whatever the model."""
     data = json.loads(made.annotations.read_text())
@@ -129,7 +166,7 @@ def test_it_is_read_as_any_coco_file(capsys, made):
 
 
 def test_workers_change_nothing(models, made, tmp_path):
-    again = render_set(models, tmp_path / "two", count=8, size=SIZE, seed=3, workers=2)
+    again = render_set(models, tmp_path / "two", count=COUNT, size=SIZE, seed=3, workers=2)
     assert digests(again.out) == digests(made.out)
 
 
@@ -148,14 +185,46 @@ def test_going_on(models, made, tmp_path):
     with (out / "records.jsonl").open("ab") as log:
         log.write(b'{"index": 3, "thi')  # stopped while writing
     before = (out / "pictures/000002.jpg").stat().st_mtime_ns
-    whole = render_set(models, out, count=8, size=SIZE, seed=3, workers=1)
-    assert (whole.pictures, whole.kept) == (8, 2)
+    whole = render_set(models, out, count=COUNT, size=SIZE, seed=3, workers=1)
+    assert (whole.pictures, whole.kept) == (COUNT, 2)
     assert (out / "pictures/000002.jpg").stat().st_mtime_ns == before
     ours, theirs = digests(out), digests(made.out)
     ours.pop("records.jsonl"), theirs.pop("records.jsonl")  # in the order of the work
     assert ours == theirs
     with pytest.raises(HomologError, match="holds another run"):
         render_set(models, out, count=8, size=SIZE, seed=9)
+
+
+def test_another_version_is_not_gone_on_with(models, made, tmp_path, monkeypatch):
+    out = shutil.copytree(made.out, tmp_path / "set")
+    before = digests(out)
+    monkeypatch.setattr(dataset, "VERSION", dataset.VERSION + 1)
+    with pytest.raises(HomologError, match="holds another run"):
+        render_set(models, out, count=COUNT, size=SIZE, seed=3, workers=1)
+    assert digests(out) == before
+
+
+def test_the_time_left_is_reckoned_from_what_this_run_makes(models, made, tmp_path, monkeypatch):
+    seen = []
+
+    class Spy(progress.Steps):
+        def __init__(self, total):
+            super().__init__(total)
+            seen.append(total)
+
+        def next(self, description, done=None):
+            super().next(description, done)
+            seen.append(done)
+
+    out = shutil.copytree(made.out, tmp_path / "set")
+    for index in (2, 5):
+        (out / f"pictures/{index:06d}.jpg").unlink()
+    monkeypatch.setattr(dataset, "Steps", Spy)
+    render_set(models, out, count=COUNT, size=SIZE, seed=3, workers=1)
+    assert seen == [2, 0, 1, 2]
+    seen.clear()
+    render_set(models, out, count=COUNT, size=SIZE, seed=3, workers=1)
+    assert seen == [0, 0]
 
 
 def test_some_models_only(capsys, models, tmp_path):

@@ -6,6 +6,7 @@ python toy_training.py FOLDER STEPS GROUPS
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,9 @@ def toy_data(folder: Path, pictures: int = 5, category: str = "toy") -> DataSet:
         pen = ImageDraw.Draw(picture)
         for (x, y), colour in zip(keypoints, COLOURS, strict=True):
             pen.ellipse((x - 7, y - 7, x + 7, y + 7), fill=colour)
-        picture.save(path)
+        whole = path.with_suffix(f".{os.getpid()}.png")  # processes share the folder
+        picture.save(whole)
+        whole.replace(path)
         if index == 1:
             keypoints[4] = np.nan
         box = (4.0, 4.0, 90.0, 76.0)

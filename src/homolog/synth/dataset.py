@@ -32,10 +32,12 @@ from homolog.synth.rig import Rig
 from homolog.synth.scene import Scene, Thing, random_scene
 from homolog.synth.space import prepare
 
-VERSION = 1
+VERSION = 2
 """Raised when the same seed gives other pictures."""
 _ENOUGH = 0.015
-"""Part of the picture that the first thing should cover; otherwise another scene is drawn."""
+"""Part of the picture that its subject should cover; otherwise another scene is drawn."""
+_EMPTY = 0.2
+"""Part of the pictures that have no thing in them, but objects of no known kind."""
 _TRIES = 5
 _LOG = "records.jsonl"
 
@@ -94,8 +96,10 @@ def render_set(
     """Render a training set from the 3D models of a folder.
 
     A picture depends on the seed, its number, the size, the models and the backgrounds, and on
-    nothing else. If the folder holds a part of the same set, that is kept; a larger count adds to
-    it. With several workers, a script must call this under `if __name__ == "__main__"`.
+    nothing else. A fifth of the pictures have no thing in them but objects of no known kind, and
+    some such objects stand among things: both are background. If the folder holds a part of the
+    same set, that is kept; a larger count adds to it. With several workers, a script must call
+    this under `if __name__ == "__main__"`.
 
     Args:
         models_folder: .glb and .gltf files, rigged or static.
@@ -152,15 +156,15 @@ def render_set(
     kept = len(records)
     todo = [index for index in range(count) if index not in records]
     log = target / _LOG
-    with Steps(count) as steps:
-        steps.next("rendering", kept)
+    with Steps(len(todo)) as steps:  # of this run alone: what is left is reckoned from its speed
+        steps.next("rendering", 0)
         try:
             with log.open("ab") as lines:
                 for record in _rendered(todo, rigs, settings, target, workers):
                     records[record["index"]] = record
                     lines.write((json.dumps(record) + "\n").encode())
                     lines.flush()
-                    steps.next("rendering", len(records))
+                    steps.next("rendering", len(records) - kept)
         except OSError as error:
             raise HomologError(f"out: cannot write {log}: {error.strerror}") from error
     ordered = [records[index] for index in range(count)]
@@ -180,6 +184,7 @@ def render_set(
                 sorted({e for r in ordered for e in map(tuple, r["unreadable"])})
             ),
             "models": {rig.name: _described(rig, ordered) for rig in rigs},
+            "without_things": sum(not record["things"] for record in ordered),
             "left_out": dict(sorted(left_out.items())),
             "keypoints": keypoints,
             "canonical": "x: the thing's own left (+) and right (-), y: front (+), z: up",
@@ -313,13 +318,14 @@ def picture(index: int, rigs: Sequence[Rig], settings: Settings, target: Path) -
         Its record, for JSON.
     """
     unreadable: list[tuple[str, str]] = []
+    empty = without_things(settings.seed, index)
     for attempt in range(_TRIES):
         rng = np.random.default_rng([settings.seed, index, attempt])
         photo, name = _photo(rng, settings, unreadable)
-        scene = random_scene(rigs, rng, settings.size, photo)
+        scene = random_scene(rigs, rng, settings.size, photo, empty)
         renderer = Renderer(scene, settings.size, rng)
         rendered = renderer.render()
-        if (rendered.instance == 1).mean() >= _ENOUGH:
+        if rendered.subject >= _ENOUGH:
             break
     image, values = _paths(target, index)
     coordinates = rendered.coordinates.astype(np.float16)
@@ -329,11 +335,18 @@ def picture(index: int, rigs: Sequence[Rig], settings: Settings, target: Path) -
         "index": index,
         "background": name,
         "unreadable": unreadable,
+        "objects": [item.shape.kind for item in scene.objects],
         "things": [
             described(k, thing, scene, renderer, rendered.instance, settings.keypoints)
             for k, thing in enumerate(scene.things)
         ],
     }
+
+
+def without_things(seed: int, index: int) -> bool:
+    """Whether a picture has objects only; whatever has to be tried again."""
+    # Numbers of their own: a seed that ends in 0 gives the same ones as without the 0.
+    return bool(np.random.default_rng([seed, index, _TRIES]).random() < _EMPTY)
 
 
 def _photo(
@@ -506,6 +519,7 @@ def _coco(
             "width": size,
             "height": size,
             "models": [thing["model"] for thing in record["things"]],
+            "objects": record["objects"],
             "background": record["background"],
         }
         pictures.append(entry)

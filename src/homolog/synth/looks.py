@@ -30,6 +30,10 @@ FURS = (
 
 _DARK = re.compile(r"eye|nose|hoof|hooves|claw|muzzle|black|pupil|mouth", re.IGNORECASE)
 
+_FINISHES = ("hair", "matte", "varnish", "metal", "glass")
+_ANIMALS = (0.84, 0.06, 0.07, 0.03, 0.0)  # some are of china or bronze
+_OTHERS = (0.3, 0.22, 0.26, 0.14, 0.08)
+
 
 def linear(colour: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """Linear values of sRGB ones (0..1)."""
@@ -109,7 +113,12 @@ class Coat:
         rng: what decides.
         materials: of the model.
         areas: how much of the surface each has; sums to 1.
-        animal: whether it is to be dressed in fur; otherwise in any colours.
+        animal: whether it is to be dressed in fur; otherwise in anything, at times in fur.
+
+    Attributes:
+        mirror: how much each material reflects of what is around, seen head-on.
+        metal: which of them tint what they reflect and show little else.
+        clear: how much is seen through each.
     """
 
     def __init__(
@@ -119,7 +128,7 @@ class Coat:
         areas: Sequence[float],
         animal: bool = True,
     ):
-        wild = 0.08 if animal else 0.7
+        wild = 0.08 if animal or rng.random() < 0.4 else 0.7
         self.materials = list(materials)
         count = len(self.materials)
         self.colours = np.zeros((count, 3), np.float32)
@@ -163,6 +172,33 @@ class Coat:
         self.gloss = float(rng.choice([0.0, rng.uniform(0.02, 0.15)], p=[0.6, 0.4]))
         self.shine = float(rng.uniform(8, 40))
         self.tint = (1 + rng.normal(0, 0.1, 3)).astype(np.float32)
+        self._finish(rng, str(rng.choice(_FINISHES, p=_ANIMALS if animal else _OTHERS)))
+
+    def _finish(self, rng: np.random.Generator, finish: str) -> None:
+        count = len(self.materials)
+        self.mirror = np.zeros(count, np.float32)
+        self.metal = np.zeros(count, bool)
+        self.clear = np.zeros(count, np.float32)
+        if finish != "hair":
+            coarse, fine, hair = self.depths
+            smooth = rng.uniform(0, 0.4)
+            self.depths = coarse * rng.uniform(0.2, 1), fine * smooth, hair * smooth
+            self.bumps *= rng.uniform(0, 0.25)
+        if finish in ("varnish", "metal", "glass"):
+            self.gloss, self.shine = rng.uniform(0.2, 1.2), float(np.exp(rng.uniform(3, 5.8)))
+            self.mirror[~self.plain] = rng.uniform(0.03, 0.12)
+        if finish == "metal":
+            self.mirror[~self.plain] = rng.uniform(0.35, 0.85)
+            self.metal = ~self.plain
+        if finish == "glass":
+            self.clear[~self.plain] = rng.uniform(0.3, 0.9)
+        for k, material in enumerate(self.materials):
+            if "chrome" in material.name and rng.random() < 0.7:
+                self.mirror[k], self.metal[k] = rng.uniform(0.3, 0.8), True
+            elif "window" in material.name:
+                self.colours[k] = rng.uniform(0.005, 0.08) * (1 + rng.normal(0, 0.1, 3))
+                self.plain[k], self.mirror[k] = True, rng.uniform(0.04, 0.2)
+                self.clear[k] = rng.choice([0.0, rng.uniform(0, 0.5)])
 
     @staticmethod
     def _layer(rng: np.random.Generator, wild: float) -> _Layer:

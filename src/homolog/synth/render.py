@@ -100,13 +100,15 @@ class Rendered:
 
     Attributes:
         image: linear RGB, not limited to 1.
-        instance: 0 for background and props, else 1 + index of the thing.
+        instance: 0 for background, objects and props, else 1 + index of the thing.
         coordinates: canonical ones of the visible point, NaN where there is no thing.
+        subject: part of the picture that the scene's subject covers.
     """
 
     image: Float[np.ndarray, "s s 3"]
     instance: UInt8[np.ndarray, "s s"]
     coordinates: Float[np.ndarray, "s s 3"]
+    subject: float
 
 
 class Renderer:
@@ -120,31 +122,44 @@ class Renderer:
 
     def __init__(self, scene: Scene, size: int, rng: np.random.Generator):
         self.scene, self.size, self.rng = scene, size, rng
-        vertices, triangles, owner, turned, canonical, colours, uv, material = (
-            [] for _ in range(8)
+        vertices, triangles, owner, dressed, turned, canonical, colours, uv, material = (
+            [] for _ in range(9)
         )  # fmt: skip
         count = 0
+        self.coats = [thing.coat for thing in scene.things]
+        self.coats += [item.coat for item in scene.objects]
+        self.textured = [thing.rig.model.uv is not None for thing in scene.things]
+        self.textured += [False] * len(scene.objects)
         for k, thing in enumerate(scene.things):
             model = thing.rig.model
             vertices.append(thing.vertices)
             triangles.append(model.triangles + count)
             owner.append(np.full(len(model.triangles), k))
+            dressed.append(np.full(len(model.triangles), k))
             turned.append(thing.normals)
             canonical.append(thing.rig.canonical)
             colours.append(np.zeros_like(thing.vertices))
             uv.append(np.zeros((len(thing.vertices), 2)) if model.uv is None else model.uv)
             material.append(model.material)
             count += len(thing.vertices)
+        for k, item in enumerate(scene.objects):
+            shape = item.shape
+            vertices.append(item.vertices)
+            triangles.append(shape.triangles + count)
+            owner.append(np.full(len(shape.triangles), -1))
+            dressed.append(np.full(len(shape.triangles), len(scene.things) + k))
+            turned.append(_smooth(item.vertices, shape.triangles))
+            canonical.append(item.places)
+            colours.append(np.zeros_like(item.vertices))
+            uv.append(np.zeros((len(item.vertices), 2)))
+            material.append(shape.material)
+            count += len(item.vertices)
         for prop in scene.props:
-            a, b, c = (prop.vertices[prop.triangles[:, k]] for k in range(3))
-            flat = np.cross(b - a, c - a)
-            total = np.zeros_like(prop.vertices)
-            for k in range(3):
-                np.add.at(total, prop.triangles[:, k], flat)
             vertices.append(prop.vertices)
             triangles.append(prop.triangles + count)
             owner.append(np.full(len(prop.triangles), -1))
-            turned.append(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12))
+            dressed.append(np.full(len(prop.triangles), -1))
+            turned.append(_smooth(prop.vertices, prop.triangles))
             canonical.append(prop.vertices)
             colours.append(prop.colours)
             uv.append(np.zeros((len(prop.vertices), 2)))
@@ -153,12 +168,14 @@ class Renderer:
         self.vertices = np.concatenate(vertices).astype(np.float32)
         self.triangles = np.concatenate(triangles).astype(np.int32)
         self.owner = np.concatenate(owner)
+        self.dressed = np.concatenate(dressed)
         self.normals = np.concatenate(turned).astype(np.float32)
         self.canonical = np.concatenate(canonical).astype(np.float32)
         self.colours = np.concatenate(colours).astype(np.float32)
         self.uv = np.concatenate(uv).astype(np.float32)
         self.material = np.concatenate(material)
         self.tracer = Tracer(self.vertices, self.triangles)
+        self._around = looks.linear(scene.backdrop[::4, ::4])
 
     def render(self) -> Rendered:
         """The picture; rays go through the centres of pixels, and more at edges."""
@@ -169,7 +186,7 @@ class Renderer:
         origin = camera.place.astype(np.float32)
         hits = self.tracer.first(np.broadcast_to(origin, directions.shape), directions)
         hit = hits.triangle >= 0
-        who = np.where(hit, self.owner[hits.triangle], -2).reshape(size, size)
+        who = np.where(hit, self.dressed[hits.triangle], -2).reshape(size, size)
         edge = self._edges(who, hits.distance.reshape(size, size)).ravel()
         image = self._behind(origin, directions, ~hit | edge)
         own = self._surface(origin, directions[hit], _take(hits, hit))
@@ -195,6 +212,7 @@ class Renderer:
             image.reshape(size, size, 3),
             instance.reshape(size, size),
             coordinates.reshape(size, size, 3),
+            float((who == 0).mean()),
         )
 
     def _mixed(self, values: Float[np.ndarray, "V c"], hits: Hits) -> Float[np.ndarray, "P c"]:
@@ -256,7 +274,7 @@ class Renderer:
         if not count:
             return np.zeros((0, 3), np.float32)
         light, rng = self.scene.light, self.rng
-        owner = self.owner[hits.triangle]
+        dressed = self.dressed[hits.triangle]
         corners = self.vertices[self.triangles[hits.triangle]]
         flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-20)
@@ -269,18 +287,23 @@ class Renderer:
         albedo = self._mixed(self.colours, hits)
         gloss, shine = np.zeros(count, np.float32), np.full(count, 10, np.float32)
         uv = self._mixed(self.uv, hits)
-        for k, thing in enumerate(self.scene.things):
-            mine = owner == k
+        mirror, clear = np.zeros(count, np.float32), np.zeros(count, np.float32)
+        metal = np.zeros(count, bool)
+        for k, coat in enumerate(self.coats):
+            mine = dressed == k
             if not mine.any():
                 continue
             material = self.material[hits.triangle[mine]]
-            textured = uv[mine] if thing.rig.model.uv is not None else None
-            albedo[mine] = thing.coat.albedo(places[mine], material, textured, dither[mine])
-            bump = np.stack([noise(places[mine], dither[mine]) for noise in thing.coat.bump], 1)
-            normal[mine] += bump * np.float32(thing.coat.bumps)
-            plain = thing.coat.plain[material]
-            gloss[mine] = np.where(plain, 0.15, thing.coat.gloss)
-            shine[mine] = thing.coat.shine
+            textured = uv[mine] if self.textured[k] else None
+            albedo[mine] = coat.albedo(places[mine], material, textured, dither[mine])
+            if coat.bumps > 0.01:
+                bump = np.stack([noise(places[mine], dither[mine]) for noise in coat.bump], 1)
+                normal[mine] += bump * np.float32(coat.bumps)
+            plain = coat.plain[material]
+            gloss[mine] = np.where(plain, 0.15, coat.gloss)
+            shine[mine] = coat.shine
+            mirror[mine], metal[mine] = coat.mirror[material], coat.metal[material]
+            clear[mine] = coat.clear[material]
         normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
         where = origin + directions * hits.distance[:, None]
         sun, open_ = self._lit(where, normal, flat)
@@ -290,9 +313,50 @@ class Renderer:
         spot = gloss * np.clip((normal * half).sum(1), 0, 1) ** shine * (sun > 0)
         up = (normal[:, 1:2] + 1) / 2
         ambient = (light.bounce + up * (light.sky - light.bounce)) * open_[:, None]
-        return (albedo * (light.sun * sun[:, None] + ambient) + light.sun * spot[:, None]).astype(
-            np.float32
-        )
+        colour = albedo * (light.sun * sun[:, None] + ambient)
+        through = np.flatnonzero(clear)
+        if len(through):
+            behind = self._seen(view[through] * -1 - 0.2 * normal[through], 1.0)
+            tint = albedo[through] / np.maximum(albedo[through].max(1, keepdims=True), 1e-3)
+            part = clear[through, None]
+            colour[through] += part * (behind * (0.5 + 0.5 * tint) - colour[through])
+        mirrors = np.flatnonzero(mirror)
+        if len(mirrors):
+            n, v = normal[mirrors], view[mirrors]
+            facing = np.clip((n * v).sum(1, keepdims=True), 0, 1)
+            part = mirror[mirrors, None]
+            part = part + (1 - part) * (1 - facing) ** 5
+            seen = self._seen(2 * facing * n - v, 0.4) * (0.3 + 0.7 * open_[mirrors, None])
+            tint = albedo[mirrors] / np.maximum(albedo[mirrors].max(1, keepdims=True), 1e-3)
+            seen *= np.where(metal[mirrors, None], 0.2 + 0.8 * tint, 1)
+            colour[mirrors] += part * (seen - colour[mirrors])
+        return (colour + light.sun * spot[:, None]).astype(np.float32)
+
+    def _seen(
+        self, directions: Float[np.ndarray, "P 3"], spread: float
+    ) -> Float[np.ndarray, "P 3"]:
+        """What is far away in directions: the backdrop, repeated all round, and the ground.
+
+        With a spread of 1 the backdrop is where the camera sees it; with less, it is wider.
+        """
+        scene, camera, size = self.scene, self.scene.camera, self.size
+        local = directions @ camera.turn.T
+        aside = np.arctan2(local[:, 0], local[:, 2])
+        down = np.arctan2(local[:, 1], np.hypot(local[:, 0], local[:, 2]))
+        per = spread * camera.focal if spread == 1 else spread * size
+        where = np.stack([aside, down], 1) * per + (camera.centre if spread == 1 else size / 2)
+        where = np.mod(where, 2 * size)
+        where = np.where(where >= size, 2 * size - 1 - where, where)
+        side = len(self._around)
+        x, y = np.clip(where * side / size, 0, side - 1).astype(int).T
+        image = self._around[y, x]
+        if scene.ground is not None:
+            length = np.linalg.norm(directions, axis=1)
+            low = looks.smoothstep(-directions[:, 1] / length, 0.0, 0.15)[:, None]
+            lit = scene.light.sun * scene.light.direction[1] + scene.light.sky
+            below = looks.linear(scene.ground[::16, ::16]).mean((0, 1)) * lit
+            image = image + low * (below - image)
+        return image
 
     def _behind(
         self,
@@ -314,7 +378,8 @@ class Renderer:
         index, distance = index[near], distance[near]
         places = origin + directions[index] * distance[:, None]
         up = np.tile(np.array([0, 1, 0], np.float32), (len(index), 1))
-        reach = np.concatenate([t.vertices for t in scene.things])
+        solid = [thing.vertices for thing in scene.things]
+        reach = np.concatenate([*solid, *(item.vertices for item in scene.objects)])
         low, high = reach.min(0), reach.max(0)
         light = scene.light
         tall = high[1] / max(float(light.direction[1]), 0.1)
@@ -353,6 +418,19 @@ class Renderer:
         coordinates = np.full((len(places), 3), np.nan, np.float32)
         coordinates[met] = self._mixed(self.canonical, _take(hits, met))
         return owner, hits, coordinates
+
+
+def _smooth(
+    vertices: Float[np.ndarray, "V 3"], triangles: Int[np.ndarray, "M 3"]
+) -> Float[np.ndarray, "V 3"]:
+    """Unit normals of vertices: means of the triangles' that share them."""
+    a, b, c = (vertices[triangles[:, k]] for k in range(3))
+    flat = np.cross(b - a, c - a)
+    corners = triangles.T.ravel()
+    total = np.stack(
+        [np.bincount(corners, np.tile(flat[:, k], 3), len(vertices)) for k in range(3)], axis=1
+    )
+    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
 
 
 def _take(hits: Hits, which: np.ndarray) -> Hits:

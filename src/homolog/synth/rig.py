@@ -249,14 +249,14 @@ def _orthonormal(matrix: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
 def swing(a: Float[np.ndarray, "3"], b: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
     """The smallest rotation that turns one direction to another."""
     a, b = a / max(np.linalg.norm(a), 1e-12), b / max(np.linalg.norm(b), 1e-12)
-    axis, cosine = np.cross(a, b), float(a @ b)
-    if cosine < -0.99999:
+    above = float((a + b) @ (a + b)) / 2  # one and the cosine, exact for opposites too
+    if above < 1e-16:
         other = np.eye(3)[np.argmin(np.abs(a))]
         axis = np.cross(a, other)
         axis /= np.linalg.norm(axis)
         return 2 * np.outer(axis, axis) - np.eye(3)
-    k = _cross(axis)
-    return np.eye(3) + k + k @ k / (1 + cosine)
+    k = _cross(np.cross(a, b))
+    return np.eye(3) + k + k @ k / above
 
 
 def _cross(v: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from homolog.synth import looks
 from homolog.synth.gltf import normals
+from homolog.synth.objects import Shape, random_shape
 from homolog.synth.poses import random_pose
 from homolog.synth.rig import Pose, Rig, about
 
@@ -78,8 +79,25 @@ class Thing:
 
 
 @dataclass(eq=False)
+class Item:
+    """An object in a scene: as large as a thing and dressed like one, but of no known kind.
+
+    Attributes:
+        shape: what it is.
+        vertices: in the world.
+        places: where its coat is laid on, about -1..1, z up.
+        coat: its colours.
+    """
+
+    shape: Shape
+    vertices: Float[np.ndarray, "V 3"]
+    places: Float[np.ndarray, "V 3"]
+    coat: looks.Coat
+
+
+@dataclass(eq=False)
 class Prop:
-    """Something in a scene that is no thing: a bar, a stone, grass."""
+    """Something small in a scene: a bar, a stone, grass."""
 
     vertices: Float[np.ndarray, "V 3"]
     triangles: Int[np.ndarray, "M 3"]
@@ -91,7 +109,7 @@ class Scene:
     """All that a picture shows.
 
     Attributes:
-        things: at least one, the first is what the camera looks at.
+        things: the first, or if there are none the first object, is what the camera looks at.
         props: what stands in front, beside and behind.
         camera: seen from here.
         light: lit like this.
@@ -100,6 +118,7 @@ class Scene:
         scale: units of the world that the texture measures.
         shadows: how dark shadows are on a backdrop that has no ground of its own, 0..1.
         fog: distance at which the ground fades into the backdrop.
+        objects: at least one if there are no things.
     """
 
     things: list[Thing]
@@ -111,6 +130,7 @@ class Scene:
     scale: float = 1.0
     shadows: float = 0.0
     fog: float = 1e9
+    objects: list[Item] = field(default_factory=list)
     notes: dict[str, float] = field(default_factory=dict)
 
 
@@ -168,8 +188,18 @@ def turned(thing: Thing, degrees: float, shift: Sequence[float] | Float[np.ndarr
     )
 
 
+_SECOND = 0.25
+"""How often a second object stands beside the first."""
+_BESIDE = 0.17
+"""How often an object stands among things."""
+
+
 def random_scene(
-    rigs: Sequence[Rig], rng: np.random.Generator, size: int, photo: Image.Image | None = None
+    rigs: Sequence[Rig],
+    rng: np.random.Generator,
+    size: int,
+    photo: Image.Image | None = None,
+    empty: bool = False,
 ) -> Scene:
     """A scene.
 
@@ -178,14 +208,23 @@ def random_scene(
         rng: what decides on everything.
         size: pixels of the picture's side.
         photo: what to put behind it, instead of something made up.
+        empty: whether objects stand where things would.
     """
-    count = int(rng.choice([1, 2, 3], p=[0.78, 0.16, 0.06]))
-    things = [_thing(rigs, rng, 1.0)]
-    things[0] = turned(things[0], rng.uniform(0, 360), (0, 0, 0))
-    for _ in range(count - 1):
-        _beside(things, _thing(rigs, rng, float(np.exp(rng.normal(0, 0.25)))), rng)
+    things: list[Thing] = []
+    objects: list[Item] = []
+    if empty:
+        objects.append(_item(rng, 1.0))
+        main = objects[0].vertices
+    else:
+        count = int(rng.choice([1, 2, 3], p=[0.78, 0.16, 0.06]))
+        things.append(turned(_thing(rigs, rng, 1.0), rng.uniform(0, 360), (0, 0, 0)))
+        for _ in range(count - 1):
+            _beside(things, _thing(rigs, rng, float(np.exp(rng.normal(0, 0.25)))), rng)
+        main = things[0].vertices
     grounded = rng.random() < (0.35 if photo is not None else 0.8)
-    camera = _camera(things[0].vertices, rng, size, grounded)
+    camera = _camera(main, rng, size, grounded)
+    if rng.random() < (_SECOND if empty else _BESIDE):
+        _add(objects, things, camera, rng)
     if camera.place[1] < 0.03:
         grounded = False
     light = looks.random_light(rng)
@@ -204,12 +243,13 @@ def random_scene(
         back = looks.backdrop(rng, size, float(np.clip(horizon, -0.5, 1.5)))
         if grounded:
             texture = looks.surface(rng)
-    props = _props(things, camera, rng, size, texture is not None)
+    props = _props(main, camera, rng, size, texture is not None)
     return Scene(
         things, props, camera, light, back, texture,
         scale=float(np.exp(rng.uniform(-0.7, 2.0))),
         shadows=float(rng.uniform(0.3, 0.8)) if grounded and texture is None else 0.0,
         fog=float(np.exp(rng.uniform(1.5, 4.5))),
+        objects=objects,
         notes={"horizon": horizon},
     )  # fmt: skip
 
@@ -226,23 +266,65 @@ def _thing(rigs: Sequence[Rig], rng: np.random.Generator, size: float) -> Thing:
     return stood(rig, pose, kind, coat, size)
 
 
+def _item(rng: np.random.Generator, size: float) -> Item:
+    """An object, its middle above the origin; size is half its longest extent."""
+    shape = random_shape(rng)
+    places = shape.vertices - [0, np.ptp(shape.vertices[:, 1]) / 2, 0]
+    coat = looks.Coat(rng, shape.materials, shape.areas, animal=False)
+    turn = about([0, 1, 0], rng.uniform(0, 360))
+    return Item(shape, shape.vertices @ turn.T * size, places[:, [0, 2, 1]], coat)
+
+
+def _add(
+    objects: list[Item], things: Sequence[Thing], camera: Camera, rng: np.random.Generator
+) -> None:
+    """An object beside, behind or partly in front of what is there, if it finds a place."""
+    item = _item(rng, float(np.exp(rng.normal(-0.1, 0.3))))
+    others = [thing.vertices for thing in things] + [other.vertices for other in objects]
+    taken = set().union(*(_cells(vertices) for vertices in others))
+    main = others[0]
+    reach = float(np.linalg.norm(camera.place - (main.min(0) + main.max(0)) / 2))
+    angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.4, 1.0)
+    for _ in range(12):
+        away = np.array([np.cos(angle), 0, np.sin(angle)])
+        vertices = item.vertices + distance * away
+        mine = _around(vertices)
+        _, depth = camera.project(vertices)
+        clear = bool((depth > 0.4 * reach).all())  # NaN, behind the camera, is not
+        if clear and len(mine & taken) <= 0.03 * len(mine):
+            item.vertices = vertices
+            objects.append(item)
+            return
+        if clear:
+            distance += 0.15
+        else:
+            angle = rng.uniform(0, 2 * np.pi)
+
+
 def _beside(things: list[Thing], new: Thing, rng: np.random.Generator) -> None:
     """Put one more where it hardly runs into the others."""
     new = turned(new, rng.uniform(0, 360), (0, 0, 0))
     angle = rng.uniform(0, 2 * np.pi)
-    cells = set().union(*(_cells(thing) for thing in things))
+    cells = set().union(*(_cells(thing.vertices) for thing in things))
     distance = rng.uniform(0.3, 1.3)
     for _ in range(12):
         placed = turned(new, 0, (distance * np.cos(angle), 0, distance * np.sin(angle)))
-        mine = _cells(placed)
+        mine = _cells(placed.vertices)
         if len(mine & cells) <= 0.03 * len(mine):
             break
         distance += 0.15
     things.append(placed)
 
 
-def _cells(thing: Thing) -> set[tuple[int, int]]:
-    return set(map(tuple, np.unique((thing.vertices[:, ::2] / 0.06).astype(int), axis=0).tolist()))
+def _cells(vertices: Float[np.ndarray, "V 3"]) -> set[tuple[int, int]]:
+    return set(map(tuple, np.unique((vertices[:, ::2] / 0.06).astype(int), axis=0).tolist()))
+
+
+def _around(vertices: Float[np.ndarray, "V 3"]) -> set[tuple[int, int]]:
+    """All cells that may be under an object: it has vertices at its corners only."""
+    low, high = ((v[::2] / 0.06).astype(int) for v in (vertices.min(0), vertices.max(0)))
+    x, z = (range(int(a), int(b) + 1) for a, b in zip(low, high, strict=True))
+    return {(i, j) for i in x for j in z}
 
 
 def _camera(
@@ -262,7 +344,9 @@ def _camera(
     turn = np.stack([right, np.cross(away, right), away])
     turn = about([0, 0, 1], roll) @ turn
     focal = size / 2 / np.tan(np.deg2rad(rng.uniform(14, 65)) / 2)
-    share = rng.uniform(0.45, 0.95) if rng.random() < 0.75 else rng.uniform(0.35, 1.25)
+    # The longer extent in parts of the picture's side.
+    low, high_ = ((0.6, 1.0), (0.5, 1.2), (0.25, 0.5))[int(rng.choice(3, p=[0.7, 0.2, 0.1]))]
+    share = rng.uniform(low, high_)
     distance = 2.0 * focal / (share * size) * 1.2
     nearest = 1.15 * float(np.linalg.norm(vertices - middle, axis=1).max())
     centre = np.full(2, size / 2)
@@ -277,12 +361,12 @@ def _camera(
         place[1] = 0.06
     camera = Camera(place, turn, focal, centre)
     places, _ = camera.project(vertices)
-    low, high_ = places.min(0), places.max(0)
-    room = np.abs(size - (high_ - low)) / 2
+    start, end = places.min(0), places.max(0)
+    room = np.abs(size - (end - start)) / 2
     wanted = size / 2 + rng.uniform(-0.8, 0.8, 2) * room
     if rng.random() < 0.15:  # cut off by the border
         wanted += rng.normal(0, 0.13, 2) * size
-    return Camera(place, turn, focal, centre + wanted - (low + high_) / 2)
+    return Camera(place, turn, focal, centre + wanted - (start + end) / 2)
 
 
 # Props.
@@ -307,10 +391,13 @@ def _ball(rings: int = 10) -> tuple[Float[np.ndarray, "V 3"], Int[np.ndarray, "M
 
 
 def _props(
-    things: list[Thing], camera: Camera, rng: np.random.Generator, size: int, grounded: bool
+    main: Float[np.ndarray, "V 3"],
+    camera: Camera,
+    rng: np.random.Generator,
+    size: int,
+    grounded: bool,
 ) -> list[Prop]:
     props: list[Prop] = []
-    main = things[0].vertices
     middle = (main.min(0) + main.max(0)) / 2
     height = float(np.ptp(main[:, 1]))
     if grounded and rng.random() < 0.4:
