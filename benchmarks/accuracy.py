@@ -77,8 +77,9 @@ def pair_scores(matcher: Matcher) -> tuple[np.ndarray, np.ndarray]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--poses", default="none", choices=["none", "flip", "rotations", "all"])
-    poses = parser.parse_args().poses
-    matcher = Matcher.from_pretrained("embedded")
+    parser.add_argument("--model", default="embedded")
+    given = parser.parse_args()
+    poses, matcher = given.poses, Matcher.from_pretrained(given.model)
     print("| data | pairs | PCK@0.10 | PCK@0.05 | left/right confusion | AUC of scores |")
     print("|---|---|---|---|---|---|")
     for data in (real_pictures.dogs(), real_pictures.willow(), real_pictures.bees("test")):

@@ -115,7 +115,7 @@ def main() -> None:
         small = DinoConfig("facebook/dinov2-small", side=420)
         measure("dinov2-small at 420 pixels", small, device, given.batch)
         return
-    names = given.presets or [name for name in PRESETS if name != "embedded"]
+    names = given.presets or list(PRESETS)
     for name in names:
         config = PRESETS[name]().backbone
         if not isinstance(config, str):

@@ -97,7 +97,7 @@ class Timed:
 def pair_of_files(image0: Path, image1: Path) -> None:
     plain_matcher = Matcher.from_pretrained("embedded", device="cpu")
     backbone = Timed(plain_matcher.backbone)
-    matcher = Matcher(backbone, plain_matcher.config)
+    matcher = Matcher(backbone, plain_matcher.config, sides=plain_matcher.side_network)
     points = grid_points(matcher.read(image0).size, 5)
     whole, inside = [], []
     for _ in range(15):

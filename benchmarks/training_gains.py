@@ -79,7 +79,7 @@ def bees(folder: Path, steps: int, cache: FeatureCache) -> None:
     """The ablation, with the soft-argmax over all cells and over a window."""
     data, test = real_pictures.bees("train"), real_pictures.bees("test")
     alike = [p for p in test.pairs if (OPPOSITE in p.source.name) == (OPPOSITE in p.target.name)]
-    zero_shot = Matcher.from_pretrained("embedded")
+    zero_shot = Matcher.from_pretrained("embedded-zero-shot")
     zero_shot.cache = cache
     print("| trained with | soft-argmax | confusion | window | confusion | same hand | conf. |")
     print("|---|---|---|---|---|---|---|", flush=True)
@@ -103,7 +103,7 @@ def dogs(folder: Path, steps: int, cache: FeatureCache) -> None:
     """Each breed in turn is left out."""
     data = real_pictures.dogs()
     breeds = sorted({_breed(pair.source.name) for pair in data.pairs})
-    zero_shot = Matcher.from_pretrained("embedded")
+    zero_shot = Matcher.from_pretrained("embedded-zero-shot")
     zero_shot.cache = cache
     views = ViewsConfig(count=16, rotation=30)
     config = dataclasses.replace(small_set(), steps=steps, views=views, validate_every=10**9)

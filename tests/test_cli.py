@@ -32,7 +32,7 @@ def loaded_once(monkeypatch, matcher):
 
     def from_pretrained(cls, name="embedded", *, device=None, **limits):
         if name == "embedded" and device is None:
-            return Matcher(matcher.backbone, matcher.config, **limits)
+            return Matcher(matcher.backbone, matcher.config, sides=matcher.side_network, **limits)
         return load(cls, name, device=device, **limits)
 
     monkeypatch.setattr(Matcher, "from_pretrained", classmethod(from_pretrained))
@@ -101,10 +101,10 @@ def test_named_points_and_poses(capsys, folder):
     (folder / "coco.json").write_text(json.dumps({"categories": [category]}))
     common = ["match", "a.jpg", "b.jpg", "--points", "41,185", "109,98", "--json", "-"]
     named = ["--schema", "coco.json", "--point-ids", "nose", "left_ear"]
-    status, out, _ = run(capsys, *common, *named, "--poses", "identity,flip")
+    status, out, _ = run(capsys, *common, *named, "--poses", "identity,flip,rotate180")
     data = json.loads(out)
     assert status == 0 and data["point_ids"] == [0, 1]
-    assert set(data["pose_distances"]) == {"identity", "flip"}
+    assert set(data["pose_distances"]) == {"identity", "flip", "rotate180"}
     status, out, _ = run(capsys, *common, "--pose", "flip")
     data = json.loads(out)
     assert data["pose"] == "flip" and "mirrored" in data["note"]

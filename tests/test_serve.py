@@ -20,7 +20,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from homolog import HomologError, Matcher, cli, matching
-from homolog.config import embedded
+from homolog.config import embedded_zero_shot
 from homolog.example import pair
 from homolog.features import FusionConfig
 from homolog.geometry import POSE_SETS
@@ -47,7 +47,7 @@ def page(matcher):
 def plain():
     """The same with a matcher that takes no time."""
     fusion = FusionConfig(groups=((0,), (1,)), weights=(1.0, 1.0))
-    config = dataclasses.replace(embedded(), backbone="colour", fusion=fusion)
+    config = dataclasses.replace(embedded_zero_shot(), backbone="colour", fusion=fusion)
     with client(Matcher(ColourBackbone(), config)) as found:
         yield found
 

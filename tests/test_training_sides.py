@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 import torch
 from conftest import ColourBackbone, random_picture
+from PIL import Image
 
 from homolog import HomologError, Matcher
-from homolog.config import SidesConfig
+from homolog.config import PostProcessorConfig, SidesConfig
+from homolog.data.pairs import Annotation, Pair
 from homolog.sides import SideNetwork
 from homolog.training import sides as training
 from homolog.training.sides import Examples, SidesRecipe, score, teach, train
+from homolog.types import SideMaps
 
 SIZE = 96
 NAMES = ["nose", "left_ear", "right_ear"]
@@ -135,6 +138,52 @@ def test_only_rows_given_are_learnt_from():
     assert torch.equal(*weights)
 
 
+class Told(SideNetwork):
+    """Says where on the picture each cell is."""
+
+    def forward(self, features_BHWC):
+        shape = features_BHWC.shape[:3]
+        column = torch.linspace(-1, 1, shape[2])[:, None].expand(*shape, 3)
+        return SideMaps(torch.ones(shape), torch.zeros(shape), column, torch.ones(*shape, 3))
+
+
+@pytest.fixture
+def twins(tmp_path) -> list[Pair]:
+    """A picture whose halves are equal, with itself."""
+    half = np.asarray(random_picture(48, 96, 0))
+    Image.fromarray(np.concatenate([half, half], axis=1)).save(tmp_path / "twins.png")
+    points = np.array([(x, y) for x in (12.0, 20.0, 60.0, 68.0) for y in (36.0, 52.0)])
+    thing = Annotation("twins", tmp_path / "twins.png", "thing", points, (0, 0, 96, 96))
+    return [Pair.of("twins", thing, thing)]
+
+
+def test_places_count_where_they_help(twins, colour_matcher):
+    told = Told(SidesConfig(12, components=8)).eval()
+    best, tried = training.calibrate(colour_matcher, told, [twins])
+    assert tried[0][0].side == tried[0][0].place == 0
+    assert tried[0][1] < 0.8
+    assert dict(tried)[best] == max(share for _, share in tried) > 0.9
+
+
+def test_what_helps_one_set_must_harm_no_other(monkeypatch, twins, colour_matcher):
+    used = []
+
+    def fused(descriptors, maps, config):
+        used.append(config)
+        return descriptors
+
+    def pck(matcher, pairs, features):
+        place = used[-1].place
+        return place if len(pairs) == 1 else 0.5 - max(place - 0.2, 0) / 2
+
+    monkeypatch.setattr(training, "with_sides", fused)
+    monkeypatch.setattr(training, "_pck", pck)
+    told = Told(SidesConfig(12, components=8)).eval()
+    best, tried = training.calibrate(colour_matcher, told, [twins, twins * 2])
+    assert max(tried, key=lambda each: each[1])[0].place > 0.2
+    assert best.place == 0.2
+
+
 def test_the_whole_way(monkeypatch, tmp_path, colour_matcher):
     monkeypatch.setattr("homolog.weights.create", lambda config, device: ColourBackbone())
     folder = rendered(tmp_path / "set", 6)
@@ -143,8 +192,14 @@ def test_the_whole_way(monkeypatch, tmp_path, colour_matcher):
     assert found.count == 3
     loaded = Matcher.from_pretrained(str(tmp_path / "model"), device="cpu")
     assert loaded.sides(folder / "pictures" / "000000.jpg").left.shape == (12, 12)
+    # Sides that a model tells are not what others are learnt from.
+    assert train(folder, tmp_path / "again", loaded, recipe) is None
+    again = Matcher.from_pretrained(str(tmp_path / "again"), device="cpu")
+    assert again.weights_digest != loaded.weights_digest
+    trained = dataclasses.replace(colour_matcher.config, post_processor=PostProcessorConfig("maps"))
+    matcher = Matcher(ColourBackbone(), trained, network=torch.nn.Identity())
     with pytest.raises(HomologError, match="is trained already"):
-        train(folder, tmp_path / "again", loaded, recipe)
+        train(folder, tmp_path / "not", matcher, recipe)
 
 
 def test_what_is_wrong_is_said(tmp_path, colour_matcher):

@@ -34,7 +34,7 @@ from homolog.pairing import (
     counterparts,
 )
 from homolog.points import PointsLike, as_points
-from homolog.sides import SideNetwork
+from homolog.sides import SideNetwork, shipped
 from homolog.types import (
     Features,
     FeaturesLike,
@@ -129,20 +129,21 @@ class Matcher:
             backbone = backbone_of(name, config, place)
             return cls(backbone, config, max_pixels, network=network, sides=sides)
         config = PRESETS[name]().with_models(weights, prompt)
-        return cls(backbones.create(config.backbone, place), config, max_pixels)
+        sides = None if config.sides is None else shipped(config.sides).to(place)
+        return cls(backbones.create(config.backbone, place), config, max_pixels, sides=sides)
 
     def replace(self, **changes: Any) -> Matcher:
         """A matcher with the same backbone and some of its configuration changed.
 
-        Features extracted by the one are taken by the other, unless `fusion` is changed.
+        Features extracted by the one are taken by the other, unless `fusion` or `sides` is changed.
 
         Args:
-            changes: fields of `MatcherConfig`, such as `window=7`.
+            changes: fields of `MatcherConfig`, such as `window=7`, or `sides=None` for a matcher
+                that does not tell them.
         """
         config = dataclasses.replace(self.config, **changes)
-        return Matcher(
-            self.backbone, config, self.max_pixels, self.cache, self.network, self.side_network
-        )
+        sides = None if config.sides is None else self.side_network
+        return Matcher(self.backbone, config, self.max_pixels, self.cache, self.network, sides)
 
     def read(
         self, picture: FeaturesLike, name: str = "image", category: str | None = None

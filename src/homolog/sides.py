@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from importlib import resources
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from homolog.attention import ContextLayer, places, principal_components
 from homolog.config import SidesConfig
+from homolog.features.hub import load_state, read_tensors
 from homolog.types import SideMaps
 
 _OUTPUTS = 8
@@ -98,6 +100,14 @@ class SideNetwork(nn.Module):
         fine = fine + _resized(seen, fine.shape[1:3]).permute(0, 2, 3, 1)
         fine = fine + self.mix(fine)
         return self.leave(F.relu(self.leave_norm(fine)))
+
+
+def shipped(config: SidesConfig) -> SideNetwork:
+    """The network that comes with the package, ready for use: docs/synthetic.md tells of what."""
+    network = SideNetwork(config)
+    with resources.as_file(resources.files("homolog").joinpath("assets/sides.safetensors")) as path:
+        load_state(network, read_tensors(path), str(path))
+    return network.eval().requires_grad_(False)
 
 
 def _resized(maps_BCHW: Float[Tensor, "B C h w"], size: torch.Size) -> Float[Tensor, "B C H W"]:

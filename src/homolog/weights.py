@@ -10,18 +10,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import safetensors.torch
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError
 from torch import Tensor
 
 from homolog.config import PRESETS, MatcherConfig, PostProcessorConfig
 from homolog.context import ContextProcessor
 from homolog.errors import HomologError
 from homolog.features import Backbone, create, tuning
-from homolog.features.hub import load_state, tensor_bytes
+from homolog.features.hub import load_state, read_tensors, tensor_bytes
 from homolog.files import write_atomically
 from homolog.post_processor import PostProcessor
 from homolog.sides import SideNetwork
@@ -67,7 +65,7 @@ def save(
     >>> from homolog.training.recipes import small_set
     >>> network = ContextProcessor(feature_dim=1032)
     >>> post_processor = PostProcessorConfig("descriptors", small_set().network.zero_shot)
-    >>> config = dataclasses.replace(PRESETS["embedded"](), post_processor=post_processor)
+    >>> config = dataclasses.replace(PRESETS["embedded-zero-shot"](), post_processor=post_processor)
     >>> with tempfile.TemporaryDirectory() as runs:
     ...     save(Path(runs, "bees"), network, config)
     ...     matcher = Matcher.from_pretrained(f"{runs}/bees", device="cpu")
@@ -171,20 +169,6 @@ def backbone_of(name: str, config: MatcherConfig, device: torch.device) -> Backb
         path = _folder(name) / TUNED
         tuning.apply(backbone, settings.tuning, read_tensors(path), str(path))
     return backbone
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file.
-
-    Raises:
-        HomologError: it cannot be read, or is damaged.
-    """
-    try:
-        return safetensors.torch.load(path.read_bytes())
-    except OSError as error:
-        raise HomologError(f"name: cannot read {path}: {error.strerror}") from error
-    except SafetensorError as error:
-        raise HomologError(f"name: {path} is damaged: {error}") from None
 
 
 def _folder(name: str) -> Path:

@@ -29,8 +29,10 @@ _DINO, _DIFFUSION = "homolog[dino]", "homolog[diffusion]"
 _SD = "stable-diffusion-v1-5/stable-diffusion-v1-5, 4.3 GB"
 
 ABOUT = {
-    "embedded": About("nothing", "comes with pip, 43 MB", "Apache-2.0", "41 x 41 x 1032", 0.14),
-    "embedded-zero-shot": About("nothing", "the same", "Apache-2.0", "41 x 41 x 1032", 0.14),
+    "embedded": About("nothing", "comes with pip, 46 MB", "Apache-2.0", "41 x 41 x 1160", 0.15),
+    "embedded-zero-shot": About(
+        "nothing", "comes with pip, 43 MB", "Apache-2.0", "41 x 41 x 1032", 0.14
+    ),
     "dinov2-small": About(
         _DINO, "facebook/dinov2-small, 0.1 GB", "Apache-2.0", "60 x 60 x 384", 2.4
     ),

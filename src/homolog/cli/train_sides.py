@@ -19,7 +19,7 @@ def train_sides(
     folder: Path,
     *,
     out: Path,
-    preset: Annotated[str, Parameter(name="--model")] = "embedded-zero-shot",
+    preset: Annotated[str, Parameter(name="--model")] = "embedded",
     hold_out: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     validation: Path | None = None,
     count: int = 4000,
@@ -39,7 +39,7 @@ def train_sides(
     out
         The folder of the model.
     preset
-        The model whose backbone is used.
+        The model whose backbone is used; sides that it tells are learnt anew.
     hold_out
         Names of 3D models not to learn from, but to score on, and to choose on how much sides
         count in matching.

@@ -11,6 +11,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from homolog.errors import HomologError
@@ -105,6 +106,20 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], name: str) -> No
                 f"{tuple(tensor.shape)}"
             )
     network.load_state_dict(dict(state))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        HomologError: it cannot be read, or is damaged.
+    """
+    try:
+        return safetensors.torch.load(path.read_bytes())
+    except OSError as error:
+        raise HomologError(f"name: cannot read {path}: {error.strerror}") from error
+    except SafetensorError as error:
+        raise HomologError(f"name: {path} is damaged: {error}") from None
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:

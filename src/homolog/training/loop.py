@@ -68,8 +68,9 @@ def train(
     Args:
         data: the pairs to learn from.
         folder: of the run; made if it is not there.
-        matcher: its backbone makes the features, and its settings those of the result. With a
-            cache, no picture goes through the backbone twice.
+        matcher: its backbone makes the features, and its settings those of the result, but for
+            sides, which the result leaves to what it has learnt. With a cache, no picture goes
+            through the backbone twice.
         config: of the run.
         validation: pairs on which the best weights are chosen; None to keep the last.
         start: the folder of a trained model to start from.
@@ -81,6 +82,7 @@ def train(
         HomologError: there is nothing to learn from, the folder holds another run or cannot be
             written, a picture cannot be read, or the loss is not a number.
     """
+    matcher = matcher.replace(sides=None)
     with _processes(matcher.backbone.device) as (rank, world):
         groups = Groups(data, config)
         steps = _steps(config, groups, world)

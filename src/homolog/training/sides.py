@@ -119,7 +119,7 @@ def train(
     Args:
         folder: as `homolog synth` writes it.
         out: the folder of the model; made if it is not there.
-        matcher: zero-shot; its backbone is used.
+        matcher: zero-shot; its backbone is used, and sides that it tells are learnt anew.
         recipe: how.
         held_out: models not to learn from; pictures of these alone are what is scored on, and how
             much sides count in similarity is chosen on.
@@ -131,8 +131,9 @@ def train(
     Raises:
         HomologError: something is missing or wrong, or there is nothing to learn from.
     """
-    if matcher.network is not None or matcher.side_network is not None:
+    if matcher.network is not None:
         raise HomologError("model: is trained already; sides are taught to zero-shot models")
+    matcher = matcher.replace(sides=None)
     listing = _read(folder)
     known = {thing["model"] for things in listing.things for thing in things}
     if strange := sorted(set(held_out) - known):
@@ -236,11 +237,11 @@ def calibrate(
     Args:
         matcher: zero-shot.
         network: trained.
-        sets: of pairs; the mean of their PCK at 0.10 decides, so that no set counts more by being
-            larger.
+        sets: of pairs. The mean of their PCK at 0.10 decides, so that no set counts more by being
+            larger, among weights with which none is lower than without.
 
     Returns:
-        The network's configuration with the best weights, and all that was tried with its mean.
+        The network's configuration with the best weights, and all that was tried, with the mean.
     """
     assert matcher.side_network is None
     pictures = {a.path: a for pairs in sets for p in pairs for a in (p.source, p.target)}
@@ -253,7 +254,8 @@ def calibrate(
             found.posed[IDENTITY] = dataclasses.replace(posed, standing_out_HW=posed.foreground_HW)
             features[path] = found
             maps[path] = network(posed.descriptors_HWC[None])[0]
-    tried = []
+    tried, harmless = [], []
+    without: list[float] = []
     with Steps(len(_SIDE) * len(_PLACE)) as steps:
         for index, (side, place) in enumerate(itertools.product(_SIDE, _PLACE)):
             steps.next("calibrating", index)
@@ -265,8 +267,11 @@ def calibrate(
                 posed = dataclasses.replace(posed, descriptors_HWC=descriptors)
                 fused[path] = dataclasses.replace(found, posed={IDENTITY: posed})
             shares = [_pck(matcher, pairs, fused) for pairs in sets]
+            without = without or shares
             tried.append((config, float(np.mean(shares))))
-    best = max(tried, key=lambda each: each[1])[0]
+            if all(share >= least for share, least in zip(shares, without, strict=True)):
+                harmless.append(tried[-1])
+    best = max(harmless, key=lambda each: each[1])[0]
     return best, tried
 
 

@@ -1,0 +1,145 @@
+"""What sides learned from renders bring on photos that no choice was made on, as tables.
+
+    python benchmarks/sides.py MODEL... [--renders SET --hold-out Fox Donkey Stag]
+
+MODEL is a folder that `homolog train-sides` wrote, or a preset; several are seeds of one recipe,
+and means of them are printed. Gains over `embedded-zero-shot` come with 95 % intervals, by
+bootstrap over pairs. `--renders` adds pairs of rendered pictures that show models held out alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import real_pictures
+
+from homolog import Matcher
+from homolog.data import DataSet, coco
+from homolog.metrics import Accumulator
+
+_RENDERED_PAIRS = 600
+_RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Found:
+    """Figures of one model on one data set."""
+
+    shares: dict[str, float]
+    pck: np.ndarray  # of each pair, at 0.10
+    classes: dict[str, float]
+
+
+def evaluate(matcher: Matcher, data: DataSet) -> Found:
+    """PCK, confusion, PCK by class, and how often a keypoint's side is right."""
+    features = {a.path: matcher.extract(a.path) for a in data.annotations}
+    accumulator = Accumulator(data)
+    for pair in data.pairs:
+        points = pair.source.keypoints[pair.keypoint_ids]
+        accumulator.add(
+            pair, matcher.locate(features[pair.source.path], features[pair.target.path], points)
+        )
+    rows = {(row.kind, row.label): row.figures for row in accumulator.rows()}
+    shares = {
+        "PCK@0.10": rows["per_image", ""]["pck@0.10"].value,
+        "PCK@0.05": rows["per_image", ""]["pck@0.05"].value,
+    }
+    if confusion := rows.get(("left_right_confusion", "")):
+        shares["confusion"] = confusion["share"].value
+    if matcher.side_network is not None:
+        right = [_right_sides(matcher, data, annotation) for annotation in data.annotations]
+        if len(every := np.concatenate(right)):
+            shares["sides"] = float(every.mean())
+    classes = {
+        label: figures["pck@0.10"].value
+        for (kind, label), figures in rows.items()
+        if kind == "per_category_per_image"
+    }
+    return Found(shares, accumulator.pck_of_pairs(0.1), classes)
+
+
+def _right_sides(matcher: Matcher, data: DataSet, annotation) -> np.ndarray:
+    """For visible keypoints that have a side, whether it is told rightly."""
+    names = data.schemas[annotation.category].names
+    side = np.array([("left" in n.lower()) - ("right" in n.lower()) for n in names])
+    chosen = annotation.visible & (side != 0)
+    if not chosen.any():
+        return np.empty(0, bool)
+    told = matcher.sides(annotation.path).at(annotation.keypoints[chosen])
+    return (told[:, 0] > told[:, 1]) == (side[chosen] > 0)
+
+
+def unseen(renders: Path, held_out: Sequence[str]) -> DataSet:
+    """Pairs of rendered pictures of one thing, of models held out; keypoints that can be seen."""
+    plain = json.loads((renders / "annotations.json").read_text("utf-8"))
+    shown: dict[int, list[dict]] = {}
+    for thing in plain["annotations"]:
+        shown.setdefault(thing["image_id"], []).append(thing)
+    things = [t for (t, *more) in shown.values() if not more and t["model"] in held_out]
+    for thing in things:
+        points = np.array(thing["keypoints"], float).reshape(-1, 3)
+        points[points[:, 2] != 2] = 0
+        thing["keypoints"] = points.ravel().tolist()
+    pictures = {thing["image_id"] for thing in things}
+    plain["annotations"] = things
+    plain["images"] = [image for image in plain["images"] if image["id"] in pictures]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "unseen.json")
+        path.write_text(json.dumps(plain), "utf-8")
+        data = coco.load(path, images=renders)
+        return dataclasses.replace(data, name="renders of models held out").limited(_RENDERED_PAIRS)
+
+
+def _interval(gains: np.ndarray) -> str:
+    """Mean of the pairs' gains, with its 95 % interval."""
+    rng = np.random.default_rng(0)
+    drawn = gains[rng.integers(0, len(gains), (_RESAMPLES, len(gains)))].mean(1)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return f"{gains.mean():+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--renders", type=Path)
+    parser.add_argument("--hold-out", nargs="+", default=[])
+    given = parser.parse_args()
+    sets = [real_pictures.dogs(), real_pictures.willow(), real_pictures.bees("test")]
+    if given.renders:
+        sets.append(unseen(given.renders, given.hold_out))
+    names = ("PCK@0.10", "PCK@0.05", "confusion", "sides")
+    print("| data | model | " + " | ".join(names) + " | gain at 0.10 |")
+    print("|---" * (len(names) + 3) + "|")
+    by_class = []
+    for data in sets:
+        zero = evaluate(Matcher.from_pretrained("embedded-zero-shot"), data)
+        found = [evaluate(Matcher.from_pretrained(model), data) for model in given.models]
+        lines = [("zero-shot", [zero])]
+        lines += [(model, [each]) for model, each in zip(given.models, found, strict=True)]
+        lines += [("mean", found)] if len(found) > 1 else []
+        for label, some in lines:
+            cells = [
+                f"{100 * np.mean([f.shares[n] for f in some]):.1f}" if n in some[0].shares else ""
+                for n in names
+            ]
+            gains = 100 * (np.mean([f.pck for f in some], axis=0) - zero.pck)
+            gain = "" if label == "zero-shot" else _interval(gains[np.isfinite(gains)])
+            print(f"| {data.name} | {label} | {' | '.join(cells)} | {gain} |", flush=True)
+        if len(zero.classes) > 1:
+            for label, before in zero.classes.items():
+                after = float(np.mean([f.classes[label] for f in found]))
+                by_class.append((label, 100 * before, 100 * (after - before)))
+    print("\n| class | zero-shot | gain |\n|---|---|---|")
+    for label, before, gain in by_class:
+        print(f"| {label} | {before:.1f} | {gain:+.1f} |")
+
+
+if __name__ == "__main__":
+    main()
