@@ -1,6 +1,6 @@
-"""Accuracy of the embedded default on real photos, as a table.
+"""Accuracy of the embedded default, or another model, on real photos, as a table.
 
-    python benchmarks/accuracy.py [--poses flip]
+    python benchmarks/accuracy.py [--model embedded-zero-shot] [--poses flip]
 
 PCK (per image) and left/right confusion are those of `homolog evaluate`, to which this adds the
 AUC: the area under the ROC curve: how well matching scores rank right (PCK 0.10) over wrong.

@@ -20,12 +20,11 @@ from pathlib import Path
 import numpy as np
 import real_pictures
 
-from homolog import Matcher
-from homolog.data import DataSet, coco
-from homolog.metrics import Accumulator
+from homolog import Features, Matcher
+from homolog.data import Annotation, DataSet, coco
+from homolog.metrics import Accumulator, bootstrap
 
 _RENDERED_PAIRS = 600
-_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def evaluate(matcher: Matcher, data: DataSet) -> Found:
     if confusion := rows.get(("left_right_confusion", "")):
         shares["confusion"] = confusion["share"].value
     if matcher.side_network is not None:
-        right = [_right_sides(matcher, data, annotation) for annotation in data.annotations]
+        right = [_right_sides(matcher, data, a, features[a.path]) for a in data.annotations]
         if len(every := np.concatenate(right)):
             shares["sides"] = float(every.mean())
     classes = {
@@ -65,14 +64,16 @@ def evaluate(matcher: Matcher, data: DataSet) -> Found:
     return Found(shares, accumulator.pck_of_pairs(0.1), classes)
 
 
-def _right_sides(matcher: Matcher, data: DataSet, annotation) -> np.ndarray:
+def _right_sides(
+    matcher: Matcher, data: DataSet, annotation: Annotation, features: Features
+) -> np.ndarray:
     """For visible keypoints that have a side, whether it is told rightly."""
     names = data.schemas[annotation.category].names
     side = np.array([("left" in n.lower()) - ("right" in n.lower()) for n in names])
     chosen = annotation.visible & (side != 0)
     if not chosen.any():
         return np.empty(0, bool)
-    told = matcher.sides(annotation.path).at(annotation.keypoints[chosen])
+    told = matcher.sides(features).at(annotation.keypoints[chosen])
     return (told[:, 0] > told[:, 1]) == (side[chosen] > 0)
 
 
@@ -99,9 +100,7 @@ def unseen(renders: Path, held_out: Sequence[str]) -> DataSet:
 
 def _interval(gains: np.ndarray) -> str:
     """Mean of the pairs' gains, with its 95 % interval."""
-    rng = np.random.default_rng(0)
-    drawn = gains[rng.integers(0, len(gains), (_RESAMPLES, len(gains)))].mean(1)
-    low, high = np.quantile(drawn, (0.025, 0.975))
+    ((low, high),) = bootstrap(gains[:, None], np.ones((len(gains), 1)))
     return f"{gains.mean():+.1f} ({low:+.1f} to {high:+.1f})"
 
 
@@ -114,13 +113,15 @@ def main() -> None:
     sets = [real_pictures.dogs(), real_pictures.willow(), real_pictures.bees("test")]
     if given.renders:
         sets.append(unseen(given.renders, given.hold_out))
+    zero_shot = Matcher.from_pretrained("embedded-zero-shot")
+    matchers = [Matcher.from_pretrained(model) for model in given.models]
     names = ("PCK@0.10", "PCK@0.05", "confusion", "sides")
     print("| data | model | " + " | ".join(names) + " | gain at 0.10 |")
     print("|---" * (len(names) + 3) + "|")
     by_class = []
     for data in sets:
-        zero = evaluate(Matcher.from_pretrained("embedded-zero-shot"), data)
-        found = [evaluate(Matcher.from_pretrained(model), data) for model in given.models]
+        zero = evaluate(zero_shot, data)
+        found = [evaluate(matcher, data) for matcher in matchers]
         lines = [("zero-shot", [zero])]
         lines += [(model, [each]) for model, each in zip(given.models, found, strict=True)]
         lines += [("mean", found)] if len(found) > 1 else []

@@ -101,10 +101,15 @@ def test_named_points_and_poses(capsys, folder):
     (folder / "coco.json").write_text(json.dumps({"categories": [category]}))
     common = ["match", "a.jpg", "b.jpg", "--points", "41,185", "109,98", "--json", "-"]
     named = ["--schema", "coco.json", "--point-ids", "nose", "left_ear"]
-    status, out, _ = run(capsys, *common, *named, "--poses", "identity,flip,rotate180")
+    zero_shot = ["--model", "embedded-zero-shot"]
+    status, out, _ = run(capsys, *common, *named, *zero_shot, "--poses", "identity,flip")
     data = json.loads(out)
     assert status == 0 and data["point_ids"] == [0, 1]
-    assert set(data["pose_distances"]) == {"identity", "flip", "rotate180"}
+    assert set(data["pose_distances"]) == {"identity", "flip"}
+    # The default sees that both animals face left, and compares nothing.
+    _, out, _ = run(capsys, *common, *named, "--poses", "identity,flip")
+    data = json.loads(out)
+    assert data["pose"] == "identity" and data["pose_distances"] == {}
     status, out, _ = run(capsys, *common, "--pose", "flip")
     data = json.loads(out)
     assert data["pose"] == "flip" and "mirrored" in data["note"]

@@ -176,7 +176,7 @@ def page(browser, address) -> Iterator[Page]:
     assert wrong == []
 
 
-def test_two_files(browser, address, matcher):
+def test_two_files(browser, address):
     page = Page(browser, address)
     with pair() as example:
         for chooser, path in zip(
@@ -184,10 +184,9 @@ def test_two_files(browser, address, matcher):
         ):
             chooser.send_keys(str(path))
         page.until(lambda: page.all("body.ready"))
-        score = matcher.match(example.image0, example.image1).pair_score
     assert [name.text for name in page.all(".caption .name")] == ["left.jpg", "right.jpg"]
     assert page.find("#verdict").text.split() == [
-        "pair", "score", f"{score:.2f}", "same", "kind", "of", "thing"
+        "pair", "score", "0.57", "same", "kind", "of", "thing"
     ]  # fmt: skip
     assert {name.split("/")[2] for name in page.requests()} == {address.split("/")[2]}
 

@@ -244,7 +244,7 @@ class Accumulator:
             pck("per_azimuth_difference_per_image", str(difference), chosen)
 
         shares = [share for share in shares if share[4].any()]
-        intervals = _bootstrap(*(np.stack([share[i] for share in shares], axis=1) for i in (3, 4)))
+        intervals = bootstrap(*(np.stack([share[i] for share in shares], axis=1) for i in (3, 4)))
         rows: dict[tuple[str, str], dict[str, Figure]] = {}
         for (kind, label, name, right, counted), interval in zip(shares, intervals, strict=True):
             value = float(right.sum() / counted.sum())
@@ -260,7 +260,7 @@ class Accumulator:
         return np.concatenate([errors for errors, *_ in self._points]), owner
 
 
-def _bootstrap(
+def bootstrap(
     numerators_NF: Float[np.ndarray, "N F"], denominators_NF: Float[np.ndarray, "N F"]
 ) -> Float[np.ndarray, "F 2"]:
     """95 % intervals of F quotients of sums over N pairs, the pairs drawn with replacement."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -102,12 +103,21 @@ class SideNetwork(nn.Module):
         return self.leave(F.relu(self.leave_norm(fine)))
 
 
-def shipped(config: SidesConfig) -> SideNetwork:
-    """The network that comes with the package, ready for use: docs/synthetic.md tells of what."""
+def load_sides(config: SidesConfig, path: Path) -> SideNetwork:
+    """A network with its weights, ready for use.
+
+    Raises:
+        HomologError: they are missing or damaged, or of another network.
+    """
     network = SideNetwork(config)
-    with resources.as_file(resources.files("homolog").joinpath("assets/sides.safetensors")) as path:
-        load_state(network, read_tensors(path), str(path))
+    load_state(network, read_tensors(path), str(path))
     return network.eval().requires_grad_(False)
+
+
+def shipped(config: SidesConfig) -> SideNetwork:
+    """The network that comes with the package: docs/synthetic.md tells what it learned from."""
+    with resources.as_file(resources.files("homolog").joinpath("assets/sides.safetensors")) as path:
+        return load_sides(config, path)
 
 
 def _resized(maps_BCHW: Float[Tensor, "B C h w"], size: torch.Size) -> Float[Tensor, "B C H W"]:

@@ -22,7 +22,7 @@ from homolog.features import Backbone, create, tuning
 from homolog.features.hub import load_state, read_tensors, tensor_bytes
 from homolog.files import write_atomically
 from homolog.post_processor import PostProcessor
-from homolog.sides import SideNetwork
+from homolog.sides import SideNetwork, load_sides
 
 # Whose maps have these widths, in the order in which published networks take them.
 _PUBLISHED = {
@@ -147,9 +147,7 @@ def sides_of(name: str, config: MatcherConfig, device: torch.device) -> SideNetw
     """
     if config.sides is None:
         return None
-    network, path = SideNetwork(config.sides), _folder(name) / SIDES
-    load_state(network, read_tensors(path), str(path))
-    return network.to(device).eval().requires_grad_(False)
+    return load_sides(config.sides, _folder(name) / SIDES).to(device)
 
 
 def backbone_of(name: str, config: MatcherConfig, device: torch.device) -> Backbone:

@@ -254,8 +254,7 @@ def calibrate(
             found.posed[IDENTITY] = dataclasses.replace(posed, standing_out_HW=posed.foreground_HW)
             features[path] = found
             maps[path] = network(posed.descriptors_HWC[None])[0]
-    tried, harmless = [], []
-    without: list[float] = []
+    configs, shares = [], []
     with Steps(len(_SIDE) * len(_PLACE)) as steps:
         for index, (side, place) in enumerate(itertools.product(_SIDE, _PLACE)):
             steps.next("calibrating", index)
@@ -266,13 +265,12 @@ def calibrate(
                 descriptors = with_sides(posed.descriptors_HWC, maps[path], config)
                 posed = dataclasses.replace(posed, descriptors_HWC=descriptors)
                 fused[path] = dataclasses.replace(found, posed={IDENTITY: posed})
-            shares = [_pck(matcher, pairs, fused) for pairs in sets]
-            without = without or shares
-            tried.append((config, float(np.mean(shares))))
-            if all(share >= least for share, least in zip(shares, without, strict=True)):
-                harmless.append(tried[-1])
-    best = max(harmless, key=lambda each: each[1])[0]
-    return best, tried
+            configs.append(config)
+            shares.append([_pck(matcher, pairs, fused) for pairs in sets])
+    means = np.mean(shares, axis=1)
+    harmless = np.all(np.greater_equal(shares, shares[0]), axis=1)  # the first is without
+    best = configs[int(np.argmax(np.where(harmless, means, -np.inf)))]
+    return best, list(zip(configs, means.tolist(), strict=True))
 
 
 def _pck(matcher: Matcher, pairs: Sequence[Pair], features: Mapping[Path, Features]) -> float:
