@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -168,6 +169,16 @@ def test_it_is_read_as_any_coco_file(capsys, made):
 def test_workers_change_nothing(models, made, tmp_path):
     again = render_set(models, tmp_path / "two", count=COUNT, size=SIZE, seed=3, workers=2)
     assert digests(again.out) == digests(made.out)
+
+
+def test_a_script_without_guard_is_told_so(models, tmp_path):
+    script = tmp_path / "script.py"
+    out = tmp_path / "set"
+    call = f"render_set({str(models)!r}, {str(out)!r}, count=4, size={SIZE}, workers=2)"
+    script.write_text(f"from homolog.synth import render_set\n{call}\n")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0
+    assert "HomologError: workers: a process ended before its work" in done.stderr
 
 
 def test_seeds_change_everything(models, made, tmp_path):

@@ -7,7 +7,9 @@ import io
 import json
 import multiprocessing
 import os
+import pickle
 import signal
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -266,10 +268,10 @@ def _paths(target: Path, index: int) -> tuple[Path, Path]:
 _state: tuple[Sequence[Rig], Settings, Path] | None = None
 
 
-def _begin(rigs: Sequence[Rig], settings: Settings, target: Path) -> None:
+def _begin(handed: Path) -> None:
     global _state
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for this
-    _state = rigs, settings, target
+    _state = pickle.loads(handed.read_bytes())
 
 
 def _work(index: int) -> dict[str, Any]:
@@ -290,21 +292,27 @@ def _rendered(
         for index in todo:
             yield picture(index, rigs, settings, target)
         return
-    pool = ProcessPoolExecutor(
-        number,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_begin,
-        initargs=(rigs, settings, target),
-    )
-    try:
-        yield from pool.map(_work, todo)
-    except BrokenProcessPool:
-        raise HomologError(
-            "workers: a process ended before its work, for want of memory perhaps, or because a "
-            'script calls this outside of `if __name__ == "__main__"`; go on with fewer workers'
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
+    # Models are handed over in a file: to a process that dies at its start, which is what happens
+    # where a script has no guard, more than a pipe holds would be written for ever.
+    with tempfile.TemporaryDirectory(prefix="homolog-") as folder:
+        handed = Path(folder, "work")
+        handed.write_bytes(pickle.dumps((rigs, settings, target)))
+        pool = ProcessPoolExecutor(
+            number,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_begin,
+            initargs=(handed,),
+        )
+        try:
+            yield from pool.map(_work, todo)
+        except BrokenProcessPool:
+            raise HomologError(
+                "workers: a process ended before its work, for want of memory perhaps, or because "
+                'a script calls this outside of `if __name__ == "__main__"`; go on with fewer '
+                "workers"
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _processors() -> int:
