@@ -23,6 +23,7 @@ import real_pictures
 from homolog import Features, Matcher
 from homolog.data import Annotation, DataSet, coco
 from homolog.metrics import Accumulator, bootstrap
+from homolog.training.sides import Score
 
 _RENDERED_PAIRS = 600
 
@@ -34,6 +35,7 @@ class Found:
     shares: dict[str, float]
     pck: np.ndarray  # of each pair, at 0.10
     classes: dict[str, float]
+    sides: Score | None  # at keypoints, of a model that tells them
 
 
 def evaluate(matcher: Matcher, data: DataSet) -> Found:
@@ -52,16 +54,18 @@ def evaluate(matcher: Matcher, data: DataSet) -> Found:
     }
     if confusion := rows.get(("left_right_confusion", "")):
         shares["confusion"] = confusion["share"].value
+    sides = None
     if matcher.side_network is not None:
-        right = [_right_sides(matcher, data, a, features[a.path]) for a in data.annotations]
-        if len(every := np.concatenate(right)):
-            shares["sides"] = float(every.mean())
+        told = [_right_sides(matcher, data, a, features[a.path]) for a in data.annotations]
+        sides = Score(*np.array([(right.sum(), len(right)) for right in told]).T)
+        if sides.count:
+            shares["sides"] = sides.share
     classes = {
         label: figures["pck@0.10"].value
         for (kind, label), figures in rows.items()
         if kind == "per_category_per_image"
     }
-    return Found(shares, accumulator.pck_of_pairs(0.1), classes)
+    return Found(shares, accumulator.pck_of_pairs(0.1), classes, sides)
 
 
 def _right_sides(
@@ -98,7 +102,7 @@ def unseen(renders: Path, held_out: Sequence[str]) -> DataSet:
         return dataclasses.replace(data, name="renders of models held out").limited(_RENDERED_PAIRS)
 
 
-def _interval(gains: np.ndarray) -> str:
+def interval(gains: np.ndarray) -> str:
     """Mean of the pairs' gains, with its 95 % interval."""
     ((low, high),) = bootstrap(gains[:, None], np.ones((len(gains), 1)))
     return f"{gains.mean():+.1f} ({low:+.1f} to {high:+.1f})"
@@ -131,7 +135,7 @@ def main() -> None:
                 for n in names
             ]
             gains = 100 * (np.mean([f.pck for f in some], axis=0) - zero.pck)
-            gain = "" if label == "zero-shot" else _interval(gains[np.isfinite(gains)])
+            gain = "" if label == "zero-shot" else interval(gains[np.isfinite(gains)])
             print(f"| {data.name} | {label} | {' | '.join(cells)} | {gain} |", flush=True)
         if len(zero.classes) > 1:
             for label, before in zero.classes.items():

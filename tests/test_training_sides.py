@@ -15,7 +15,7 @@ from homolog.config import PostProcessorConfig, SidesConfig
 from homolog.data.pairs import Annotation, Pair
 from homolog.sides import SideNetwork
 from homolog.training import sides as training
-from homolog.training.sides import Examples, SidesRecipe, score, teach, train
+from homolog.training.sides import Examples, Score, SidesRecipe, score, teach, train
 from homolog.types import SideMaps
 
 SIZE = 96
@@ -55,7 +55,7 @@ def rendered(folder: Path, count: int = 4, models: tuple[str, ...] = ("Fox", "Co
 
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_truth_of_cells_by_brute_force(colour_matcher, tmp_path, mirrored):
-    listing = training._read(rendered(tmp_path / "set", 1))
+    listing = training.read(rendered(tmp_path / "set", 1))
     covered, side, place, facing, cells, sides = training._truth(
         listing, 0, colour_matcher, mirrored
     )
@@ -136,6 +136,26 @@ def test_only_rows_given_are_learnt_from():
         teach(network, given, range(8), recipe)
         weights.append(network.leave.weight)
     assert torch.equal(*weights)
+
+
+def test_what_is_not_asked_for_is_not_learnt():
+    config = SidesConfig(6, components=6, widths=(8, 8, 16), layers=1)
+    torch.manual_seed(0)
+    network = SideNetwork(config)
+    before = network.leave.weight.clone()
+    recipe = SidesRecipe(steps=5, pictures=4, weight_decay=0.0, losses=("thing", "place"))
+    teach(network, facing_problem(16, 0), range(16), recipe)
+    learnt = (network.leave.weight != before).any(1)
+    assert learnt.tolist() == [True, False, True, True, True, False, False, False]
+
+
+def test_score_and_its_interval():
+    found = Score(np.array([2, 4, 0, 1]), np.array([2, 4, 0, 2]))
+    assert (found.share, found.count) == (7 / 8, 8)
+    low, high = found.interval
+    assert low == pytest.approx(0.5)  # one draw in 16 is of the last two and of none
+    assert high == 1
+    assert Score(np.zeros(2, int), np.zeros(2, int)).share == 0
 
 
 class Told(SideNetwork):

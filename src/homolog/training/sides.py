@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from homolog import matching, weights
@@ -27,7 +27,7 @@ from homolog.data.pairs import Annotation, Pair
 from homolog.errors import HomologError
 from homolog.geometry import FLIP, IDENTITY, View
 from homolog.matcher import Matcher
-from homolog.metrics import relative_errors
+from homolog.metrics import bootstrap, relative_errors
 from homolog.progress import Steps
 from homolog.sides import SideNetwork, with_sides
 from homolog.types import Features
@@ -41,6 +41,9 @@ _LOG_EVERY = 100  # steps
 _CALIBRATED_ON, _PARTNERS = 60, 4  # renders, and in how many pairs each is the source
 _SIDE = (0.0, 0.1, 0.2, 0.3, 0.4)
 _PLACE = (0.0, 0.1, 0.2, 0.3, 0.4)
+
+LOSSES = ("thing", "side", "keypoints", "place", "facing")
+"""What is learnt: `side` of all cells, `keypoints` the sides of these alone."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +59,19 @@ class SidesRecipe:
         drop: the largest share of the channels left out.
         hide: the largest share of the cells hidden, in blocks.
         average: of the weights over steps, which are the weights kept.
+        losses: of `LOSSES`, those that are added up.
         seed: of everything drawn.
     """
 
-    steps: int = 3000
-    pictures: int = 16
-    learning_rate: float = 1.5e-3
+    steps: int = 8000
+    pictures: int = 4
+    learning_rate: float = 7e-4
     weight_decay: float = 0.05
     style: float = 0.5
     drop: float = 0.2
     hide: float = 0.2
     average: float = 0.998
+    losses: tuple[str, ...] = LOSSES
     seed: int = 0
 
 
@@ -98,12 +103,30 @@ class Score:
     """How often a side is right.
 
     Attributes:
-        share: of the visible keypoints that have one.
-        count: how many there were.
+        right: in each picture, how many visible keypoints are on their side.
+        counts: of how many that have one.
     """
 
-    share: float
-    count: int
+    right: Int[np.ndarray, "N"]
+    counts: Int[np.ndarray, "N"]
+
+    @property
+    def share(self) -> float:
+        """Of all keypoints."""
+        return float(self.right.sum() / max(self.count, 1))
+
+    @property
+    def count(self) -> int:
+        """How many keypoints there were."""
+        return int(self.counts.sum())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Of the share, 95 %, pictures drawn with replacement."""
+        ((low, high),) = bootstrap(
+            self.right[:, None].astype(float), self.counts[:, None].astype(float)
+        )
+        return float(low), float(high)
 
 
 def train(
@@ -134,7 +157,7 @@ def train(
     if matcher.network is not None:
         raise HomologError("model: is trained already; sides are taught to zero-shot models")
     matcher = matcher.replace(sides=None)
-    listing = _read(folder)
+    listing = read(folder)
     known = {thing["model"] for things in listing.things for thing in things}
     if strange := sorted(set(held_out) - known):
         raise HomologError(
@@ -186,7 +209,7 @@ def teach(
                 with torch.autocast(device.type, torch.bfloat16, enabled=half):
                     logits = network.logits(given)
                 losses = _losses(logits.float(), examples, drawn)
-                loss = torch.stack(list(losses.values())).sum()
+                loss = torch.stack([losses[name] for name in recipe.losses]).sum()
                 optimizer.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -214,15 +237,15 @@ def score(network: SideNetwork, examples: Examples, rows: Sequence[int]) -> Scor
         examples: that it has not seen.
         rows: which of them.
     """
-    right = count = 0
-    for row in rows:
+    right, counts = np.zeros((2, len(rows)), int)
+    for index, row in enumerate(rows):
         given = examples.reduced[row].float().to(network.basis.device)
         side = network.logits(given[None])[0, ..., 1:2].float().cpu()
         truth = examples.point_sides[row]
         found = matching.bilinear(side, examples.points[row])[:, 0]
-        right += int(((found > 0) == (truth > 0))[truth != 0].sum())
-        count += int((truth != 0).sum())
-    return Score(right / max(count, 1), count)
+        right[index] = int(((found > 0) == (truth > 0))[truth != 0].sum())
+        counts[index] = int((truth != 0).sum())
+    return Score(right, counts)
 
 
 # How much the network's word counts.
@@ -285,7 +308,7 @@ def _pck(matcher: Matcher, pairs: Sequence[Pair], features: Mapping[Path, Featur
     return float(np.mean(shares))
 
 
-def _pairs(listing: _Listing, rows: Sequence[int], seed: int) -> list[Pair]:
+def _pairs(listing: Listing, rows: Sequence[int], seed: int) -> list[Pair]:
     """Pairs of pictures that show one thing, with its visible keypoints."""
     annotations = []
     for row in rows:
@@ -379,7 +402,7 @@ def _restyled(
 
 
 @dataclass(frozen=True)
-class _Listing:
+class Listing:
     """A rendered set: its folder, pictures, their things, and the sides of the keypoints."""
 
     folder: Path
@@ -393,7 +416,7 @@ class _Listing:
         return [{thing["model"] for thing in things} for things in self.things]
 
 
-def _read(folder: Path) -> _Listing:
+def read(folder: Path) -> Listing:
     """The list of a rendered set.
 
     Raises:
@@ -415,13 +438,18 @@ def _read(folder: Path) -> _Listing:
     except (ValueError, KeyError, TypeError) as error:
         raise HomologError(f"folder: {path} is not of a rendered set: {error}") from None
     sides = [name.startswith("left_") - name.startswith("right_") for name in names]
-    return _Listing(folder, files, listed, np.array(sides, float))
+    return Listing(folder, files, listed, np.array(sides, float))
 
 
-def look(listing: _Listing, matcher: Matcher, seed: int) -> tuple[SideNetwork, Examples]:
+def flipped(count: int, seed: int) -> Bool[np.ndarray, "N"]:
+    """Which of so many pictures are looked at in a mirror."""
+    return np.random.default_rng(seed).random(count) < 0.5
+
+
+def look(listing: Listing, matcher: Matcher, seed: int) -> tuple[SideNetwork, Examples]:
     """A fresh network with its principal components, and the examples seen through these."""
     backbone = matcher.backbone
-    mirrored = np.random.default_rng(seed).random(len(listing.files)) < 0.5
+    flips = flipped(len(listing.files), seed)
     every = max(1, len(listing.files) // _FITTED_ON)
     paths = [listing.folder / file for file in listing.files]
     fitted = [_descriptors(matcher, path, False).flatten(0, 1)[::7] for path in paths[::every]]
@@ -436,7 +464,7 @@ def look(listing: _Listing, matcher: Matcher, seed: int) -> tuple[SideNetwork, E
     with Steps(len(paths)) as steps:
         for index, path in enumerate(paths):
             steps.next("looking at pictures", index)
-            flip = bool(mirrored[index])
+            flip = bool(flips[index])
             reduced = network.reduce(_descriptors(matcher, path, flip)[None])[0].half().cpu()
             columns.append((reduced, *_truth(listing, index, matcher, flip)))
     stacked = [torch.stack([torch.as_tensor(x) for x in c]) for c in zip(*columns, strict=True)]
@@ -452,7 +480,7 @@ def _descriptors(matcher: Matcher, path: Path, mirrored: bool) -> Float[Tensor, 
 
 
 def _truth(
-    listing: _Listing, index: int, matcher: Matcher, mirrored: bool
+    listing: Listing, index: int, matcher: Matcher, mirrored: bool
 ) -> tuple[np.ndarray, ...]:
     """All of `Examples` but the components, for one picture.
 
@@ -496,7 +524,7 @@ def _truth(
 
 
 def _points(
-    listing: _Listing, index: int, view: View, sign: float
+    listing: Listing, index: int, view: View, sign: float
 ) -> tuple[Float[np.ndarray, "P 2"], Float[np.ndarray, "P"]]:
     """Visible keypoints with a side, of the foremost things first, padded with zeros."""
     cells = np.zeros((_MOST_POINTS, 2), np.float32)
