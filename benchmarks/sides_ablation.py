@@ -1,6 +1,6 @@
 """What each part of teaching sides brings: the recipe, and the recipe with one thing changed.
 
-    python benchmarks/sides_ablation.py RENDERS --hold-out Fox Donkey Stag [--steps 600]
+    python benchmarks/sides_ablation.py RENDERS --hold-out Fox Donkey Stag [--steps 1500]
 
 RENDERS is a set that `homolog synth` made. Every row is trained afresh, in fewer steps than what is
 shipped. Sides are right or wrong at visible keypoints, of renders of the models held out and of
@@ -83,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("renders", type=Path)
     parser.add_argument("--hold-out", nargs="+", required=True)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=1500)
     given = parser.parse_args()
 
     zero_shot = Matcher.from_pretrained("embedded-zero-shot")
