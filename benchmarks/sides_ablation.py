@@ -62,9 +62,7 @@ def changes(shown: Sequence[set[str]], seen: Sequence[int], flips: np.ndarray) -
     for label, left_out in (
         ("sides of keypoints only, not of all cells", {"side"}),
         ("sides of all cells only, not of keypoints", {"keypoints"}),
-        ("no places", {"place"}),
-        ("no way of facing", {"facing"}),
-        ("sides alone", {"place", "facing"}),
+        ("sides alone, no places, no way of facing", {"place", "facing"}),
     ):
         losses = tuple(name for name in LOSSES if name not in left_out)
         found.append(Change(label, seen, {"losses": losses}))

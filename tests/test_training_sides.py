@@ -194,7 +194,7 @@ def test_what_helps_one_set_must_harm_no_other(monkeypatch, twins, colour_matche
 
     def pck(matcher, pairs, features):
         place = used[-1].place
-        return place if len(pairs) == 1 else 0.5 - max(place - 0.2, 0) / 2
+        return np.full(len(pairs), place if len(pairs) == 1 else 0.5 - max(place - 0.2, 0) / 2)
 
     monkeypatch.setattr(training, "with_sides", fused)
     monkeypatch.setattr(training, "_pck", pck)
@@ -202,6 +202,16 @@ def test_what_helps_one_set_must_harm_no_other(monkeypatch, twins, colour_matche
     best, tried = training.calibrate(colour_matcher, told, [twins, twins * 2])
     assert max(tried, key=lambda each: each[1])[0].place > 0.2
     assert best.place == 0.2
+
+    # What is lost is no harm if some pairs gain and others lose more than that.
+    def noisy(matcher, pairs, features):
+        uneven = used[-1].place * np.array([1.0, -1.1])
+        return np.array([used[-1].place]) if len(pairs) == 1 else 0.5 + uneven
+
+    monkeypatch.setattr(training, "_pck", noisy)
+    best, tried = training.calibrate(colour_matcher, told, [twins, twins * 2])
+    assert best == max(tried, key=lambda each: each[1])[0]
+    assert best.place > 0.2
 
 
 def test_the_whole_way(monkeypatch, tmp_path, colour_matcher):
