@@ -87,9 +87,8 @@ def main() -> None:
     zero_shot = Matcher.from_pretrained("embedded-zero-shot")
     listing = training.read(given.renders)
     first, examples = training.look(listing, zero_shot, 0)
-    shown, held = listing.models, set(given.hold_out)
-    seen = [row for row, models in enumerate(shown) if not models & held]
-    hidden = [row for row, models in enumerate(shown) if models and models <= held]
+    shown = listing.models
+    seen, hidden = listing.split(given.hold_out)
     dogs = real_pictures.dogs()
     before = evaluate(zero_shot, dogs)
     place = Matcher.from_pretrained("embedded").config.sides.place

@@ -165,10 +165,8 @@ def train(
             f"hold_out: {', '.join(strange)} is not in {folder}; there are "
             f"{', '.join(sorted(known))}"
         )
-    held, models = set(held_out), listing.models
-    seen = [i for i, shown in enumerate(models) if not shown & held]
-    unseen = [i for i, shown in enumerate(models) if shown and shown <= held]
-    if not any(models[i] for i in seen):
+    seen, unseen = listing.split(held_out)
+    if not any(listing.things[i] for i in seen):
         raise HomologError(f"folder: {folder} has no pictures of things to learn from")
     network, examples = look(listing, matcher, recipe.seed)
     teach(network, examples, seen, recipe)
@@ -421,6 +419,14 @@ class Listing:
     def models(self) -> list[set[str]]:
         """Names of those in each picture."""
         return [{thing["model"] for thing in things} for things in self.things]
+
+    def split(self, held_out: Collection[str]) -> tuple[list[int], list[int]]:
+        """The pictures that show none of some models, and those that show nothing else."""
+        held, models = set(held_out), self.models
+        return (
+            [i for i, shown in enumerate(models) if not shown & held],
+            [i for i, shown in enumerate(models) if shown and shown <= held],
+        )
 
 
 def read(folder: Path) -> Listing:
