@@ -237,7 +237,7 @@ def test_objects_lie_over_things_and_throw_shadows(rigs):
     scene = behind(rigs.all[0])
     rng = np.random.default_rng(0)
     whole = Renderer(scene, SIZE, rng).render()
-    shape = random_shape(rng, "blob")
+    shape = random_shape(np.random.default_rng(0), "blob")
     coat = looks.Coat(rng, shape.materials, shape.areas, animal=False)
     # Half as far from the camera as the thing, its left half hidden.
     scene.objects = [Item(shape, shape.vertices * 0.5 + [0.5, 0, -3], shape.vertices, coat)]

@@ -295,7 +295,12 @@ def test_one_line_for_what_is_wrong(capsys, tmp_path, monkeypatch, arguments, sa
 
 
 @pytest.mark.parametrize(
-    ("name", "module"), [("pygltflib", "pygltflib"), ("embreex", "embreex.mesh_construction")]
+    ("name", "module"),
+    [
+        ("pygltflib", "pygltflib"),
+        ("embreex", "embreex.mesh_construction"),
+        ("threadpoolctl", "threadpoolctl"),
+    ],
 )
 def test_without_the_extra(capsys, models, tmp_path, monkeypatch, name, module):
     monkeypatch.setitem(sys.modules, module, None)

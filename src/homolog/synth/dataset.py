@@ -34,7 +34,7 @@ from homolog.synth.rig import Rig
 from homolog.synth.scene import Scene, Thing, random_scene
 from homolog.synth.space import prepare
 
-VERSION = 2
+VERSION = 3
 """Raised when the same seed gives other pictures."""
 _ENOUGH = 0.015
 """Part of the picture that its subject should cover; otherwise another scene is drawn."""
@@ -121,7 +121,7 @@ def render_set(
 
     Raises:
         HomologError: a wrong argument; no model can be used; the folder holds something else or
-            cannot be written; `embreex` or `pygltflib` is missing.
+            cannot be written; `embreex`, `pygltflib` or `threadpoolctl` is missing.
     """
     folder, target = Path(models_folder), Path(out)
     if count < 1:
@@ -140,6 +140,7 @@ def render_set(
         if not behind:
             raise HomologError(f"backgrounds: {backgrounds} holds no pictures")
     library()
+    _limits()
     Tracer(np.eye(3), np.array([[0, 1, 2]]))  # so that a renderer that cannot start says so now
     read, left_out = load_models(folder, models)
     rigs, unfit, keypoints = prepare(read)
@@ -271,7 +272,19 @@ _state: tuple[Sequence[Rig], Settings, Path] | None = None
 def _begin(handed: Path) -> None:
     global _state
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for this
+    _limits()(1)  # the others have the other processors
     _state = pickle.loads(handed.read_bytes())
+
+
+def _limits() -> Any:
+    """What limits the threads that NumPy's products take."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        raise HomologError(
+            "synth: needs threadpoolctl, try: pip install 'homolog[synth]'"
+        ) from None
+    return threadpool_limits
 
 
 def _work(index: int) -> dict[str, Any]:

@@ -57,10 +57,9 @@ class _Leg:
 
 def legs(rig: Rig) -> list[_Leg]:
     """The chains of bones that reach the ground, if there are two pairs."""
+    inner = {rig.above(node) for node in rig.deforming}
     ends = [
-        n for n in rig.deforming
-        if rig.sides[n] and rig.groups[n] == "leg"
-        and not any(rig.above(m) == n for m in rig.deforming)
+        n for n in rig.deforming if rig.sides[n] and rig.groups[n] == "leg" and n not in inner
     ]  # fmt: skip
     found = []
     for end in ends:

@@ -6,6 +6,7 @@ towards +z, which is how glTF has it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -240,10 +241,11 @@ def duration(tracks: Iterable[Track]) -> float:
 
 def _orthonormal(matrix: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
     """The rotation in a transform, whatever it scales."""
-    a = matrix[:, 0] / max(np.linalg.norm(matrix[:, 0]), 1e-12)
-    b = matrix[:, 1] - a * (a @ matrix[:, 1])
-    b = b / max(np.linalg.norm(b), 1e-12)
-    return np.stack([a, b, np.cross(a, b)], axis=1)
+    a, b = matrix[:, 0], matrix[:, 1]
+    a = a / max(math.sqrt(a @ a), 1e-12)
+    b = b - a * (a @ b)
+    b = b / max(math.sqrt(b @ b), 1e-12)
+    return np.array([a, b, _cross(a) @ b]).T
 
 
 def swing(a: Float[np.ndarray, "3"], b: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:

@@ -46,8 +46,8 @@ class Camera:
 
     def rays(self, pixels: Float[np.ndarray, "P 2"]) -> Float[np.ndarray, "P 3"]:
         """Directions in the world through places in the picture, of depth 1."""
-        flat = (pixels - self.centre) / self.focal
-        return flat @ self.turn[:2] + self.turn[2]
+        centre, turn = self.centre.astype(pixels.dtype), self.turn.astype(pixels.dtype)
+        return (pixels - centre) / pixels.dtype.type(self.focal) @ turn[:2] + turn[2]
 
 
 @dataclass(eq=False)
@@ -317,7 +317,9 @@ def _beside(things: list[Thing], new: Thing, rng: np.random.Generator) -> None:
 
 
 def _cells(vertices: Float[np.ndarray, "V 3"]) -> set[tuple[int, int]]:
-    return set(map(tuple, np.unique((vertices[:, ::2] / 0.06).astype(int), axis=0).tolist()))
+    x, z = (vertices[:, ::2] / 0.06).astype(int).T
+    found = np.unique(x << 32 | z & 0xFFFFFFFF)  # numbers are sorted faster than pairs
+    return set(zip((found >> 32).tolist(), found.astype(np.int32).tolist(), strict=True))
 
 
 def _around(vertices: Float[np.ndarray, "V 3"]) -> set[tuple[int, int]]:
