@@ -1,6 +1,7 @@
-"""Objects of no kind that is known, made up: vessels, vehicles, furniture, machines, lumps, plants.
+"""Objects of no kind that is known, made up: vessels, vehicles, furniture, plants, birds, insects.
 
-They teach what is no thing: large, solid, in the same coats and light as things, without sides.
+They teach what is no thing: large, solid, in the same coats and light as things. Some have sides,
+but of another build: their parts are not at the places that things have them.
 Objects stand on y = 0, y up; their longest extent is 2, their middle is above the origin.
 """
 
@@ -895,14 +896,134 @@ def _craft(parts: _Parts, rng: np.random.Generator) -> None:
         parts.add((sail[[0, 1, 3]] * [1, 0.9, 1], np.array([[0, 1, 2]])), "sail")
 
 
+def _bird(parts: _Parts, rng: np.random.Generator) -> None:
+    """Standing, sitting, swimming or with its wings spread."""
+    long, wide, high = rng.uniform(0.35, 0.6), rng.uniform(0.16, 0.34), rng.uniform(0.16, 0.32)
+    lean = rng.uniform(-5, 65)
+    upright = about([1, 0, 0], -lean)
+    legs = float(rng.choice([0.0, rng.uniform(0.05, 0.2), rng.uniform(0.2, 0.9)]))
+    middle = _place(0, legs + max(high, long * np.sin(np.deg2rad(abs(lean)))), 0)
+
+    def on(x: float, y: float, z: float) -> np.ndarray:
+        """A place on the body, in half axes."""
+        return middle + upright @ (np.array([x, y, z]) * [wide, high, long])
+
+    head = rng.uniform(0.09, 0.2)
+    neck = float(rng.choice([head, rng.uniform(0.15, 0.8)]))
+    chest = on(0, 0.4, 0.75)
+    top = chest + neck * np.array([0, rng.uniform(0.7, 1), rng.uniform(-0.1, 0.7)])
+    bend = (chest + top) / 2 + _place(0, 0, rng.uniform(-0.3, 0.3) * neck)
+    path = _curve([on(0, 0.1, 0.4), chest, bend, top], 12)
+    solids = [_ellipsoid(middle, (wide, high, long), upright)]
+    solids += [_ellipsoid(p, np.full(3, head * rng.uniform(0.6, 0.8))) for p in path[2::2]]
+    solids.append(_ellipsoid(top, (head * 0.85, head, head * 1.1)))
+    parts.add(_lump(solids, rng.uniform(0.015, 0.05)), "body")
+    look = about([0, 1, 0], rng.normal(0, 30)) @ about([1, 0, 0], rng.uniform(-15, 25))
+    beak = head * rng.uniform(0.4, 2)
+    deep = rng.uniform(0.15, 0.4)
+    hook = _curve([(0, 0, head * 0.8), (0, 0, head + beak * 0.5),
+                   (0, -beak * rng.uniform(0, 0.3), head + beak)], 8)  # fmt: skip
+    parts.add(_tube(hook @ look.T + top, head * np.linspace(deep, 0.04, 8)), "beak")
+    for side in (-1, 1):
+        eye = np.array([side * head * 0.72, head * 0.2, head * 0.55])
+        parts.add(_rounded(np.full(3, head * 0.15), rings=8), "black eye", look @ eye + top)
+    tail = rng.uniform(0.1, 0.7)
+    points, faces = _rounded((wide * rng.uniform(0.3, 0.9), 0.025, tail), 0.8, 0.7, 10)
+    points[:, 0] *= 1 + points[:, 2] / tail * rng.uniform(-0.5, 0.3)
+    fanned = upright @ about([1, 0, 0], rng.uniform(-30, 40))
+    parts.add((points @ fanned.T, faces), "tail", on(0, 0.2, -0.85) - fanned[:, 2] * tail * 0.7)
+    spread = rng.random() < 0.3
+    for side in (-1, 1):
+        if spread:
+            span, broad = rng.uniform(0.5, 0.8), rng.uniform(0.15, 0.25)
+            points, faces = _rounded((span, 0.02, broad), 0.8, 0.8, 12)
+            points[:, 2] -= 0.25 * np.abs(points[:, 0] + side * span)
+            turn = about([0, 0, 1], side * rng.uniform(-20, 60))
+            points = (points + _place(side * span, 0, 0)) @ turn.T
+            parts.add((points, faces), "wing", on(side * 0.6, 0.6, 0.25))
+        else:
+            folded = upright @ about([1, 0, 0], rng.uniform(-5, 15))
+            points, faces = _rounded((0.05, high * 0.7, long * rng.uniform(0.6, 1)), 1, 1, 12)
+            parts.add((points @ folded.T, faces), "wing", on(side * 0.95, 0.25, -0.2))
+        if legs:
+            hip = on(side * 0.4, -0.5, 0)
+            knee = hip * [1, 0.5, 1] + _place(0, 0, -rng.uniform(0, 0.2) * legs)
+            foot = np.array([hip[0], 0.02, hip[2] + rng.normal(0, 0.1)])
+            parts.add(_tube(_curve([hip, knee, foot], 8), rng.uniform(0.012, 0.035), 6), "leg")
+            toe = rng.uniform(0.06, 0.18)
+            for angle in (-40, 0, 40, 180):
+                tip = foot + about([0, 1, 0], angle) @ _place(0, 0, toe)
+                parts.add(_rod(foot, tip, rng.uniform(0.008, 0.02), 5), "leg")
+
+
+def _insect(parts: _Parts, rng: np.random.Generator) -> None:
+    """Bees, beetles, flies, ants, butterflies, and what has not been described."""
+    size, waist = rng.uniform(0.18, 0.3), rng.uniform(0, 0.12)
+    high = rng.uniform(0.15, 0.4)
+    tall = rng.uniform(0.75, 1.05)
+    middle = _place(0, high + size * tall, 0)
+    parts.add(_rounded(size * np.array([1, tall, rng.uniform(0.9, 1.3)])), "thorax", middle)
+    long, wide = size * rng.uniform(1.2, 2.8), size * rng.uniform(0.6, 1.25)
+    droop = about([1, 0, 0], -rng.uniform(-10, 40))
+    points, faces = _rounded((wide, wide * rng.uniform(0.6, 1), long), rng.uniform(0.8, 1.1), 1, 20)
+    points[:, 0] *= 1 - 0.25 * np.clip(-points[:, 2] / long, 0, 1)
+    rear = middle - _place(0, 0, size * 0.8 + waist) - droop[:, 2] * long * 0.85
+    bands = int(rng.choice([0, 4, 6, 8]))
+    placed = points @ droop.T + rear
+    if bands:
+        band = (points[faces].mean(1)[:, 2] / long * bands / 2 % 1 < rng.uniform(0.3, 0.7)) + 0
+        for k in range(2):
+            parts.add((placed, faces[band == k]), f"band {k}")
+    else:
+        parts.add((placed, faces), "abdomen")
+    if waist:
+        parts.add(_rod(middle, rear, size * 0.2), "thorax")
+    head = size * rng.uniform(0.55, 0.95)
+    front = middle + _place(0, -size * rng.uniform(0, 0.4), size + head * 0.7)
+    parts.add(_rounded(head * np.array([1.1, 0.9, rng.uniform(0.6, 0.9)])), "head", front)
+    feeler, apart = rng.uniform(0.2, 0.7), rng.uniform(0.1, 0.5)
+    for side in (-1, 1):
+        parts.add(_rounded(head * np.array([0.35, 0.6, 0.5]), rings=10), "black eye",
+                  front + head * np.array([side * 0.8, 0.15, 0.25]))  # fmt: skip
+        bent = front + head * np.array([side * 0.4, 0.6, 0.6])
+        tip = bent + feeler * np.array([side * apart, rng.uniform(-0.3, 0.6), 0.8])
+        path = _curve([front + head * np.array([side * 0.3, 0.2, 0.5]), bent, tip], 8)
+        parts.add(_tube(path, rng.uniform(0.012, 0.03), 5), "feeler")
+        out = rng.uniform(0.35, 0.8)
+        thick = rng.uniform(0.015, 0.04)
+        for z, ahead in ((0.5, 0.4), (0, 0.0), (-0.5, -0.6)):
+            hip = middle + size * np.array([side * 0.6, -0.5, z])
+            foot = np.array([side * (0.15 + out), 0.02, hip[2] + ahead * rng.uniform(0.3, 0.9)])
+            knee = (hip + foot) / 2 + _place(side * 0.08, rng.uniform(0.05, 0.3), 0)
+            path = _curve([hip, knee, foot], 10)
+            parts.add(_tube(path, thick * np.linspace(1.4, 0.5, 10), 6), "leg")
+    kind = rng.random()
+    if kind < 0.2:  # a beetle's
+        for side in (-1, 1):
+            half = np.array([wide * 0.55, wide * 0.5, long * 1.1])
+            parts.add(_rounded(half), "shell", rear + _place(side * wide * 0.5, wide * 0.5, 0.05))
+    elif kind < 0.9:
+        clear = "window wing" if rng.random() < 0.6 else "wing"
+        span, broad = rng.uniform(0.5, 1), rng.uniform(0.1, 0.45)
+        back, up = rng.uniform(5, 80), rng.uniform(-5, 75)
+        for side in (-1, 1):
+            for k in range(int(rng.integers(1, 3))):
+                length = span * (1 - 0.3 * k)
+                points, faces = _rounded((length / 2, 0.012, broad * length / 2), 0.9, 0.9, 12)
+                points = points + _place(length / 2, 0, 0)
+                turn = about([0, 0, 1], up) @ about([0, 1, 0], min(back + 25 * k, 85))
+                points = points @ turn.T * [side, 1, 1]
+                parts.add((points, faces), clear, middle + size * np.array([side * 0.4, 0.7, 0]))
+
+
 KINDS = {
     "vessel": _vessel, "car": _car, "motorbike": _motorbike, "bicycle": _bicycle,
     "furniture": _furniture, "machine": _machine, "blob": _blob, "tubes": _tubes,
-    "plant": _plant, "craft": _craft,
+    "plant": _plant, "craft": _craft, "bird": _bird, "insect": _insect,
 }  # fmt: skip
 """What makes an object of each kind."""
 
-_CHANCES = (0.2, 0.13, 0.07, 0.08, 0.12, 0.08, 0.16, 0.05, 0.07, 0.04)
+_CHANCES = (0.15, 0.1, 0.06, 0.07, 0.1, 0.07, 0.12, 0.04, 0.06, 0.03, 0.1, 0.1)
 
 
 def random_shape(rng: np.random.Generator, kind: str | None = None) -> Shape:
