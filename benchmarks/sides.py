@@ -13,17 +13,20 @@ import argparse
 import dataclasses
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import real_pictures
 
-from homolog import Features, Matcher
+from homolog import Features, Matcher, Sides
+from homolog.config import SidesConfig
 from homolog.data import Annotation, DataSet, coco
+from homolog.geometry import IDENTITY
 from homolog.metrics import Accumulator, bootstrap
-from homolog.training.sides import Score
+from homolog.sides import SideNetwork
+from homolog.training.sides import Score, fused
 
 _RENDERED_PAIRS = 600
 
@@ -38,14 +41,37 @@ class Found:
     sides: Score | None  # at keypoints, of a model that tells them
 
 
-def evaluate(matcher: Matcher, data: DataSet) -> Found:
-    """PCK, confusion, PCK by class, and how often a keypoint's side is right."""
-    features = {a.path: matcher.extract(a.path) for a in data.annotations}
+def extract(zero_shot: Matcher, data: DataSet) -> dict[Path, Features]:
+    """Of all pictures, without sides."""
+    return {a.path: zero_shot.extract(a.path) for a in data.annotations}
+
+
+def evaluate(
+    zero_shot: Matcher,
+    data: DataSet,
+    features: Mapping[Path, Features],
+    network: SideNetwork | None = None,
+    config: SidesConfig | None = None,
+) -> Found:
+    """PCK, confusion, PCK by class, and how often a keypoint's side is right.
+
+    Args:
+        zero_shot: the matcher without sides.
+        data: to be evaluated on.
+        features: of its pictures, as `extract` returns them.
+        network: tells sides, if they are to count.
+        config: how much they count.
+    """
+    if network is not None and config is not None:
+        features = {
+            path: fused(found, network(found.posed[IDENTITY].descriptors_HWC[None])[0], config)
+            for path, found in features.items()
+        }
     accumulator = Accumulator(data)
     for pair in data.pairs:
         points = pair.source.keypoints[pair.keypoint_ids]
         accumulator.add(
-            pair, matcher.locate(features[pair.source.path], features[pair.target.path], points)
+            pair, zero_shot.locate(features[pair.source.path], features[pair.target.path], points)
         )
     rows = {(row.kind, row.label): row.figures for row in accumulator.rows()}
     shares = {
@@ -55,8 +81,8 @@ def evaluate(matcher: Matcher, data: DataSet) -> Found:
     if confusion := rows.get(("left_right_confusion", "")):
         shares["confusion"] = confusion["share"].value
     sides = None
-    if matcher.side_network is not None:
-        told = [_right_sides(matcher, data, a, features[a.path]) for a in data.annotations]
+    if network is not None:
+        told = [_right_sides(data, a, features[a.path]) for a in data.annotations]
         sides = Score(*np.array([(right.sum(), len(right)) for right in told]).T)
         if sides.count:
             shares["sides"] = sides.share
@@ -68,16 +94,16 @@ def evaluate(matcher: Matcher, data: DataSet) -> Found:
     return Found(shares, accumulator.pck_of_pairs(0.1), classes, sides)
 
 
-def _right_sides(
-    matcher: Matcher, data: DataSet, annotation: Annotation, features: Features
-) -> np.ndarray:
+def _right_sides(data: DataSet, annotation: Annotation, features: Features) -> np.ndarray:
     """For visible keypoints that have a side, whether it is told rightly."""
     names = data.schemas[annotation.category].names
     side = np.array([("left" in n.lower()) - ("right" in n.lower()) for n in names])
     chosen = annotation.visible & (side != 0)
     if not chosen.any():
         return np.empty(0, bool)
-    told = matcher.sides(features).at(annotation.keypoints[chosen])
+    posed = features.posed[IDENTITY]
+    assert posed.sides is not None
+    told = Sides.of(posed.sides, posed.view).at(annotation.keypoints[chosen])
     return (told[:, 0] > told[:, 1]) == (side[chosen] > 0)
 
 
@@ -124,8 +150,12 @@ def main() -> None:
     print("|---" * (len(names) + 3) + "|")
     by_class = []
     for data in sets:
-        zero = evaluate(zero_shot, data)
-        found = [evaluate(matcher, data) for matcher in matchers]
+        features = extract(zero_shot, data)
+        zero = evaluate(zero_shot, data, features)
+        found = [
+            evaluate(zero_shot, data, features, matcher.side_network, matcher.config.sides)
+            for matcher in matchers
+        ]
         lines = [("zero-shot", [zero])]
         lines += [(model, [each]) for model, each in zip(given.models, found, strict=True)]
         lines += [("mean", found)] if len(found) > 1 else []

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import real_pictures
 import torch
-from sides import Found, evaluate, interval, unseen
+from sides import Found, evaluate, extract, interval, unseen
 
 from homolog import Matcher
 from homolog.sides import SideNetwork
@@ -90,14 +90,9 @@ def main() -> None:
     shown = listing.models
     seen, hidden = listing.split(given.hold_out)
     dogs = real_pictures.dogs()
-    before = evaluate(zero_shot, dogs)
+    of_dogs = extract(zero_shot, dogs)
+    before = evaluate(zero_shot, dogs, of_dogs)
     place = Matcher.from_pretrained("embedded").config.sides.place
-
-    def matcher(network: SideNetwork, side: float, place: float) -> Matcher:
-        settings = dataclasses.replace(network.config, side=side, place=place)
-        config = dataclasses.replace(zero_shot.config, sides=settings)
-        return Matcher(zero_shot.backbone, config, sides=network)
-
     print(f"{len(seen):,} pictures to learn from, {len(hidden):,} of models held out\n")
     print("| | renders: sides | dogs: sides | PCK@0.10 / 0.05 | confusion | gain at 0.10 |")
     print("|---|---|---|---|---|---|")
@@ -112,7 +107,8 @@ def main() -> None:
         whole = whole or network
         rendered = training.score(network, examples, hidden)
         places = place if "place" in changed.losses else 0.0
-        found = evaluate(matcher(network, 0.0, places), dogs)
+        config = dataclasses.replace(network.config, side=0.0, place=places)
+        found = evaluate(zero_shot, dogs, of_dogs, network, config)
         gains = interval(100 * (found.pck - before.pck)) if places else ""
         cells = [change.label, _share(rendered), _share(found.sides), *_matching(found), gains]
         print(f"| {' | '.join(cells)} |", flush=True)
@@ -120,9 +116,11 @@ def main() -> None:
     print("\n| side | place | renders | confusion | dogs | confusion | gain at 0.10 |")
     print("|---|---|---|---|---|---|---|")
     rendered = unseen(given.renders, given.hold_out)
+    of_renders = extract(zero_shot, rendered)
     for side, place in ((0.0, 0.0), *_MIXED):
-        some = matcher(whole, side, place)
-        renders, found = evaluate(some, rendered), evaluate(some, dogs)
+        config = dataclasses.replace(whole.config, side=side, place=place)
+        renders = evaluate(zero_shot, rendered, of_renders, whole, config)
+        found = evaluate(zero_shot, dogs, of_dogs, whole, config)
         cells = [f"{side:g}", f"{place:g}", *_matching(renders), *_matching(found)]
         print(f"| {' | '.join(cells)} | {interval(100 * (found.pck - before.pck))} |", flush=True)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import real_pictures
 from PIL import Image
-from sides import evaluate, unseen
+from sides import evaluate, extract, unseen
 
 from homolog import Matcher, draw
 from homolog.data import Pair
@@ -68,7 +68,9 @@ def main() -> None:
     matcher = Matcher.from_pretrained(given.model)
     zero_shot = Matcher.from_pretrained("embedded-zero-shot")
     data = real_pictures.dogs() if given.photos else unseen(given.renders, given.hold_out)
-    before, after = evaluate(zero_shot, data), evaluate(matcher, data)
+    features = extract(zero_shot, data)
+    before = evaluate(zero_shot, data, features)
+    after = evaluate(zero_shot, data, features, matcher.side_network, matcher.config.sides)
     assert after.sides is not None
     shares = after.sides.right / np.maximum(after.sides.counts, 1)
     painted = []

@@ -31,7 +31,7 @@ from homolog.matcher import Matcher
 from homolog.metrics import bootstrap, relative_errors
 from homolog.progress import Steps
 from homolog.sides import SideNetwork, with_sides
-from homolog.types import Features
+from homolog.types import Features, PosedFeatures, SideMaps
 
 _EVEN = 0.05  # from the midplane to where a side is certain, in half lengths of a body
 _COVERED = 0.25  # the least part of a cell that the thing has to cover for its side to count
@@ -272,24 +272,16 @@ def calibrate(
     with Steps(len(pictures)) as steps:
         for index, path in enumerate(pictures):
             steps.next("looking at pictures to calibrate on", index)
-            found = matcher.extract(path)
-            posed = found.posed[IDENTITY]
-            found.posed[IDENTITY] = dataclasses.replace(posed, standing_out_HW=posed.foreground_HW)
-            features[path] = found
-            maps[path] = network(posed.descriptors_HWC[None])[0]
+            features[path] = matcher.extract(path)
+            maps[path] = network(features[path].posed[IDENTITY].descriptors_HWC[None])[0]
     configs, means, harmless = [], [], []
     without: list[Float[np.ndarray, "N"]] = []
     with Steps(len(_SIDE) * len(_PLACE)) as steps:
         for index, (side, place) in enumerate(itertools.product(_SIDE, _PLACE)):
             steps.next("calibrating", index)
             config = dataclasses.replace(network.config, side=side, place=place)
-            fused = {}
-            for path, found in features.items():
-                posed = found.posed[IDENTITY]
-                descriptors = with_sides(posed.descriptors_HWC, maps[path], config)
-                posed = dataclasses.replace(posed, descriptors_HWC=descriptors)
-                fused[path] = dataclasses.replace(found, posed={IDENTITY: posed})
-            shares = [_pck(matcher, pairs, fused) for pairs in sets]
+            told = {path: fused(found, maps[path], config) for path, found in features.items()}
+            shares = [_pck(matcher, pairs, told) for pairs in sets]
             without = without or shares  # the first weights are none
             gains = [now - before for now, before in zip(shares, without, strict=True)]
             configs.append(config)
@@ -297,6 +289,14 @@ def calibrate(
             harmless.append(all(g.mean() >= -g.std() / math.sqrt(len(g)) for g in gains))
     best = configs[int(np.argmax(np.where(harmless, means, -np.inf)))]
     return best, list(zip(configs, means, strict=True))
+
+
+def fused(found: Features, maps: SideMaps, config: SidesConfig) -> Features:
+    """Features as a matcher with sides extracts them, from those of one without."""
+    posed = found.posed[IDENTITY]
+    descriptors = with_sides(posed.descriptors_HWC, maps, config)
+    posed = PosedFeatures(posed.view, descriptors, posed.content_HW, posed.foreground_HW, maps)
+    return dataclasses.replace(found, posed={IDENTITY: posed})
 
 
 def _pck(
