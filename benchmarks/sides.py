@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import real_pictures
+import torch
 
 from homolog import Features, Matcher, Sides
 from homolog.config import SidesConfig
@@ -46,6 +47,7 @@ def extract(zero_shot: Matcher, data: DataSet) -> dict[Path, Features]:
     return {a.path: zero_shot.extract(a.path) for a in data.annotations}
 
 
+@torch.no_grad()
 def evaluate(
     zero_shot: Matcher,
     data: DataSet,

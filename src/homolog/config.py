@@ -208,7 +208,7 @@ def embedded_zero_shot() -> MatcherConfig:
 
 def embedded() -> MatcherConfig:
     """The default: the same with sides, learned and calibrated as told in docs/synthetic.md."""
-    return dataclasses.replace(embedded_zero_shot(), sides=SidesConfig(1032, side=0.1, place=0.2))
+    return dataclasses.replace(embedded_zero_shot(), sides=SidesConfig(1032, side=0.1, place=0.3))
 
 
 def zero_shot(backbone: BackboneConfig, *groups: tuple[int, ...]) -> MatcherConfig:

@@ -22,7 +22,7 @@ def train_sides(
     preset: Annotated[str, Parameter(name="--model")] = "embedded",
     hold_out: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     validation: Path | None = None,
-    count: int = 1800,
+    count: int = 2400,
     steps: int | None = None,
     training_seed: int = 0,
     device: str | None = None,
