@@ -261,10 +261,10 @@ class Renderer:
         normal = rng.standard_normal((4096, 3), np.float32)
         unit, suns = _unit(normal), towards + normal * np.float32(light.spread)
         above, leaving = start.take(faces, 0), flat * np.float32(1.02)
-        part = 1 if light.spread < 0.05 else 1 / rays
-        for _ in range(round(1 / part)):
+        shots = 1 if light.spread < 0.05 else rays
+        for _ in range(shots):
             drawn = suns.take(rng.integers(len(suns), size=len(faces)), 0)
-            shaded[faces] += self.tracer.blocked(above, drawn) * np.float32(part)
+            shaded[faces] += self.tracer.blocked(above, drawn) / np.float32(shots)
         for _ in range(rays):
             drawn = unit.take(rng.integers(len(unit), size=count), 0)
             closed += self.tracer.blocked(start, drawn + leaving)
