@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +21,11 @@ import torch
 
 from homolog import Features, Matcher, Sides
 from homolog.config import SidesConfig
-from homolog.data import Annotation, DataSet, coco
+from homolog.data import Annotation, DataSet
 from homolog.geometry import IDENTITY
 from homolog.metrics import Accumulator, bootstrap
 from homolog.sides import SideNetwork
+from homolog.training import sides as training
 from homolog.training.sides import Score, fused
 
 _RENDERED_PAIRS = 600
@@ -111,23 +110,10 @@ def _right_sides(data: DataSet, annotation: Annotation, features: Features) -> n
 
 def unseen(renders: Path, held_out: Sequence[str]) -> DataSet:
     """Pairs of rendered pictures of one thing, of models held out; keypoints that can be seen."""
-    plain = json.loads((renders / "annotations.json").read_text("utf-8"))
-    shown: dict[int, list[dict]] = {}
-    for thing in plain["annotations"]:
-        shown.setdefault(thing["image_id"], []).append(thing)
-    things = [t for (t, *more) in shown.values() if not more and t["model"] in held_out]
-    for thing in things:
-        points = np.array(thing["keypoints"], float).reshape(-1, 3)
-        points[points[:, 2] != 2] = 0
-        thing["keypoints"] = points.ravel().tolist()
-    pictures = {thing["image_id"] for thing in things}
-    plain["annotations"] = things
-    plain["images"] = [image for image in plain["images"] if image["id"] in pictures]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "unseen.json")
-        path.write_text(json.dumps(plain), "utf-8")
-        data = coco.load(path, images=renders)
-        return dataclasses.replace(data, name="renders of models held out").limited(_RENDERED_PAIRS)
+    listing = training.read(renders)
+    _, hidden = listing.split(held_out)
+    data = listing.data_set(listing.alone(hidden)).limited(_RENDERED_PAIRS)
+    return dataclasses.replace(data, name="renders of models held out")
 
 
 def interval(gains: np.ndarray) -> str:

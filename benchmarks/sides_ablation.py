@@ -28,7 +28,7 @@ from homolog.sides import SideNetwork
 from homolog.training import sides as training
 from homolog.training.sides import LOSSES, Score, SidesRecipe
 
-_MIXED = ((0.0, 0.1), (0.0, 0.2), (0.0, 0.4), (0.1, 0.0), (0.2, 0.0), (0.1, 0.2), (0.2, 0.2))
+_MIXED = ((0.0, 0.1), (0.0, 0.3), (0.1, 0.0), (0.2, 0.0), (0.1, 0.2), (0.1, 0.3), (0.2, 0.3))
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,8 @@ def main() -> None:
             network = SideNetwork(dataclasses.replace(first.config, **change.network))
         network.basis.copy_(first.basis)
         training.teach(network, examples, change.rows, changed)
+        present = training.presence(network, examples, listing, hidden)
+        network.config = dataclasses.replace(network.config, presence=present)
         whole = whole or network
         rendered = training.score(network, examples, hidden)
         places = place if "place" in changed.losses else 0.0

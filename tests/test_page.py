@@ -186,7 +186,7 @@ def test_two_files(browser, address):
         page.until(lambda: page.all("body.ready"))
     assert [name.text for name in page.all(".caption .name")] == ["left.jpg", "right.jpg"]
     assert page.find("#verdict").text.split() == [
-        "pair", "score", "0.59", "same", "kind", "of", "thing"
+        "pair", "score", "0.60", "same", "kind", "of", "thing"
     ]  # fmt: skip
     assert {name.split("/")[2] for name in page.requests()} == {address.split("/")[2]}
 

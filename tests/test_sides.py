@@ -15,7 +15,7 @@ from homolog import HomologError, KeypointSchema, Matcher, Sides, draw, weights
 from homolog.cli import main
 from homolog.config import SidesConfig
 from homolog.geometry import IDENTITY, Grid, View
-from homolog.sides import SideNetwork, with_sides
+from homolog.sides import SideNetwork, certainty, with_sides
 from homolog.types import SideMaps
 
 SMALL = SidesConfig(12, components=8, widths=(8, 8, 16), layers=1, side=0.3, place=0.2)
@@ -61,10 +61,34 @@ def test_similarity_of_cells_with_sides_in_closed_form(thing0, side0, thing1, si
     cells = unit(1, 2, 6)
     found = with_sides(cells, maps([[thing0, thing1]], [[side0, side1]]), config)
     torch.testing.assert_close(found.norm(dim=-1), torch.ones(1, 2))
-    agreement = 0.3 * (thing0 * thing1) ** 0.5 * side0 * side1
-    lengths = [(1 + 0.3 * t * s**2) ** 0.5 for t, s in ((thing0, side0), (thing1, side1))]
+    agreement = 0.3 * (thing0 * thing1) ** 0.25 * side0 * side1
+    lengths = [(1 + 0.3 * t**0.5 * s**2) ** 0.5 for t, s in ((thing0, side0), (thing1, side1))]
     expected = (float(cells[0, 0] @ cells[0, 1]) + agreement) / (lengths[0] * lengths[1])
     assert float(found[0, 0] @ found[0, 1]) == pytest.approx(expected, abs=1e-5)
+
+
+@given(st.floats(0.01, 1), st.integers(1, 35))
+def test_certainty_is_of_the_thing_and_not_of_its_size(probability, cells):
+    thing = torch.zeros(36)
+    thing[:cells] = probability
+    thing = thing.reshape(4, 9)
+    assert float(certainty(thing)) == pytest.approx(probability, rel=1e-4)
+    both = certainty(torch.stack([thing, torch.zeros(4, 9)]))
+    assert both.tolist() == pytest.approx([probability, 0], rel=1e-4)
+
+
+def test_pictures_that_may_show_no_such_thing_count_less():
+    cells = unit(1, 2, 6)
+    gained = []
+    for surely in (0.9, 0.5):  # the logits of these pictures are 4 and 0
+        told = maps(torch.full((1, 2), surely), torch.ones(1, 2))
+        config = dataclasses.replace(SMALL, side=0.3, place=0.0, presence=(10.0, -5.0))
+        found = with_sides(cells, told, config)
+        cosine, before = float(found[0, 0] @ found[0, 1]), float(cells[0, 0] @ cells[0, 1])
+        gained.append((cosine - before) / (1 - cosine))  # (c + a) / (1 + a), solved for a
+    chance = 1 / (1 + np.exp(-4))
+    expected = [0.3 * chance * 0.9**0.5, 0.3 * 0.5 * 0.5**0.5]
+    assert gained == pytest.approx(expected, rel=1e-4)
 
 
 def test_places_agree_by_a_gaussian_kernel():
@@ -139,7 +163,7 @@ def test_drawing_paints_left_blue_and_right_orange(wide):
 @pytest.fixture
 def sided(colour_matcher) -> Matcher:
     channels = colour_matcher.extract(random_picture(96, 96, 0)).descriptors.shape[2]
-    config = dataclasses.replace(SMALL, feature_dim=channels)
+    config = dataclasses.replace(SMALL, feature_dim=channels, presence=(9.0, -4.5))
     whole = dataclasses.replace(colour_matcher.config, sides=config)
     return Matcher(ColourBackbone(), whole, sides=network(config))
 

@@ -51,19 +51,40 @@ class Calibration:
         _, place, counts = np.unique(pictures, return_inverse=True, return_counts=True)
         weights = np.minimum(1, _PER_PICTURE / counts)[place]
         logits = _logit(evidence)
-        columns = np.stack([logits, np.ones_like(logits)], axis=1)
-        prior, precision = np.array([1.0, 0.0]), np.diag(1 / np.square(_SPREADS))
-        found = prior.copy()
-        for _ in range(_ROUNDS):  # Newton's method
-            chance = _sigmoid(columns @ found)
-            gradient = columns.T @ (weights * (chance - right)) + precision @ (found - prior)
-            curvature = (columns.T * (weights * chance * (1 - chance))) @ columns + precision
-            found = found - np.linalg.solve(curvature, gradient)
-        return Calibration(float(max(found[0], 0.05)), float(found[1]))
+        slope, offset = logistic(logits, right, weights, (1.0, 0.0), _SPREADS)
+        return Calibration(max(slope, 0.05), offset)
 
 
 TRAINED = Calibration(offset=-1.0)
 """For networks: their maps are clearer than right (docs/experiments.md)."""
+
+
+def logistic(
+    given: Float[np.ndarray, "N"],
+    right: Bool[np.ndarray, "N"],
+    weights: Float[np.ndarray, "N"],
+    prior: tuple[float, float],
+    spreads: tuple[float, float],
+) -> tuple[float, float]:
+    """The most probable slope and offset of a logistic regression on one number.
+
+    Args:
+        given: the number.
+        right: what is to be told by it.
+        weights: how much each counts.
+        prior: mean of the normal distributions of slope and offset.
+        spreads: their standard deviations.
+    """
+    columns = np.stack([given, np.ones_like(given)], axis=1)
+    mean, precision = np.array(prior), np.diag(1 / np.square(spreads))
+    found = mean.copy()
+    for _ in range(_ROUNDS):  # Newton's method
+        chance = _sigmoid(columns @ found)
+        gradient = columns.T @ (weights * (chance - right)) + precision @ (found - mean)
+        curvature = (columns.T * (weights * chance * (1 - chance))) @ columns + precision
+        found = found - np.linalg.solve(curvature, gradient)
+    slope, offset = found
+    return float(slope), float(offset)
 
 
 def _logit(evidence: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N"]:

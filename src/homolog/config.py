@@ -51,6 +51,9 @@ class SidesConfig:
         side: how much two cells' agreement in side counts; 0 for not at all.
         place: how much their agreement in place counts.
         reach: how far apart places still agree, in about half the length of a body.
+        presence: slope and offset of the logit that a picture shows such a thing at all, as a
+            function of `homolog.sides.certainty`; None where that was not learnt, and is taken as
+            sure.
     """
 
     feature_dim: int
@@ -60,6 +63,7 @@ class SidesConfig:
     side: float = 0.0
     place: float = 0.0
     reach: float = 0.5
+    presence: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,9 @@ class MatcherConfig:
             tuning = TuningConfig(**settings["tuning"])
             values["post_processor"] = {**settings, "tuning": tuning}
         if values.get("sides") is not None:
-            values["sides"] = {**values["sides"], "widths": tuple(values["sides"]["widths"])}
+            settings = values["sides"]
+            tuples = {n: tuple(v) for n, v in settings.items() if isinstance(v, (list, tuple))}
+            values["sides"] = {**settings, **tuples}
         parts = {
             "guidance": GuidanceConfig,
             "post_processor": PostProcessorConfig,
@@ -208,7 +214,8 @@ def embedded_zero_shot() -> MatcherConfig:
 
 def embedded() -> MatcherConfig:
     """The default: the same with sides, learned and calibrated as told in docs/synthetic.md."""
-    return dataclasses.replace(embedded_zero_shot(), sides=SidesConfig(1032, side=0.1, place=0.3))
+    sides = SidesConfig(1032, side=0.2, place=0.3, presence=(15.08, -7.67))
+    return dataclasses.replace(embedded_zero_shot(), sides=sides)
 
 
 def zero_shot(backbone: BackboneConfig, *groups: tuple[int, ...]) -> MatcherConfig:

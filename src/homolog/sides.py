@@ -25,6 +25,7 @@ from homolog.types import SideMaps
 
 _OUTPUTS = 8
 _WAVES = 64
+_OF_CELL = 0.25  # to this power a cell's probability counts (docs/experiments.md)
 
 
 class SideNetwork(nn.Module):
@@ -130,9 +131,9 @@ def with_sides(
     """Descriptors of unit length whose similarity also says whether sides and places agree.
 
     Two cells of things that are known gain by agreeing in side and in place, and lose by
-    disagreeing in side; by how much is the geometric mean of the probabilities that they show such
-    a thing. The similarity of all other cells is what it was, for what is added to them is
-    nothing: bottles and balls are left alone.
+    disagreeing in side. How much, falls slowly with the probabilities that the cells show such a
+    thing, and fast with those that the pictures do. The similarity of all other cells is what it
+    was, for what is added to them is nothing: bottles and balls are left alone.
 
     Places agree by a Gaussian kernel, here the inner product of random waves (Rahimi and Recht,
     NIPS 2007).
@@ -142,7 +143,10 @@ def with_sides(
         maps: what the network says of the cells.
         config: how much sides and places count.
     """
-    known = maps.thing.sqrt()[..., None]
+    known = maps.thing[..., None] ** _OF_CELL
+    if config.presence is not None:
+        slope, offset = config.presence
+        known = known * torch.sigmoid(slope * certainty(maps.thing) + offset).sqrt()
     parts = [descriptors_HWC]
     if config.side > 0:
         parts.append(math.sqrt(config.side) * known * maps.side[..., None])
@@ -151,6 +155,18 @@ def with_sides(
         waves = torch.cat([angles.sin(), angles.cos()], dim=-1) / math.sqrt(_WAVES)
         parts.append(math.sqrt(config.place) * known * waves)
     return F.normalize(torch.cat(parts, dim=-1), dim=-1)
+
+
+def certainty(thing: Float[Tensor, "*B H W"]) -> Float[Tensor, "*B"]:
+    """How sure the network is of what it takes for a thing, however large that is.
+
+    Args:
+        thing: probability of each cell, 0 to 1.
+
+    Returns:
+        The mean over the cells, each counted by its own probability.
+    """
+    return thing.square().sum((-2, -1)) / thing.sum((-2, -1)).clamp_min(1e-6)
 
 
 @functools.lru_cache(maxsize=4)

@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
-
-if TYPE_CHECKING:
-    from homolog.data.pairs import Pair
 
 _VALIDATION_PAIRS = 200
 
@@ -58,8 +55,7 @@ def train_sides(
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     import dataclasses
 
-    import numpy as np
-
+    from homolog.data import coco
     from homolog.matcher import Matcher
     from homolog.training.sides import SidesRecipe, train
 
@@ -72,14 +68,8 @@ def train_sides(
 
         render_set(folder, out / "pictures", count=count, seed=training_seed)
         folder = out / "pictures"
-    pairs: list[Pair] = []
-    if validation is not None:
-        from homolog.data import coco
-
-        every = coco.load(validation).pairs
-        chosen = np.random.default_rng(0).permutation(len(every))[:_VALIDATION_PAIRS]
-        pairs = [every[index] for index in chosen]
-    score = train(folder, out, matcher, recipe, hold_out, pairs)
+    photos = None if validation is None else coco.load(validation).limited(_VALIDATION_PAIRS)
+    score = train(folder, out, matcher, recipe, hold_out, photos)
     if score is not None:
         print(
             f"sides of {score.count:,} keypoints on {', '.join(hold_out)}, which it has not "

@@ -23,14 +23,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from homolog import matching, weights
+from homolog.calibration import logistic
 from homolog.config import SidesConfig
-from homolog.data.pairs import Annotation, Pair
+from homolog.data.pairs import Annotation, DataSet, Pair
 from homolog.errors import HomologError
 from homolog.geometry import FLIP, IDENTITY, View
+from homolog.keypoints import KeypointSchema
 from homolog.matcher import Matcher
-from homolog.metrics import bootstrap, relative_errors
+from homolog.metrics import bootstrap, left_right_confusion, relative_errors
 from homolog.progress import Steps
-from homolog.sides import SideNetwork, with_sides
+from homolog.sides import SideNetwork, certainty, with_sides
 from homolog.types import Features, PosedFeatures, SideMaps
 
 _EVEN = 0.05  # from the midplane to where a side is certain, in half lengths of a body
@@ -39,9 +41,11 @@ _ACROSS = 6  # places looked at along a side of a cell
 _FITTED_ON = 40  # pictures
 _MOST_POINTS = 64  # keypoints of a picture
 _LOG_EVERY = 100  # steps
-_CALIBRATED_ON, _PARTNERS = 60, 4  # renders, and in how many pairs each is the source
+_CALIBRATED_ON, _PAIRS = 60, 240  # renders, and pairs of them
+_NEGLIGIBLE = 0.0025  # loss of PCK that is no harm
 _SIDE = (0.0, 0.1, 0.2)
 _PLACE = (0.0, 0.1, 0.2, 0.3)
+_SPREADS = (20.0, 10.0)  # of slope and offset of how likely a thing is, before pictures are seen
 
 LOSSES = ("thing", "side", "keypoints", "place", "facing")
 """What is learnt: `side` of all cells, `keypoints` the sides of these alone."""
@@ -136,7 +140,7 @@ def train(
     matcher: Matcher,
     recipe: SidesRecipe,
     held_out: Collection[str] = (),
-    validation: Sequence[Pair] = (),
+    validation: DataSet | None = None,
 ) -> Score | None:
     """Teach a network on a rendered set and save it as a model.
 
@@ -147,7 +151,7 @@ def train(
         recipe: how.
         held_out: models not to learn from; pictures of these alone are what is scored on, and how
             much sides count in similarity is chosen on.
-        validation: pairs of photos to choose that on, too.
+        validation: photos to choose that on, too.
 
     Returns:
         The score on models not seen; None where none were held out.
@@ -170,7 +174,10 @@ def train(
         raise HomologError(f"folder: {folder} has no pictures of things to learn from")
     network, examples = look(listing, matcher, recipe.seed)
     teach(network, examples, seen, recipe)
-    sets = [pairs for pairs in (_pairs(listing, unseen, recipe.seed), validation) if pairs]
+    present = presence(network, examples, listing, unseen or seen)
+    network.config = dataclasses.replace(network.config, presence=present)
+    rendered = listing.data_set(listing.alone(unseen)[:_CALIBRATED_ON]).limited(_PAIRS)
+    sets = [data for data in (rendered, validation) if data is not None and data.pairs]
     settings = calibrate(matcher, network, sets)[0] if sets else network.config
     weights.save(out, None, dataclasses.replace(matcher.config, sides=settings), sides=network)
     return score(network, examples, unseen) if unseen else None
@@ -238,8 +245,7 @@ def score(network: SideNetwork, examples: Examples, rows: Sequence[int]) -> Scor
     """
     right, counts = np.zeros((2, len(rows)), int)
     for index, row in enumerate(rows):
-        given = examples.reduced[row].float().to(network.basis.device)
-        side = network.logits(given[None])[0, ..., 1:2].float().cpu()
+        side = _logits(network, examples, row)[..., 1:2]
         truth = examples.point_sides[row]
         found = matching.bilinear(side, examples.points[row])[:, 0]
         right[index] = int(((found > 0) == (truth > 0))[truth != 0].sum())
@@ -247,27 +253,63 @@ def score(network: SideNetwork, examples: Examples, rows: Sequence[int]) -> Scor
     return Score(right, counts)
 
 
+def _logits(network: SideNetwork, examples: Examples, row: int) -> Float[Tensor, "H W O"]:
+    given = examples.reduced[row].float().to(network.basis.device)
+    return network.logits(given[None])[0].float().cpu()
+
+
 # How much the network's word counts.
 
 
 @torch.no_grad()
+def presence(
+    network: SideNetwork, examples: Examples, listing: Listing, rows: Sequence[int]
+) -> tuple[float, float] | None:
+    """How likely a picture is to show a thing, from pictures that do and that do not.
+
+    Logistic regression on how certain the network is, both kinds of pictures weighted alike.
+
+    Args:
+        network: trained.
+        examples: of all pictures of the listing.
+        listing: says which of them show nothing.
+        rows: pictures whose things are looked at; of those that show nothing, all are.
+
+    Returns:
+        Slope and offset of the logit; None if there is but one kind of pictures.
+    """
+    shows = [row for row in rows if listing.things[row]]
+    shows_not = [row for row, things in enumerate(listing.things) if not things]
+    if not shows or not shows_not:
+        return None
+    chosen = shows + shows_not
+    things = torch.stack([_logits(network, examples, row)[..., 0] for row in chosen]).sigmoid()
+    present = np.arange(len(chosen)) < len(shows)
+    counted = len(chosen) / 2 / np.where(present, len(shows), len(shows_not))
+    return logistic(certainty(things).double().numpy(), present, counted, (0.0, 0.0), _SPREADS)
+
+
+@torch.no_grad()
 def calibrate(
-    matcher: Matcher, network: SideNetwork, sets: Sequence[Sequence[Pair]]
+    matcher: Matcher, network: SideNetwork, sets: Sequence[DataSet]
 ) -> tuple[SidesConfig, list[tuple[SidesConfig, float]]]:
     """How much sides and places are to count in similarity, chosen on pairs not learnt from.
+
+    A keypoint within 0.10 of the box counts for, one on its mirror counterpart counts against. The
+    mean over the sets decides, so that none counts more by being larger, among weights with which
+    no set's PCK is lower than without by more than a quarter of a point and more than the standard
+    error of the difference.
 
     Args:
         matcher: zero-shot.
         network: trained.
-        sets: of pairs. The mean of their PCK at 0.10 decides, so that no set counts more by being
-            larger, among weights with which none is lower than without by more than the standard
-            error of the difference.
+        sets: of pairs.
 
     Returns:
         The network's configuration with the best weights, and all that was tried, with the mean.
     """
     assert matcher.side_network is None
-    pictures = {a.path: a for pairs in sets for p in pairs for a in (p.source, p.target)}
+    pictures = list(dict.fromkeys(a.path for data in sets for a in data.annotations))
     features, maps = {}, {}
     with Steps(len(pictures)) as steps:
         for index, path in enumerate(pictures):
@@ -281,12 +323,14 @@ def calibrate(
             steps.next("calibrating", index)
             config = dataclasses.replace(network.config, side=side, place=place)
             told = {path: fused(found, maps[path], config) for path, found in features.items()}
-            shares = [_pck(matcher, pairs, told) for pairs in sets]
-            without = without or shares  # the first weights are none
-            gains = [now - before for now, before in zip(shares, without, strict=True)]
+            found, confused = zip(*(_shares(matcher, data, told) for data in sets), strict=True)
+            without = without or list(found)  # the first weights are none
+            gains = [now - before for now, before in zip(found, without, strict=True)]
             configs.append(config)
-            means.append(float(np.mean([share.mean() for share in shares])))
-            harmless.append(all(g.mean() >= -g.std() / math.sqrt(len(g)) for g in gains))
+            right, mirrored = (np.mean([s.mean() for s in shares]) for shares in (found, confused))
+            means.append(float(right - mirrored))
+            allowed = [max(g.std() / math.sqrt(len(g)), _NEGLIGIBLE) for g in gains]
+            harmless.append(all(g.mean() >= -a for g, a in zip(gains, allowed, strict=True)))
     best = configs[int(np.argmax(np.where(harmless, means, -np.inf)))]
     return best, list(zip(configs, means, strict=True))
 
@@ -299,42 +343,22 @@ def fused(found: Features, maps: SideMaps, config: SidesConfig) -> Features:
     return dataclasses.replace(found, posed={IDENTITY: posed})
 
 
-def _pck(
-    matcher: Matcher, pairs: Sequence[Pair], features: Mapping[Path, Features]
-) -> Float[np.ndarray, "N"]:
-    """Of each pair, the share of keypoints found within 0.10 of the target's box."""
-    shares = []
-    for pair in pairs:
-        ids = pair.keypoint_ids
-        source, target = features[pair.source.path], features[pair.target.path]
-        found = matcher.locate(source, target, pair.source.keypoints[ids])
-        errors = relative_errors(found, pair.target.keypoints[ids], pair.target.side("box"))
-        shares.append(np.mean(errors <= 0.1))
-    return np.array(shares)
-
-
-def _pairs(listing: Listing, rows: Sequence[int], seed: int) -> list[Pair]:
-    """Pairs of pictures that show one thing, with its visible keypoints."""
-    annotations = []
-    for row in rows:
-        if len(listing.things[row]) != 1:
-            continue
-        (thing,) = listing.things[row]
-        points = np.array(thing["keypoints"], float).reshape(-1, 3)
-        points[points[:, 2] != 2] = np.nan
-        x, y, width, height = thing["bbox"]
-        path = listing.folder / listing.files[row]
-        box = (x, y, x + width, y + height)
-        annotations.append(Annotation(path.name, path, "thing", points[:, :2], box))
-    rng = np.random.default_rng(seed)
-    chosen = annotations[:_CALIBRATED_ON]
-    pairs = []
-    for source in chosen:
-        for index in rng.permutation(len(chosen))[:_PARTNERS]:
-            pair = Pair.of(source.name, source, chosen[index])
-            if source is not chosen[index] and len(pair.keypoint_ids):
-                pairs.append(pair)
-    return pairs
+def _shares(
+    matcher: Matcher, data: DataSet, features: Mapping[Path, Features]
+) -> tuple[Float[np.ndarray, "N"], Float[np.ndarray, "N"]]:
+    """Of each pair, the shares of keypoints within 0.10 of the box, and on their counterparts."""
+    found, confused = [], []
+    for pair in data.pairs:
+        ids, target = pair.keypoint_ids, pair.target
+        points = matcher.locate(
+            features[pair.source.path], features[target.path], pair.source.keypoints[ids]
+        )
+        errors = relative_errors(points, target.keypoints[ids], target.side("box"))
+        schema = data.schemas[pair.category]
+        _, mixed_up = left_right_confusion(points, ids, target.keypoints, schema)
+        found.append(np.mean(errors <= 0.1))
+        confused.append(np.mean(mixed_up))
+    return np.array(found), np.array(confused)
 
 
 # Losses.
@@ -408,12 +432,18 @@ def _restyled(
 
 @dataclass(frozen=True)
 class Listing:
-    """A rendered set: its folder, pictures, their things, and the sides of the keypoints."""
+    """A rendered set: its folder, pictures, their things, and what the keypoints mean."""
 
     folder: Path
     files: tuple[str, ...]
     things: tuple[tuple[Mapping[str, Any], ...], ...]
-    sides: Float[np.ndarray, "K"]
+    schema: KeypointSchema
+
+    @property
+    def sides(self) -> Float[np.ndarray, "K"]:
+        """Of each keypoint: 1 for left, -1 for right, 0 for none."""
+        names = self.schema.names
+        return np.array([n.startswith("left_") - n.startswith("right_") for n in names], float)
 
     @property
     def models(self) -> list[set[str]]:
@@ -428,6 +458,34 @@ class Listing:
             [i for i, shown in enumerate(models) if shown and shown <= held],
         )
 
+    def keypoints(self, thing: Mapping[str, Any]) -> Float[np.ndarray, "K 3"]:
+        """(x, y) in pixels and visibility as COCO has it; of static models all is 0."""
+        points = np.array(thing.get("keypoints", np.zeros(3 * len(self.schema))), float)
+        return points.reshape(-1, 3)
+
+    def alone(self, rows: Sequence[int]) -> list[int]:
+        """Those of some pictures that show just one thing."""
+        return [row for row in rows if len(self.things[row]) == 1]
+
+    def data_set(self, rows: Sequence[int]) -> DataSet:
+        """All pairs of pictures that show just one thing each, with the keypoints seen in both."""
+        annotations = []
+        for row in rows:
+            (thing,) = self.things[row]
+            points = self.keypoints(thing)
+            points[points[:, 2] != 2] = np.nan
+            x, y, width, height = thing["bbox"]
+            box = (x, y, x + width, y + height)
+            path = self.folder / self.files[row]
+            annotations.append(Annotation(self.files[row], path, "thing", points[:, :2], box))
+        pairs = [
+            Pair.of(f"{source.name} {target.name}", source, target)
+            for source, target in itertools.permutations(annotations, 2)
+        ]
+        usable = [pair for pair in pairs if len(pair.keypoint_ids)]
+        schemas = {"thing": self.schema}
+        return DataSet("renders", self.folder, schemas, usable, "box", (0.1, 0.05))
+
 
 def read(folder: Path) -> Listing:
     """The list of a rendered set.
@@ -438,8 +496,8 @@ def read(folder: Path) -> Listing:
     path = folder / "annotations.json"
     try:
         plain = json.loads(path.read_text("utf-8"))
-        (category,) = plain["categories"]
-        names = category.get("keypoints", [])
+        named = [category for category in plain["categories"] if category.get("keypoints")]
+        schema = KeypointSchema.coco(named[0]) if named else KeypointSchema((), ())
         things: dict[int, list[Mapping[str, Any]]] = {i["id"]: [] for i in plain["images"]}
         for thing in plain["annotations"]:
             thing["model"], thing["facing"], thing["instance"]  # must be there
@@ -450,8 +508,7 @@ def read(folder: Path) -> Listing:
         raise HomologError(f"folder: cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise HomologError(f"folder: {path} is not of a rendered set: {error}") from None
-    sides = [name.startswith("left_") - name.startswith("right_") for name in names]
-    return Listing(folder, files, listed, np.array(sides, float))
+    return Listing(folder, files, listed, schema)
 
 
 def flipped(count: int, seed: int) -> Bool[np.ndarray, "N"]:
@@ -543,7 +600,7 @@ def _points(
     cells = np.zeros((_MOST_POINTS, 2), np.float32)
     sides = np.zeros(_MOST_POINTS, np.float32)
     things = sorted(listing.things[index], key=lambda thing: -thing["area"])
-    found = [np.array(thing["keypoints"], float).reshape(-1, 3) for thing in things]
+    found = [listing.keypoints(thing) for thing in things]
     usable = [(points[:, 2] == 2) & (listing.sides != 0) for points in found]
     if found:
         places = np.concatenate([p[u, :2] for p, u in zip(found, usable, strict=True)])
