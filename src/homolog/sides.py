@@ -131,9 +131,9 @@ def with_sides(
     """Descriptors of unit length whose similarity also says whether sides and places agree.
 
     Two cells of things that are known gain by agreeing in side and in place, and lose by
-    disagreeing in side. How much, falls slowly with the probabilities that the cells show such a
-    thing, and fast with those that the pictures do. The similarity of all other cells is what it
-    was, for what is added to them is nothing: bottles and balls are left alone.
+    disagreeing in side; by how much, say the geometric means of the probabilities that the pictures
+    show such a thing and of the roots of those that the cells do. The similarity of all other cells
+    is what it was, for what is added to them is nothing: bottles and balls are left alone.
 
     Places agree by a Gaussian kernel, here the inner product of random waves (Rahimi and Recht,
     NIPS 2007).
