@@ -63,12 +63,12 @@ def train_sides(
     if steps is not None:
         recipe = dataclasses.replace(recipe, steps=steps)
     matcher = Matcher.from_pretrained(preset, device=device)
+    photos = None if validation is None else coco.load(validation).limited(_VALIDATION_PAIRS)
     if not (folder / "annotations.json").exists():
         from homolog.synth import render_set
 
         render_set(folder, out / "pictures", count=count, seed=training_seed)
         folder = out / "pictures"
-    photos = None if validation is None else coco.load(validation).limited(_VALIDATION_PAIRS)
     score = train(folder, out, matcher, recipe, hold_out, photos)
     if score is not None:
         print(
