@@ -13,6 +13,7 @@ import math
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -439,7 +440,7 @@ class Listing:
     things: tuple[tuple[Mapping[str, Any], ...], ...]
     schema: KeypointSchema
 
-    @property
+    @cached_property
     def sides(self) -> Float[np.ndarray, "K"]:
         """Of each keypoint: 1 for left, -1 for right, 0 for none."""
         names = self.schema.names
