@@ -17,8 +17,8 @@ from scipy.stats import rankdata
 import homolog
 from homolog import Matcher
 from homolog.data import DataSet
-from homolog.geometry import PoseSet
-from homolog.metrics import Accumulator
+from homolog.evaluation.metrics import Accumulator
+from homolog.image.geometry import PoseSet
 
 
 def auc(scores: np.ndarray, right: np.ndarray) -> float:

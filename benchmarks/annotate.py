@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from homolog import Matcher
-from homolog.data import DataSet, Pair, coco
-from homolog.exemplars import Exemplars, Found
+from homolog.data import DataSet, Pair
+from homolog.data.formats import coco
+from homolog.labelling.exemplars import Exemplars, Found
 from homolog.training import recipes, train
 
 COUNTS = (1, 3, 5, 10)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from homolog import Matcher
-from homolog.exemplars import Exemplars
+from homolog.labelling.exemplars import Exemplars
 
 
 def main() -> None:

@@ -14,18 +14,18 @@ import time
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from homolog.config import PRESETS
-from homolog.features import (
+from homolog.backbones import (
     Backbone,
     BackboneConfig,
     DinoConfig,
     FusedConfig,
     StableDiffusionConfig,
 )
-from homolog.features.dino import DinoBackbone
-from homolog.features.fused import FusedBackbone
-from homolog.features.hub import dtype_of
-from homolog.features.stable_diffusion import StableDiffusionBackbone
+from homolog.backbones.dino import DinoBackbone
+from homolog.backbones.fused import FusedBackbone
+from homolog.backbones.hub import dtype_of
+from homolog.backbones.stable_diffusion import StableDiffusionBackbone
+from homolog.presets import PRESETS
 
 SIZES = {"small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16)}
 LETTERS = {"vits": "small", "vitb": "base", "vitl": "large"}

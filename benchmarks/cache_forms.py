@@ -15,7 +15,7 @@ from accuracy import evaluate
 
 from homolog import Matcher
 from homolog.features import FeatureCache
-from homolog.features.forms import Form
+from homolog.features.codecs import Form
 
 # Values a picture and pose at the published size: maps of 640, 1280, 1280 and 768 channels.
 PUBLISHED = 640 * 60**2 + 1280 * 30**2 + 1280 * 15**2 + 768 * 60**2

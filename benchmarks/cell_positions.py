@@ -17,7 +17,7 @@ import real_pictures
 
 from homolog import Matcher
 from homolog.features import FusionConfig
-from homolog.geometry import FLIP
+from homolog.image.geometry import FLIP
 
 
 def shift(matcher: Matcher) -> float:

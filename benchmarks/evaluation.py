@@ -20,10 +20,10 @@ from speed import median_ms
 
 from homolog import KeypointSchema, Matcher, MatcherConfig, evaluation
 from homolog.data import DataSet, Pair, spair
+from homolog.evaluation.report import Report
 from homolog.features import FusionConfig
-from homolog.geometry import Grid
-from homolog.guidance import GuidanceConfig
-from homolog.report import Report
+from homolog.image.geometry import Grid
+from homolog.matching.consensus import GuidanceConfig
 
 CATEGORIES = ("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
               "cow", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "train",

@@ -20,13 +20,13 @@ import real_pictures
 import torch
 
 from homolog import Features, Matcher, Sides
-from homolog.config import SidesConfig
 from homolog.data import Annotation, DataSet
-from homolog.geometry import IDENTITY
-from homolog.metrics import Accumulator, bootstrap
-from homolog.sides import SideNetwork
+from homolog.evaluation.metrics import Accumulator
+from homolog.image.geometry import IDENTITY
+from homolog.networks.sides import SideNetwork, SidesConfig
 from homolog.training import sides as training
 from homolog.training.sides import Score, fused
+from homolog.utils.stats import bootstrap
 
 _RENDERED_PAIRS = 600
 

@@ -24,7 +24,7 @@ import torch
 from sides import Found, evaluate, extract, interval, unseen
 
 from homolog import Matcher
-from homolog.sides import SideNetwork
+from homolog.networks.sides import SideNetwork
 from homolog.training import sides as training
 from homolog.training.sides import LOSSES, Score, SidesRecipe
 

@@ -20,8 +20,9 @@ import real_pictures
 from PIL import Image
 from sides import evaluate, extract, unseen
 
-from homolog import Matcher, draw
+from homolog import Matcher
 from homolog.data import Pair
+from homolog.viz import draw
 
 _PERCENTILES = (10, 50, 90)
 _LEAST = 6  # keypoints that a picture or a pair has to show

@@ -22,11 +22,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from homolog import Matcher, features, matching
+from homolog import Matcher, matching
+from homolog.backbones import efficientnet_lite
 from homolog.example import pair
-from homolog.features import efficientnet_lite
-from homolog.points import grid_points
-from homolog.pose import instance_matching_distance
+from homolog.image.points import grid_points
+from homolog.matching.imd import instance_matching_distance
 
 
 def median_ms(work: Callable[[], object], runs: int = 7) -> float:
@@ -82,7 +82,7 @@ class PlainEfficientNetLite(nn.Module):
 class Timed:
     """A backbone that adds up the time it takes."""
 
-    def __init__(self, backbone: features.Backbone):
+    def __init__(self, backbone: Backbone):
         self.backbone, self.milliseconds = backbone, 0.0
         self.side, self.grid, self.grids = backbone.side, backbone.grid, backbone.grids
         self.device = backbone.device

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from homolog.synth import load_models, render_set
+from homolog.synth.canonical import prepare
 from homolog.synth.render import Renderer
 from homolog.synth.scene import random_scene
-from homolog.synth.space import prepare
 
 SIZE = 480
 

@@ -26,12 +26,12 @@ from torch import Tensor
 
 from homolog import KeypointSchema, PostProcessor
 from homolog.data import Annotation, DataSet, Pair
-from homolog.losses import all_pairs_loss, contrastive_loss, dense_loss
 from homolog.matching import bilinear
 from homolog.training import published_spair
-from homolog.training.batches import Groups, Shown
-from homolog.training.loop import _accumulate
+from homolog.training.losses import all_pairs_loss, contrastive_loss, dense_loss
 from homolog.training.objective import Objective
+from homolog.training.sampler import Groups, Shown
+from homolog.training.trainer import _accumulate
 
 DIMS = (640, 1280, 1280, 768)
 

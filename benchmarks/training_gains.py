@@ -20,8 +20,8 @@ import real_pictures
 
 from homolog import Matcher
 from homolog.data import DataSet, Pair
+from homolog.evaluation.metrics import Accumulator
 from homolog.features import FeatureCache
-from homolog.metrics import Accumulator
 from homolog.training import (
     LossConfig,
     NetworkConfig,

@@ -3,7 +3,7 @@
 from PIL import Image
 
 from homolog.example import pair
-from homolog.points import as_points
+from homolog.image.points import as_points
 
 
 def test_the_pair_is_there_and_fits_its_keypoints():

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import ColourBackbone, random_picture
+from helpers.toys import ColourBackbone, random_picture
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from homolog import Features, HomologError, KeypointSchema, Matcher, Pose
 from homolog.example import pair
-from homolog.geometry import FLIP, IDENTITY, Grid
+from homolog.image.geometry import FLIP, IDENTITY, Grid
 
 CELL = 8.0  # of the toy backbone, in pixels of its 96-pixel canvas
 

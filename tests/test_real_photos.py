@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from homolog.features import efficientnet_lite
-from homolog.features.efficientnet_lite import LITE0, LITE2
+from homolog.backbones import efficientnet_lite
+from homolog.backbones.efficientnet_lite import LITE0, LITE2
 
 pytestmark = pytest.mark.skipif(
     not real_pictures.ROOT.is_dir(), reason=f"no real photos at {real_pictures.ROOT}"

@@ -1,17 +1,41 @@
 """Semantic correspondence that tells left from right: a point here, the same part there."""
 
+from __future__ import annotations
+
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from homolog import features, geometry, images, keypoints, losses, matching, metrics, points, pose
-from homolog.config import MatcherConfig
+from homolog import moved
 from homolog.errors import HomologError
-from homolog.geometry import Pose
-from homolog.keypoints import KeypointSchema
-from homolog.matcher import Matcher
-from homolog.types import Features, Flow, FlowField, Heatmap, Matches, Sides
 
 if TYPE_CHECKING:
-    from homolog.post_processor import PostProcessor
+    from homolog.config import MatcherConfig
+    from homolog.image.geometry import Pose
+    from homolog.keypoints import KeypointSchema
+    from homolog.matcher import Matcher
+    from homolog.networks.post_processor import PostProcessor
+    from homolog.results import Features, Flow, FlowField, Heatmap, Matches, Sides
+
+__version__ = "0.1.0"
+
+# Imported when asked for: torch alone takes longer to import than `homolog --help` may.
+_EXPORTS = {
+    "Features": "homolog.results",
+    "Flow": "homolog.results",
+    "FlowField": "homolog.results",
+    "Heatmap": "homolog.results",
+    "KeypointSchema": "homolog.keypoints",
+    "Matcher": "homolog.matcher",
+    "MatcherConfig": "homolog.config",
+    "Matches": "homolog.results",
+    "Pose": "homolog.image.geometry",
+    "PostProcessor": "homolog.networks.post_processor",
+    "Sides": "homolog.results",
+}
+_MODULES = (
+    "backbones", "config", "data", "evaluation", "features", "keypoints", "matching", "metrics",
+    "networks", "presets", "training",
+)  # fmt: skip
 
 __all__ = [
     "Features",
@@ -26,22 +50,18 @@ __all__ = [
     "Pose",
     "PostProcessor",
     "Sides",
-    "features",
-    "geometry",
-    "images",
-    "keypoints",
-    "losses",
-    "matching",
-    "metrics",
-    "points",
-    "pose",
 ]
+
+moved.install()
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when asked for: what talks to model hubs takes longer to import than all the rest.
-    if name == "PostProcessor":
-        from homolog.post_processor import PostProcessor
+    if name in _EXPORTS:
+        return getattr(import_module(_EXPORTS[name]), name)
+    if name in _MODULES:
+        return import_module(f"homolog.{name}")
+    return moved.attribute(__name__, name)
 
-        return PostProcessor
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_EXPORTS, *_MODULES})

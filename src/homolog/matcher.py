@@ -14,16 +14,19 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from homolog import features as backbones
-from homolog import images
-from homolog.config import PRESETS, MatcherConfig
-from homolog.describer import Describer
+from homolog import backbones
+from homolog.backbones import Backbone
+from homolog.config import MatcherConfig
 from homolog.errors import HomologError
-from homolog.features import Backbone, FeatureCache
-from homolog.geometry import FLIP, IDENTITY, Pose, PoseSet, View, as_poses
-from homolog.images import MAX_PIXELS
+from homolog.extractor import Describer
+from homolog.features import FeatureCache
+from homolog.image import reading
+from homolog.image.geometry import FLIP, IDENTITY, Pose, PoseSet, View, as_poses
+from homolog.image.points import PointsLike, as_points
+from homolog.image.reading import MAX_PIXELS
 from homolog.keypoints import KeypointSchema
-from homolog.pairing import (
+from homolog.networks.sides import SideNetwork, shipped
+from homolog.pair import (
     Located,
     Pairing,
     Side,
@@ -33,9 +36,8 @@ from homolog.pairing import (
     choose_facing,
     counterparts,
 )
-from homolog.points import PointsLike, as_points
-from homolog.sides import SideNetwork, shipped
-from homolog.types import (
+from homolog.presets import PRESETS
+from homolog.results import (
     Features,
     FeaturesLike,
     Flow,
@@ -121,7 +123,7 @@ class Matcher:
             raise HomologError(f"device: {str(device)!r} is not available here") from None
         if name not in PRESETS:
             # Imported late: what talks to model hubs takes longer to import than all the rest.
-            from homolog.weights import backbone_of, load, sides_of
+            from homolog.checkpoints import backbone_of, load, sides_of
 
             config, network = load(name, place)
             sides = sides_of(name, config, place)
@@ -162,7 +164,7 @@ class Matcher:
             if picture.made_by != self._made_by:
                 raise HomologError(f"{name}: its features were extracted by another matcher")
             return picture
-        read = images.read(picture, side=self.backbone.side, max_pixels=self.max_pixels, name=name)
+        read = reading.read(picture, side=self.backbone.side, max_pixels=self.max_pixels, name=name)
         return Features(read.width, read.height, read.image, self._made_by, category)
 
     @overload
@@ -487,7 +489,7 @@ class Matcher:
     def _mask(self, mask: MaskLike | None, features: Features, name: str) -> Thing | None:
         if mask is None:
             return None
-        return images.read_mask(mask, features.size, max_pixels=self.max_pixels, name=name)
+        return reading.read_mask(mask, features.size, max_pixels=self.max_pixels, name=name)
 
     def _search(
         self,

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from homolog.cli.model import Model
+from homolog.cli.options import Model
 from homolog.errors import HomologError
 
 
@@ -53,10 +53,10 @@ def annotate(
         raise HomologError("workers: is for --engine ray")
     if workers is not None and workers < 1:
         raise HomologError(f"workers: got {workers}, takes at least 1")
-    from homolog.annotate import Settings
-    from homolog.annotate import annotate as annotated
-    from homolog.data.labelled import read
-    from homolog.exemplars import TURNED
+    from homolog.data.exemplars import read
+    from homolog.labelling.exemplars import TURNED
+    from homolog.labelling.propagate import Settings
+    from homolog.labelling.propagate import annotate as annotated
 
     labelled = read(exemplars, images)
     for note in labelled.notes:
@@ -66,7 +66,7 @@ def annotate(
     work = None
     matcher = model.matcher()
     if engine == "ray":
-        from homolog.scale import engine as over_ray
+        from homolog.labelling.ray import engine as over_ray
 
         work = over_ray(model.matcher, labelled, settings, workers)
     found = annotated(

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from homolog.cli.match import PICTURES, How, given_points, print_pair
-from homolog.cli.model import Model
+from homolog.cli.options import Model
 from homolog.errors import HomologError
-from homolog.files import check_output, write_atomically
-from homolog.progress import Steps
+from homolog.utils.outputs import check_output, write_atomically
+from homolog.utils.progress import Steps
 
 if TYPE_CHECKING:  # imported only when there is work to do, so that --help is quick
-    from homolog.tracking import Tracks
+    from homolog.applications.tracking import Tracks
 
 
 def warp(
@@ -48,7 +48,8 @@ def warp(
     out = check_output(out, (".png", ".webp") if rest == "transparent" else PICTURES)
     poses = how.poses(model)
     with Steps(3) as steps:
-        from homolog import draw, warping
+        from homolog.applications import warping
+        from homolog.viz import draw
 
         steps.next("loading the model")
         matcher = model.matcher()
@@ -100,7 +101,7 @@ def track(
     if [pose.name for pose in model.pose_list()] != ["identity"]:
         raise HomologError(f"poses: got {model.poses!r}, a video's frames are taken as they are")
     given, names = given_points(points)
-    from homolog import tracking
+    from homolog.applications import tracking
 
     if out is not None:
         out = check_output(out, tracking.VIDEOS)
@@ -141,10 +142,12 @@ def average(
     """
     out = check_output(out, PICTURES)
     poses = model.pose_list()
-    from homolog import averaging, draw, images
+    from homolog.applications import averaging
+    from homolog.image import reading
+    from homolog.viz import draw
 
     # An earlier result in the folder is no picture of the thing.
-    paths = [path for path in images.find(pictures) if path.resolve() != out.resolve()]
+    paths = [path for path in reading.find(pictures) if path.resolve() != out.resolve()]
     if not paths:
         raise HomologError(f"pictures: there are none in {', '.join(map(str, pictures))}")
     made = averaging.average(model.matcher(), paths, reference, size=size, poses=poses)

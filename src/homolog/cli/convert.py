@@ -15,7 +15,7 @@ def convert(checkpoint: Path, out: Path) -> None:
     out
         The folder to make.
     """
-    from homolog.weights import convert as converted
+    from homolog.checkpoints import convert as converted
 
     network = converted(checkpoint, out)
     maps = " + ".join(map(str, network.feature_dims))

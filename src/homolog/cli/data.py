@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cyclopts import App, Parameter
 
 from homolog.errors import HomologError
-from homolog.files import check_output
+from homolog.utils.outputs import check_output
 
 if TYPE_CHECKING:
     from homolog.data import DataSet

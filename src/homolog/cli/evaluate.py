@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from homolog.cli.data import Which
-from homolog.cli.model import Model
+from homolog.cli.options import Model
 from homolog.errors import HomologError
-from homolog.files import check_output, write_atomically
+from homolog.utils.outputs import check_output, write_atomically
 
 
 def evaluate(
@@ -45,7 +45,7 @@ def evaluate(
         A folder to keep feature maps in, for other runs.
     """
     if dataset == "pose":
-        from homolog.pose_prediction import evaluate as evaluate_pose
+        from homolog.evaluation.viewpoint import evaluate as evaluate_pose
 
         evaluate_pose(root, model.matcher()).print()
         return
@@ -55,7 +55,7 @@ def evaluate(
         parts = [data.name, model.preset, "" if len(poses) == 1 else model.poses or ""]
         slug = re.sub(r"[^a-z0-9]+", "-", " ".join(parts).lower()).strip("-")
         out = Path("evaluations") / slug
-    from homolog import report
+    from homolog.evaluation import report
     from homolog.features import FeatureCache
 
     matcher = model.matcher()
@@ -112,7 +112,7 @@ def score(
     if threshold not in (None, "box", "image"):
         raise HomologError(f"threshold: {threshold!r} is none of box, image")
     from homolog import evaluation
-    from homolog.report import Report
+    from homolog.evaluation.report import Report
 
     data = which.load(dataset, root)
     found, notes = evaluation.read_predictions(predictions, data)

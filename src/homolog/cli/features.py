@@ -9,7 +9,7 @@ from typing import Literal
 
 from cyclopts import App
 
-from homolog.cli.model import Model
+from homolog.cli.options import Model
 from homolog.errors import HomologError
 
 Form = Literal["half", "int8", "compact"]
@@ -50,9 +50,9 @@ def build(
     from functools import partial
 
     from homolog.features import FeatureCache
-    from homolog.features.build import build as built
-    from homolog.images import find
-    from homolog.progress import Steps
+    from homolog.features.precompute import build as built
+    from homolog.image.reading import find
+    from homolog.utils.progress import Steps
 
     files = find(pictures)
     if not files:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from homolog.cli.model import Model
+from homolog.cli.options import Model
 from homolog.errors import HomologError
-from homolog.files import check_output, write_atomically
-from homolog.progress import Steps
+from homolog.utils.outputs import check_output, write_atomically
+from homolog.utils.progress import Steps
 
 if TYPE_CHECKING:  # imported only when there is work to do, so that --help is quick
-    from homolog.geometry import Pose
+    from homolog.image.geometry import Pose
     from homolog.matcher import Matcher
-    from homolog.types import Features, Matches
+    from homolog.results import Features, Matches
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -44,7 +44,7 @@ class How:
 
     def poses(self, model: Model) -> tuple[Pose, ...]:
         """The poses to try."""
-        from homolog.geometry import as_poses
+        from homolog.image.geometry import as_poses
 
         return model.pose_list() if self.pose is None else as_poses([self.pose])
 
@@ -117,16 +117,17 @@ def match(
         to_file = check_output(to_file, (".json",), "json")
     given, names = (None, None) if points is None else given_points(points)
     with Steps(5) as steps:
-        from homolog import draw, images
+        from homolog.image import reading
+        from homolog.image.points import grid_points
         from homolog.keypoints import KeypointSchema
-        from homolog.points import grid_points
+        from homolog.viz import draw
 
         kinds = None if schema is None else KeypointSchema.load(schema)
         matcher, first, second = how.prepare(model, image0, image1, steps)
         if grid is not None:
             mask = None
             if how.mask0 is not None:
-                mask = images.read_mask(how.mask0, first.size, name="mask0")
+                mask = reading.read_mask(how.mask0, first.size, name="mask0")
             given = grid_points(first.size, grid, mask)
         if given is None:
             found = matcher.match(first, second, max_matches, **how.keywords(model))
@@ -165,7 +166,7 @@ def flow(
     """
     out = check_output(out, PICTURES)
     with Steps(5) as steps:
-        from homolog import draw
+        from homolog.viz import draw
 
         matcher, first, second = how.prepare(model, image0, image1, steps)
         found = matcher.flow(first, second, **how.keywords(model))
@@ -200,7 +201,7 @@ def heatmap(
     out = check_output(out, PICTURES)
     given = _point(point)
     with Steps(5) as steps:
-        from homolog import draw
+        from homolog.viz import draw
 
         matcher, first, second = how.prepare(model, image0, image1, steps)
         found = matcher.heatmap(first, second, [given], **how.keywords(model))
@@ -253,7 +254,7 @@ def _point(text: str) -> list[float]:
 
 def given_points(texts: list[str]) -> tuple[Any, list[str] | None]:
     """Points written out, or those of one file, and their names."""
-    from homolog.points import read_points
+    from homolog.image.points import read_points
 
     if len(texts) == 1 and (
         Path(texts[0]).suffix in (".csv", ".txt", ".json", ".tsv") or Path(texts[0]).is_file()

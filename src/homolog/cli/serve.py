@@ -8,9 +8,9 @@ import secrets
 import socket
 from pathlib import Path
 
-from homolog.cli.model import Model
+from homolog.cli.options import Model
 from homolog.errors import HomologError
-from homolog.progress import Steps
+from homolog.utils.progress import Steps
 
 _LIBRARIES = ("fastapi", "uvicorn")
 

@@ -10,9 +10,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from homolog.cli.match import PICTURES
-from homolog.cli.model import Model
-from homolog.files import check_output, write_atomically
-from homolog.progress import Steps
+from homolog.cli.options import Model
+from homolog.utils.outputs import check_output, write_atomically
+from homolog.utils.progress import Steps
 
 
 def sides(
@@ -45,7 +45,7 @@ def sides(
         found = matcher.sides(features)
         steps.next("drawing")
         if out is not None:
-            from homolog import draw
+            from homolog.viz import draw
 
             draw.save(draw.sides(picture, found), out)
     plain = json.dumps(found.to_dict(), indent=1) + "\n"

@@ -101,7 +101,7 @@ def train(
         views = dataclasses.replace(config.views, rotation=rotation)
         config = dataclasses.replace(config, views=views)
     if tune_blocks is not None:
-        from homolog.features import TuningConfig
+        from homolog.backbones import TuningConfig
 
         config = dataclasses.replace(config, tuning=TuningConfig(tune_blocks, tune_rank or None))
     data, held = _load(dataset, root, which, validation, hold_out)
@@ -110,7 +110,7 @@ def train(
 
     from homolog.features import FeatureCache
     from homolog.matcher import Matcher
-    from homolog.training.loop import train as trained
+    from homolog.training.trainer import train as trained
 
     matcher = Matcher.from_pretrained(preset, device=device)
     kept = out / "features" if cache is None else cache

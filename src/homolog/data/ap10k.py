@@ -18,9 +18,9 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Int, UInt64
 
-from homolog.data import coco
 from homolog.data import manifest as manifests
 from homolog.data.combine import IndexedPairs, shared_keypoints
+from homolog.data.formats import coco
 from homolog.data.pairs import Annotation, DataSet, Problems, listed
 from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from homolog import images
-from homolog.data import ap10k, coco, pf_pascal, pf_willow, spair
+from homolog.data import ap10k, pf_pascal, pf_willow, spair
+from homolog.data.formats import coco
 from homolog.data.pairs import Annotation, DataSet, Problems, outside
 from homolog.errors import HomologError
+from homolog.image import reading
 
 Loader = Callable[[Problems], DataSet]
 
@@ -128,7 +129,7 @@ def _pictures(
         if path not in sizes:
             try:
                 # Whole, but small: what is broken off shows only when it is decoded.
-                picture = images.read(path, side=32, name=annotation.name)
+                picture = reading.read(path, side=32, name=annotation.name)
                 sizes[path] = picture.width, picture.height
             except HomologError as error:
                 sizes[path] = None

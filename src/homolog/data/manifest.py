@@ -14,7 +14,7 @@ from jaxtyping import Int
 
 from homolog.data.pairs import DataSet, read_json
 from homolog.errors import HomologError
-from homolog.files import write_atomically
+from homolog.utils.outputs import write_atomically
 
 FORMAT = "homolog pairs"
 VERSION = 1

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from homolog import images
 from homolog.errors import HomologError
+from homolog.image import reading
 from homolog.keypoints import KeypointSchema
 
 Threshold = Literal["box", "image"]
@@ -58,7 +58,7 @@ class Annotation:
         if threshold == "box":
             x0, y0, x1, y1 = self.box
             return max(x1 - x0, y1 - y0)
-        return float(max(self.size or images.size(self.path)))
+        return float(max(self.size or reading.size(self.path)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,10 +10,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from homolog import images
-from homolog.data import mat
+from homolog.data.formats import mat
 from homolog.data.pairs import Annotation, DataSet, Pair, Problems, box_around, said
 from homolog.errors import HomologError
+from homolog.image import reading
 from homolog.keypoints import KeypointSchema
 
 PfPascalSplit = Literal["trn", "val", "test"]
@@ -154,7 +154,7 @@ class _Reader:
             path = next((path for path in paths if path.is_file()), None)
             if path is None:
                 raise ValueError(f"there is no picture {name}")
-            self.pictures[name] = path, images.size(path)
+            self.pictures[name] = path, reading.size(path)
         return self.pictures[name]
 
     def annotated(self, category: str, picture: Path) -> Points:

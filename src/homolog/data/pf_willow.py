@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from homolog.data import mat
 from homolog.data.combine import IndexedPairs
+from homolog.data.formats import mat
 from homolog.data.pairs import Annotation, DataSet, Problems, box_around
 from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema

@@ -8,16 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from homolog.data.pairs import (
-    Annotation,
-    Box,
-    DataSet,
-    Pair,
-    Problems,
-    as_box,
-    read_json,
-    said,
-)
+from homolog.data.pairs import Annotation, Box, DataSet, Pair, Problems, as_box, read_json, said
 from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema
 

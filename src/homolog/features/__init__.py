@@ -1,31 +1,13 @@
-"""Frozen features: the backbones, one file a family, and how their maps become descriptors."""
+"""From a backbone's feature maps to descriptors, and the cache that keeps feature maps on disk."""
 
-from homolog.features.base import Backbone, create, register
+from typing import Any
+
+from homolog import moved
 from homolog.features.cache import FeatureCache
-from homolog.features.configs import (
-    BackboneConfig,
-    DinoConfig,
-    FreeUConfig,
-    FusedConfig,
-    StableDiffusionConfig,
-    TuningConfig,
-    backbone_from_dict,
-)
 from homolog.features.fusion import FusionConfig, fuse, stack
 
-__all__ = [
-    "Backbone",
-    "BackboneConfig",
-    "DinoConfig",
-    "FeatureCache",
-    "FreeUConfig",
-    "FusedConfig",
-    "FusionConfig",
-    "StableDiffusionConfig",
-    "TuningConfig",
-    "backbone_from_dict",
-    "create",
-    "fuse",
-    "register",
-    "stack",
-]
+__all__ = ["FeatureCache", "FusionConfig", "fuse", "stack"]
+
+
+def __getattr__(name: str) -> Any:
+    return moved.attribute(__name__, name)

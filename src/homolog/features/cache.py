@@ -16,8 +16,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from homolog.errors import HomologError
-from homolog.features.forms import Codec, Compact, Form, Half, Int8
-from homolog.files import write_atomically
+from homolog.features.codecs import Codec, Compact, Form, Half, Int8
+from homolog.utils.outputs import write_atomically
 
 Maps = Sequence[Float[Tensor, "B _C _h _w"]]
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from homolog.geometry import Grid
+from homolog.image.geometry import Grid
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,14 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from homolog import example, images
+from homolog import example
 from homolog.errors import HomologError
+from homolog.image import reading
 from homolog.matcher import Matcher
-from homolog.serve.guard import Guard
-from homolog.serve.pictures import Picture, Pictures, TooLarge, Unknown
+from homolog.serve.jobs import POSES, Line, Work, pose_named
 from homolog.serve.review import Review
-from homolog.serve.work import POSES, Line, Work, pose_named
+from homolog.serve.security import Guard
+from homolog.serve.uploads import Picture, Pictures, TooLarge, Unknown
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 """The names of a machine for itself."""
@@ -93,7 +94,7 @@ class _Desk:
         elif options.folder is not None:
             self.folder = [
                 self.pictures.add(path, path.relative_to(options.folder).as_posix())
-                for path in images.find([options.folder], "folder")
+                for path in reading.find([options.folder], "folder")
             ]
             if not self.folder:
                 raise HomologError(f"folder: there is no picture in {options.folder}")

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from homolog.data import labelled
+from homolog.data import exemplars
+from homolog.data.labels import Labels
 from homolog.errors import HomologError
-from homolog.labels import Labels
-from homolog.serve.pictures import Picture, Pictures
+from homolog.serve.uploads import Picture, Pictures
 
 
 class Review:
@@ -110,7 +110,7 @@ def _pictures_of(labels: Labels, folder: Path, pictures: Pictures) -> dict[int, 
 
 def _examples(path: Path, folder: Path, pictures: Pictures) -> dict[str, dict[str, Any]]:
     """For each category's name and each keypoint's, where one can be seen well."""
-    given = labelled.read(path, folder)
+    given = exemplars.read(path, folder)
     names = {category["name"]: category["keypoints"] for category in given.categories}
     examples: dict[str, dict[str, Any]] = {}
     for annotation in given.annotations:

@@ -22,17 +22,18 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
-from homolog import images
 from homolog.errors import HomologError
-from homolog.files import claim, whole_lines, write_atomically
-from homolog.progress import Steps
-from homolog.synth import looks
+from homolog.image import reading
+from homolog.synth import appearance
+from homolog.synth.canonical import prepare
 from homolog.synth.gltf import load_models
-from homolog.synth.poses import unposable
+from homolog.synth.posing import unposable
 from homolog.synth.render import Renderer, Tracer, library
 from homolog.synth.rig import Rig
 from homolog.synth.scene import Scene, Thing, random_scene
-from homolog.synth.space import prepare
+from homolog.utils.outputs import claim, write_atomically
+from homolog.utils.progress import Steps
+from homolog.utils.resume_log import whole_lines
 
 VERSION = 3
 """Raised when the same seed gives other pictures."""
@@ -136,7 +137,7 @@ def render_set(
     if backgrounds is not None:
         if not Path(backgrounds).is_dir():
             raise HomologError(f"backgrounds: there is no folder {backgrounds}")
-        behind = tuple(images.find([Path(backgrounds)], "backgrounds"))
+        behind = tuple(reading.find([Path(backgrounds)], "backgrounds"))
         if not behind:
             raise HomologError(f"backgrounds: {backgrounds} holds no pictures")
     library()
@@ -350,7 +351,7 @@ def picture(index: int, rigs: Sequence[Rig], settings: Settings, target: Path) -
             break
     image, values = _paths(target, index)
     coordinates = rendered.coordinates.astype(np.float16)
-    write_atomically(image, looks.jpeg(looks.photographed(rendered.image, rng), rng))
+    write_atomically(image, appearance.jpeg(appearance.photographed(rendered.image, rng), rng))
     write_atomically(values, _npz(coordinates=coordinates, instance=rendered.instance))
     return {
         "index": index,
@@ -377,7 +378,7 @@ def _photo(
         return None, None
     path = settings.backgrounds[int(rng.integers(len(settings.backgrounds)))]
     try:
-        return images.read(path, side=2 * settings.size, name="backgrounds").image, path.name
+        return reading.read(path, side=2 * settings.size, name="backgrounds").image, path.name
     except HomologError as error:
         if (entry := (path.name, str(error))) not in unreadable:
             unreadable.append(entry)
@@ -571,7 +572,7 @@ def _contact(target: Path, count: int, side: int = 200, across: int = 4) -> None
 
 def sides(coordinates: Float[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
     """Coordinates as colours: the thing's left and right as in `draw.sides`, light its front."""
-    from homolog.draw import LEFT, RIGHT
+    from homolog.viz.draw import LEFT, RIGHT
 
     x, y, z = np.moveaxis(coordinates, -1, 0)
     light = np.clip(0.55 + 0.35 * y, 0.1, 1) * (0.85 + 0.15 * np.clip(z, -1, 1))

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from homolog.errors import HomologError
-from homolog.synth import looks
+from homolog.synth import appearance
 from homolog.synth.scene import Scene
 
 _EPSILON = 2e-3
@@ -177,7 +177,7 @@ class Renderer:
         a, b, c = (self.vertices[self.triangles[:, k]] for k in range(3))
         self.flat = _unit(np.cross(b - a, c - a))
         self.tracer = Tracer(self.vertices, self.triangles)
-        self._around = looks.linear(scene.backdrop[::4, ::4])
+        self._around = appearance.linear(scene.backdrop[::4, ::4])
 
     def render(self) -> Rendered:
         """The picture; rays go through the centres of pixels, and more at edges."""
@@ -361,9 +361,9 @@ class Renderer:
         image = self._around[y, x]
         if scene.ground is not None:
             length = np.linalg.norm(directions, axis=1)
-            low = looks.smoothstep(-directions[:, 1] / length, 0.0, 0.15)[:, None]
+            low = appearance.smoothstep(-directions[:, 1] / length, 0.0, 0.15)[:, None]
             lit = scene.light.sun * scene.light.direction[1] + scene.light.sky
-            below = looks.linear(scene.ground[::16, ::16]).mean((0, 1)) * lit
+            below = appearance.linear(scene.ground[::16, ::16]).mean((0, 1)) * lit
             image = image + low * (below - image)
         return image
 
@@ -375,7 +375,7 @@ class Renderer:
     ) -> Float[np.ndarray, "P 3"]:
         """Ground and backdrop, where needed."""
         scene = self.scene
-        image = looks.linear(scene.backdrop.reshape(-1, 3))
+        image = appearance.linear(scene.backdrop.reshape(-1, 3))
         if scene.ground is None and scene.shadows <= 0:
             return image
         down = needed & (directions[:, 1] < -1e-3)
@@ -408,7 +408,7 @@ class Renderer:
             full = light.sun * light.direction[1] + light.sky
             image[index] *= 1 - scene.shadows + scene.shadows * lit / full
             return image
-        texture = _texels(looks.linear(scene.ground), flat / scene.scale)
+        texture = _texels(appearance.linear(scene.ground), flat / scene.scale)
         fade = np.exp(-((distance / scene.fog) ** 2))[:, None]
         image[index] = image[index] * (1 - fade) + fade * texture * lit
         return image

@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image
 
-from homolog.synth import looks
+from homolog.synth import appearance
+from homolog.synth.distractors import Shape, random_shape
 from homolog.synth.gltf import normals
-from homolog.synth.objects import Shape, random_shape
-from homolog.synth.poses import random_pose
+from homolog.synth.posing import random_pose
 from homolog.synth.rig import Pose, Rig, about
 
 
@@ -67,7 +67,7 @@ class Thing:
     rig: Rig
     kind: str
     vertices: Float[np.ndarray, "V 3"]
-    coat: looks.Coat
+    coat: appearance.Coat
     keypoints: dict[str, Float[np.ndarray, "3"]]
     facing: Float[np.ndarray, "3 3"]
     scale: float = 1.0
@@ -92,7 +92,7 @@ class Item:
     shape: Shape
     vertices: Float[np.ndarray, "V 3"]
     places: Float[np.ndarray, "V 3"]
-    coat: looks.Coat
+    coat: appearance.Coat
 
 
 @dataclass(eq=False)
@@ -124,7 +124,7 @@ class Scene:
     things: list[Thing]
     props: list[Prop]
     camera: Camera
-    light: looks.Light
+    light: appearance.Light
     backdrop: Float[np.ndarray, "s s 3"]
     ground: Float[np.ndarray, "t t 3"] | None
     scale: float = 1.0
@@ -134,7 +134,7 @@ class Scene:
     notes: dict[str, float] = field(default_factory=dict)
 
 
-def stood(rig: Rig, pose: Pose, kind: str, coat: looks.Coat, size: float = 1.0) -> Thing:
+def stood(rig: Rig, pose: Pose, kind: str, coat: appearance.Coat, size: float = 1.0) -> Thing:
     """A model in a pose, its lowest point on the ground, its middle above the origin.
 
     Args:
@@ -227,22 +227,22 @@ def random_scene(
         _add(objects, things, camera, rng)
     if camera.place[1] < 0.03:
         grounded = False
-    light = looks.random_light(rng)
+    light = appearance.random_light(rng)
     away = camera.turn[2]
     level = np.hypot(away[0], away[2])
     # Where the ground ends, in parts of the height.
     horizon = float((camera.centre[1] - camera.focal * -away[1] / max(level, 0.05)) / size)
     texture = None
     if photo is not None:
-        back = looks.fitted(photo, rng, size)
+        back = appearance.fitted(photo, rng, size)
         if rng.random() < 0.4:
-            back = looks.blurred(back, rng.uniform(1, 8) * size / 480)
+            back = appearance.blurred(back, rng.uniform(1, 8) * size / 480)
         if grounded and rng.random() < 0.3:
-            texture = looks.surface(rng)
+            texture = appearance.surface(rng)
     else:
-        back = looks.backdrop(rng, size, float(np.clip(horizon, -0.5, 1.5)))
+        back = appearance.backdrop(rng, size, float(np.clip(horizon, -0.5, 1.5)))
         if grounded:
-            texture = looks.surface(rng)
+            texture = appearance.surface(rng)
     props = _props(main, camera, rng, size, texture is not None)
     return Scene(
         things, props, camera, light, back, texture,
@@ -262,7 +262,7 @@ def _thing(rigs: Sequence[Rig], rng: np.random.Generator, size: float) -> Thing:
     areas = np.bincount(
         model.material, np.linalg.norm(np.cross(b - a, c - a), axis=1), len(model.materials)
     )
-    coat = looks.Coat(rng, model.materials, list(areas / areas.sum()), animal=rig.sided)
+    coat = appearance.Coat(rng, model.materials, list(areas / areas.sum()), animal=rig.sided)
     return stood(rig, pose, kind, coat, size)
 
 
@@ -270,7 +270,7 @@ def _item(rng: np.random.Generator, size: float) -> Item:
     """An object, its middle above the origin; size is half its longest extent."""
     shape = random_shape(rng)
     places = shape.vertices - [0, np.ptp(shape.vertices[:, 1]) / 2, 0]
-    coat = looks.Coat(rng, shape.materials, shape.areas, animal=False)
+    coat = appearance.Coat(rng, shape.materials, shape.areas, animal=False)
     turn = about([0, 1, 0], rng.uniform(0, 360))
     return Item(shape, shape.vertices @ turn.T * size, places[:, [0, 2, 1]], coat)
 
@@ -420,7 +420,7 @@ def _props(
             level, number = rng.random() < 0.4, int(rng.integers(1, 6))
             step, start = rng.uniform(0.12, 0.35), rng.uniform(0, 0.4)
             width = rng.uniform(0.004, 0.03)
-            tone = looks.fur(rng, 0.4)
+            tone = appearance.fur(rng, 0.4)
             slant = rng.normal(0, 6)
             for k in range(number):
                 along = start + k * step
@@ -455,9 +455,9 @@ def _solid(
         points, faces = points[faces].reshape(-1, 3), np.arange(36).reshape(-1, 3)  # sharp edges
     else:
         points, faces = _ball()
-        lumps = looks.Noise(rng, rng.uniform(0.4, 1.2))
+        lumps = appearance.Noise(rng, rng.uniform(0.4, 1.2))
         points = points * (1 + rng.uniform(0, 0.25) * lumps(points.astype(np.float32)))[:, None]
-    colour = (looks.fur(rng, 0.5) if tone is None else tone) * np.ones((len(points), 1))
+    colour = (appearance.fur(rng, 0.5) if tone is None else tone) * np.ones((len(points), 1))
     return Prop((points * half) @ turn.T + place, faces, colour.astype(np.float32))
 
 

@@ -1,6 +1,5 @@
 """Training of post-processors."""
 
-from homolog.training.loop import train
 from homolog.training.recipes import (
     LossConfig,
     NetworkConfig,
@@ -12,6 +11,7 @@ from homolog.training.recipes import (
     published_spair,
     small_set,
 )
+from homolog.training.trainer import train
 
 __all__ = [
     "LossConfig",

@@ -11,18 +11,18 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from homolog.context import ContextProcessor
+from homolog.backbones.adapters import trainable
+from homolog.backbones.dino import DinoBackbone
 from homolog.features import stack
-from homolog.features.dino import DinoBackbone
-from homolog.features.tuning import trainable
-from homolog.losses import (
+from homolog.matching import has_fast_bfloat16
+from homolog.networks.context import ContextProcessor
+from homolog.networks.post_processor import PostProcessor
+from homolog.training.losses import (
     PointLoss,
     all_pairs_loss,
     heatmap_cross_entropy,
     soft_argmax_distance,
 )
-from homolog.matching import has_fast_bfloat16
-from homolog.post_processor import PostProcessor
 from homolog.training.recipes import TrainingConfig
 
 _SCALE = 20.0  # of similarities, where the heatmap's learned one starts

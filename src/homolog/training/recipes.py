@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from homolog.features.configs import TuningConfig
+from homolog.backbones.configs import TuningConfig
 
 
 @dataclass(frozen=True)

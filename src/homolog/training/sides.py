@@ -23,18 +23,17 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from homolog import matching, weights
-from homolog.calibration import logistic
-from homolog.config import SidesConfig
+from homolog import checkpoints, matching
 from homolog.data.pairs import Annotation, DataSet, Pair
 from homolog.errors import HomologError
-from homolog.geometry import FLIP, IDENTITY, View
+from homolog.evaluation.metrics import left_right_confusion, relative_errors
+from homolog.image.geometry import FLIP, IDENTITY, View
 from homolog.keypoints import KeypointSchema
 from homolog.matcher import Matcher
-from homolog.metrics import bootstrap, left_right_confusion, relative_errors
-from homolog.progress import Steps
-from homolog.sides import SideNetwork, certainty, with_sides
-from homolog.types import Features, PosedFeatures, SideMaps
+from homolog.networks.sides import SideMaps, SideNetwork, SidesConfig, certainty, with_sides
+from homolog.results import Features, PosedFeatures
+from homolog.utils.progress import Steps
+from homolog.utils.stats import bootstrap, logistic
 
 _EVEN = 0.05  # from the midplane to where a side is certain, in half lengths of a body
 _COVERED = 0.25  # the least part of a cell that the thing has to cover for its side to count
@@ -180,7 +179,7 @@ def train(
     rendered = listing.data_set(listing.alone(unseen)[:_CALIBRATED_ON]).limited(_PAIRS)
     sets = [data for data in (rendered, validation) if data is not None and data.pairs]
     settings = calibrate(matcher, network, sets)[0] if sets else network.config
-    weights.save(out, None, dataclasses.replace(matcher.config, sides=settings), sides=network)
+    checkpoints.save(out, None, dataclasses.replace(matcher.config, sides=settings), sides=network)
     return score(network, examples, unseen) if unseen else None
 
 

@@ -1,0 +1,1 @@
+"""Label and annotation files, one module a format."""

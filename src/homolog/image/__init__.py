@@ -1,0 +1,1 @@
+"""Images and the geometry of points on them."""

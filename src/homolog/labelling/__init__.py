@@ -1,0 +1,1 @@
+"""Carry keypoint labels from a few images to many."""

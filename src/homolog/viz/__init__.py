@@ -1,0 +1,1 @@
+"""Drawings of images, matches and charts."""

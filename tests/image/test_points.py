@@ -1,0 +1,117 @@
+"""Points from lists, files and grids."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from homolog import HomologError
+from homolog.image.points import as_points, grid_points, read_points
+
+SIZE = (100, 50)
+
+
+def test_points_pass_through_unchanged():
+    given_points = [[0.1, 0.2], [100, 50], [33.333333333333336, 7]]
+    tensor = torch.tensor(given_points, dtype=torch.float64)
+    for points in (given_points, np.array(given_points), tensor):
+        found = as_points(points, SIZE)
+        assert found.dtype == np.float64
+        np.testing.assert_array_equal(found, np.array(given_points))
+
+
+@pytest.mark.parametrize(
+    ("points", "reason"),
+    [
+        ([], "no points"),
+        (np.zeros((0, 2)), "no points"),
+        ([[1, 2, 3]], "takes K x 2"),
+        ([[1, 2], [3]], "pairs of numbers"),
+        (np.array([["a", "b"]]), "pairs of numbers"),
+        (np.array([3, 4]), "takes K x 2"),
+        ([[1, 2], [float("nan"), 2]], "point 1 is"),
+        ([[float("inf"), 2]], "point 0 is"),
+        ([[1, 2], [100.1, 2]], "point 1 at .* outside the picture of 100 x 50"),
+        ([[1, -0.1]], "point 0 at"),
+    ],
+)
+def test_points_that_cannot_be_used(points, reason):
+    with pytest.raises(HomologError, match=f"^points: .*{reason}"):
+        as_points(points, SIZE)
+
+
+@given(width=st.integers(1, 5000), height=st.integers(1, 5000), count=st.integers(1, 12))
+def test_grids_are_even_and_inside(width, height, count):
+    points = grid_points((width, height), count)
+    as_points(points, (width, height))
+    x, y = np.unique(points[:, 0]), np.unique(points[:, 1])
+    assert max(len(x), len(y)) == count and len(points) == len(x) * len(y)
+    np.testing.assert_allclose(points.mean(axis=0), (width / 2, height / 2))
+
+
+def test_grids_on_a_mask():
+    mask = np.zeros((50, 100), bool)
+    mask[:, :50] = True
+    points = grid_points(SIZE, 10, mask)
+    assert len(points) == 25 and points[:, 0].max() < 50
+    mask[:] = False
+    mask[0, 0] = True
+    for count, reason in ((2, "no point"), (0, "at least 1")):
+        with pytest.raises(HomologError, match=reason):
+            grid_points(SIZE, count, mask)
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("[[1, 2.5], [3, 4]]", None),
+        ('{"points": [[1, 2.5], [3, 4]]}', None),
+        ('{"keypoints0": [[1, 2.5], [3, 4]], "point_ids": null}', None),
+        ('{"points": [[1, 2.5], [3, 4]], "point_ids": [7, 2]}', ["7", "2"]),
+        ("1,2.5\n3,4\n", None),
+        ("x,y\n1,2.5\n\n3,4", None),
+        ("x;y;name\n1;2.5;nose\n3;4;left eye", ["nose", "left eye"]),
+        ("1 2.5\n3   4", None),
+        ("1\t2.5\tnose\n3\t4\ttail", ["nose", "tail"]),
+        ("\ufeff1,2.5\r\n3,4\r\n", None),
+    ],
+)
+def test_files(tmp_path, text, ids):
+    path = tmp_path / "points"
+    path.write_text(text, encoding="utf-8")
+    points, found_ids = read_points(path)
+    assert points.tolist() == [[1, 2.5], [3, 4]]
+    assert found_ids == ids
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no points"),
+        ("x,y\n", "no points"),
+        ("[]", "no points"),
+        ("[[1, 2], [3]", "line 1: not JSON"),
+        ("[[1, 2], [3]]", r"point 1 is \[3\]"),
+        ('[[1, "2"]]', "point 0"),
+        ("[[1, true]]", "point 0"),
+        ('{"dots": []}', "neither 'points' nor 'keypoints0'"),
+        ('{"points": 5}', "holds int"),
+        ('{"points": [[1, 2]], "point_ids": [1, 2]}', "point_ids"),
+        ("1,2\n3,x\n", "line 2: '3,x' is not x, y"),
+        ("1,2\n3\n", "line 2"),
+    ],
+)
+def test_malformed_files(tmp_path, text, reason):
+    path = tmp_path / "points.txt"
+    path.write_text(text)
+    with pytest.raises(HomologError, match=reason) as error:
+        read_points(path)
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00\x80")
+    for path, reason in ((tmp_path / "a.csv", "text"), (tmp_path, "directory"), ("no", "No such")):
+        with pytest.raises(HomologError, match=f"points: .*{reason}"):
+            read_points(path)

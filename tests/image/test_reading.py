@@ -1,0 +1,270 @@
+"""Reading pictures of every kind, and refusing what is none."""
+
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.toys import random_picture
+from PIL import Image
+
+from homolog import HomologError
+from homolog.image import reading
+
+ORIENTATION = 0x0112
+
+
+@pytest.fixture
+def photo() -> Image.Image:
+    return random_picture(90, 60)
+
+
+def saved(path: Path, picture: Image.Image, **options) -> Path:
+    picture.save(path, **options)
+    return path
+
+
+def close(a: Image.Image, b: Image.Image, tolerance: float = 0.5) -> bool:
+    return np.abs(np.asarray(a, float) - np.asarray(b, float)).mean() <= tolerance
+
+
+@pytest.mark.parametrize("ending", ["png", "bmp", "tiff", "ppm", "webp"])
+def test_formats(tmp_path, photo, ending):
+    options = {"lossless": True} if ending == "webp" else {}
+    read = reading.read(saved(tmp_path / f"a.{ending}", photo, **options))
+    assert (read.width, read.height) == (90, 60)
+    np.testing.assert_array_equal(np.asarray(read.image), np.asarray(photo))
+
+
+def test_paths_may_be_strings(tmp_path, photo):
+    assert reading.read(str(saved(tmp_path / "a.png", photo))).image.size == (90, 60)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_phone_pictures_are_turned_upright(tmp_path, photo, orientation):
+    # What a camera stores is the upright picture, turned the other way.
+    stored = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    picture = photo.transpose(stored[orientation]) if orientation in stored else photo
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    path = saved(tmp_path / "a.jpg", picture, exif=exif, quality=98, subsampling=0)
+    for side in (None, 45, 30):
+        read = reading.read(path, side=side)
+        assert (read.width, read.height) == (90, 60), "points refer to the upright picture"
+        expected = photo.resize(read.image.size, Image.Resampling.BILINEAR)
+        assert close(read.image, expected, 4)
+
+
+def test_first_frame_of_several(tmp_path, photo):
+    other = Image.new("RGB", photo.size, "red")
+    for ending in ("gif", "tiff", "webp"):
+        path = saved(tmp_path / f"a.{ending}", photo, save_all=True, append_images=[other])
+        assert close(reading.read(path).image, photo, 12)
+
+
+def test_grey_palette_one_bit_and_cmyk(tmp_path, photo):
+    for mode, tolerance in (("L", 0), ("P", 12), ("CMYK", 3), ("1", 0), ("YCbCr", 3)):
+        picture = photo.convert(mode)
+        path = saved(tmp_path / "a.tiff", picture)
+        assert close(reading.read(path).image, picture.convert("RGB"), tolerance), mode
+
+
+def test_sixteen_bits_are_scaled(tmp_path, photo):
+    grey = np.asarray(photo.convert("L"))
+    deep = Image.fromarray(grey.astype(np.uint16) * 257)
+    for ending in ("png", "tiff"):
+        read = reading.read(saved(tmp_path / f"a.{ending}", deep)).image
+        np.testing.assert_array_equal(np.asarray(read)[..., 0], grey)
+
+
+def test_transparency_is_laid_on_white(tmp_path):
+    picture = Image.new("RGBA", (4, 4), (200, 0, 0, 0))
+    picture.putpixel((1, 1), (200, 0, 0, 255))
+    pixels = np.asarray(reading.read(saved(tmp_path / "a.png", picture)).image)
+    assert (pixels[0, 0] == 255).all() and (pixels[1, 1] == (200, 0, 0)).all()
+    palette = Image.new("P", (2, 2), 0)
+    palette.putpalette([10, 20, 30, 40, 50, 60])
+    path = saved(tmp_path / "p.png", palette, transparency=0)
+    assert (np.asarray(reading.read(path).image) == 255).all()
+
+
+def test_one_pixel(tmp_path):
+    read = reading.read(saved(tmp_path / "a.png", Image.new("RGB", (1, 1), "blue")), side=641)
+    assert (read.width, read.height) == (1, 1) and read.image.size == (641, 641)
+
+
+def test_reduction_keeps_the_size_that_points_refer_to(tmp_path):
+    photo = random_picture(1600, 900)
+    for path in (
+        saved(tmp_path / "a.png", photo),
+        saved(tmp_path / "a.jpg", photo, quality=97, subsampling=0),
+    ):
+        read = reading.read(path, side=200)
+        assert (read.width, read.height) == (1600, 900) and read.image.size == (200, 112)
+        assert close(read.image, photo.resize((200, 112), Image.Resampling.BOX), 2)
+
+
+def test_arrays_and_tensors(photo):
+    array = np.asarray(photo)
+    for given in (
+        array,
+        array.astype(np.float32) / 255,
+        array.astype(np.uint16) * 257,
+        np.dstack([array, np.full((60, 90), 255, np.uint8)]),
+        torch.from_numpy(array.copy()).permute(2, 0, 1),
+        torch.from_numpy(array.copy()).permute(2, 0, 1) / 255,
+    ):
+        np.testing.assert_array_equal(np.asarray(reading.read(given).image), array)
+    grey = array[..., 0]
+    for given in (grey, grey[..., None], torch.from_numpy(grey.copy())):
+        np.testing.assert_array_equal(np.asarray(reading.read(given).image)[..., 1], grey)
+    assert np.asarray(reading.read(grey > 100).image).max() == 255
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((4,)),
+        np.zeros((4, 4, 2)),
+        np.zeros((0, 4, 3), np.uint8),
+        np.full((4, 4), np.nan),
+        np.full((4, 4, 3), 1.5),
+        np.zeros((4, 4), np.int64),
+        np.zeros((4, 4), "U1"),
+    ],
+    ids=lambda a: f"{a.shape}-{a.dtype}",
+)
+def test_other_arrays_are_refused(array):
+    with pytest.raises(HomologError, match=r"^image: got"):
+        reading.read(array)
+
+
+def one_line(error: pytest.ExceptionInfo) -> str:
+    message = str(error.value)
+    assert "\n" not in message and message.startswith("image: ")
+    return message
+
+
+def test_broken_files(tmp_path, photo):
+    whole = io.BytesIO()
+    photo.save(whole, "JPEG")
+    png = io.BytesIO()
+    photo.save(png, "PNG")
+    broken = {
+        "empty.jpg": b"",
+        "text.png": b"this is not a picture",
+        "cut.jpg": whole.getvalue()[:800],
+        "cut.png": png.getvalue()[:200],
+        "header.png": png.getvalue()[:30],
+        "noise.png": png.getvalue()[:60] + os.urandom(500),
+    }
+    for name, data in broken.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(HomologError) as error:
+            reading.read(tmp_path / name)
+        assert name in one_line(error)
+
+
+def test_things_that_are_no_files(tmp_path):
+    for path, reason in ((tmp_path, "directory"), (tmp_path / "none.png", "no file")):
+        with pytest.raises(HomologError) as error:
+            reading.read(path)
+        assert reason in one_line(error)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(HomologError) as error:
+        reading.read(tmp_path / "pipe")
+    assert "regular" in one_line(error)
+
+
+def test_unreadable_files(tmp_path, photo, monkeypatch):
+    path = saved(tmp_path / "a.png", photo)
+
+    def refuse(*_args, **_kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Image, "open", refuse)  # the superuser may read everything
+    with pytest.raises(HomologError) as error:
+        reading.read(path)
+    assert "Permission denied" in one_line(error)
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds almost nothing."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = zlib.compress(b"\0" * 1000)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    )
+
+
+def test_decompression_bombs(tmp_path, photo):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(bomb(60_000, 60_000))
+    with pytest.raises(HomologError) as error:
+        reading.read(path)
+    assert "100,000,000" in one_line(error)
+    limit = Image.MAX_IMAGE_PIXELS
+    with pytest.raises(HomologError) as error:
+        reading.read(saved(tmp_path / "a.png", photo), max_pixels=90 * 60 - 1)
+    assert "5,399" in one_line(error)
+    assert reading.read(tmp_path / "a.png", max_pixels=90 * 60).width == 90
+    assert limit == Image.MAX_IMAGE_PIXELS, "Pillow's own guard is left in place"
+
+
+def test_pictures_above_pillows_own_limit_may_be_allowed(tmp_path, photo, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert reading.read(saved(tmp_path / "a.png", photo)).width == 90
+
+
+def test_float_pictures_are_refused(tmp_path):
+    path = saved(tmp_path / "a.tiff", Image.fromarray(np.ones((4, 4), np.float32)))
+    with pytest.raises(HomologError, match="floats"):
+        reading.read(path)
+
+
+def test_masks(tmp_path):
+    drawn = np.zeros((60, 90), np.uint8)
+    drawn[10:20, 30:50] = 7
+    labels = Image.frombytes("P", (90, 60), drawn.tobytes())
+    labels.putpalette(np.random.default_rng(0).integers(0, 256, 768).tolist())
+    files = [
+        saved(tmp_path / "grey.png", Image.fromarray(drawn)),
+        saved(tmp_path / "bit.png", Image.fromarray(drawn > 0)),
+        saved(tmp_path / "deep.png", Image.fromarray(drawn.astype(np.uint16))),
+        saved(tmp_path / "labels.png", labels),
+        saved(tmp_path / "colour.png", Image.fromarray(np.dstack([drawn * 30] * 3))),
+    ]
+    arrays = [drawn, drawn > 0, torch.from_numpy(drawn), drawn.astype(float)]
+    for given in (*files, *arrays):
+        np.testing.assert_array_equal(reading.read_mask(given, (90, 60)), drawn > 0)
+
+
+@pytest.mark.parametrize(
+    ("mask", "reason"),
+    [
+        (np.ones((90, 60)), "60 x 90 pixels, takes the picture's 90 x 60"),
+        (np.zeros((60, 90)), "empty"),
+        (np.ones((60, 90, 3)), "height x width"),
+    ],
+)
+def test_masks_that_do_not_fit(mask, reason):
+    with pytest.raises(HomologError, match=reason):
+        reading.read_mask(mask, (90, 60))
