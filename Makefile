@@ -13,10 +13,11 @@ test: .venv/test  ## the tests, within 15 minutes on two cores
 test-all: .venv/test  ## the slow ones, too
 	$(BIN)/python -m pytest -m ""
 
-check: .venv/test  ## style and types
+check: .venv/test  ## style, types and the order of packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 docs: .venv/docs  ## the documentation, into site/
 	$(BIN)/zensical build --clean --strict
