@@ -17,7 +17,7 @@ from scipy.stats import rankdata
 import homolog
 from homolog import Matcher
 from homolog.data import DataSet
-from homolog.evaluation.metrics import Accumulator
+from homolog.evaluation.metrics import PCKAccumulator
 from homolog.image.geometry import PoseSet
 
 
@@ -31,7 +31,7 @@ def auc(scores: np.ndarray, right: np.ndarray) -> float:
 def evaluate(matcher: Matcher, data: DataSet, poses: PoseSet = "none") -> dict[str, float]:
     """PCK, confusion and AUC of a data set."""
     features = {a.path: matcher.extract(a.path, poses) for a in data.annotations}
-    accumulator, scores, right = Accumulator(data), [], []
+    accumulator, scores, right = PCKAccumulator(data), [], []
     for pair in data.pairs:
         # All keypoints the source shows are given, since a flip looks counterparts up.
         given = np.flatnonzero(pair.source.visible)
@@ -90,7 +90,10 @@ def main() -> None:
         )
     same, other = pair_scores(matcher)
     kinds = np.concatenate([np.full(len(same), True), np.full(len(other), False)])
-    threshold, area = matcher.config.same_kind, auc(np.concatenate([same, other]), kinds)
+    threshold, area = (
+        matcher.config.same_category_threshold,
+        auc(np.concatenate([same, other]), kinds),
+    )
     passing = [100 * (scores >= threshold).mean() for scores in (same, other)]
     print(
         f"\npair score, dog-dog against dog-car: AUC {area:.3f}; at {threshold} "

@@ -18,11 +18,11 @@ from rich.table import Table
 from homolog import Matcher
 from homolog.data import DataSet, Pair
 from homolog.data.formats import coco
-from homolog.labelling.exemplars import Exemplars, Found
+from homolog.labelling.exemplars import Exemplars, KeypointPrediction
 from homolog.training import recipes, train
 
 COUNTS = (1, 3, 5, 10)
-Answers = list[tuple[object, Found]]
+Answers = list[tuple[object, KeypointPrediction]]
 
 
 def drawn(data: DataSet, count: int, seed: int) -> DataSet:

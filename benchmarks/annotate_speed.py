@@ -30,7 +30,7 @@ def main() -> None:
         exemplars = Exemplars(matcher, learn.annotations[::step][:count], learn.schemas)
         rows = []
         for annotation in test:
-            features = matcher.read(annotation.path)
+            features = matcher.load_image(annotation.path)
             begin = time.perf_counter()
             matcher.extract(features)
             middle = time.perf_counter()

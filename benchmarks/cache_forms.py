@@ -15,7 +15,7 @@ from accuracy import evaluate
 
 from homolog import Matcher
 from homolog.features import FeatureCache
-from homolog.features.codecs import Form
+from homolog.features.codecs import CodecName
 
 # Values a picture and pose at the published size: maps of 640, 1280, 1280 and 768 channels.
 PUBLISHED = 640 * 60**2 + 1280 * 30**2 + 1280 * 15**2 + 768 * 60**2
@@ -26,16 +26,18 @@ def main() -> None:
     dogs, others = real_pictures.dogs(), real_pictures.willow().annotations[::2]
     print("| form | MB a picture | SPair-71k at the published size, GB | PCK@0.10 | PCK@0.05 |")
     print("|---|---|---|---|---|")
-    for form in get_args(Form):
+    for form in get_args(CodecName):
         matcher = Matcher.from_pretrained("embedded")
         with tempfile.TemporaryDirectory() as folder:
             cache = FeatureCache(folder, form=form)
             if not cache.fitted:
-                cache.fit([matcher.maps(annotation.path) for annotation in others])
+                cache.fit([matcher.feature_maps(annotation.path) for annotation in others])
             matcher.cache = cache
             found = evaluate(matcher, dogs)
             size = cache.size() / len(dogs.annotations)
-        values = sum(features[0].numel() for features in matcher.maps(dogs.annotations[0].path))
+        values = sum(
+            features[0].numel() for features in matcher.feature_maps(dogs.annotations[0].path)
+        )
         published = size / values * PUBLISHED * PICTURES / 1e9
         print(
             f"| {form} | {size / 1e6:.2f} | {published:.1f} | {found['PCK@0.10']:.1f} "

@@ -25,9 +25,9 @@ def shift(matcher: Matcher) -> float:
     photos = real_pictures.dogs().annotations + real_pictures.bees("train").annotations[::6]
     rng, medians = np.random.default_rng(0), []
     for photo in photos:
-        features = matcher.read(photo.path)
-        mirrored = matcher.read(FLIP.apply(features.image))
-        original = matcher.read(features.image)
+        features = matcher.load_image(photo.path)
+        mirrored = matcher.load_image(FLIP.apply(features.image))
+        original = matcher.load_image(features.image)
         points = rng.uniform(0.15, 0.85, (300, 2)) * original.size
         found = matcher.transfer(original, mirrored, points).keypoints1
         error = (found - FLIP.points(points, original.size)) * matcher.backbone.side

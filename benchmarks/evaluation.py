@@ -23,7 +23,7 @@ from homolog.data import DataSet, Pair, spair
 from homolog.evaluation.report import Report
 from homolog.features import FusionConfig
 from homolog.image.geometry import Grid
-from homolog.matching.consensus import GuidanceConfig
+from homolog.matching.consensus import ConsensusConfig
 
 CATEGORIES = ("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
               "cow", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "train",
@@ -76,7 +76,7 @@ class PublishedGrid:
     """The published grid, 60 x 60 cells of 768 channels, at no cost."""
 
     side = 840
-    grid = Grid.of_patches(840, 14)
+    grid = Grid.from_patches(840, 14)
     grids = (grid,)
     device = torch.device("cpu")
 
@@ -84,7 +84,7 @@ class PublishedGrid:
         return [torch.randn(len(canvases), 768, 60, 60)]
 
 
-def per_pair(data: DataSet, guidance: GuidanceConfig | None) -> float:
+def per_pair(data: DataSet, guidance: ConsensusConfig | None) -> float:
     """Milliseconds a pair of 20 keypoints, features at hand."""
     config = MatcherConfig("random", FusionConfig(((0,),), (1.0,)), 5, 0.02, guidance, 0.0)
     matcher = Matcher(PublishedGrid(), config)
@@ -130,7 +130,7 @@ def main() -> None:
             return Report.of(data, evaluation.score(data, predictions), "random")
 
         timed("scoring its 12,234 pairs, with 95 % intervals", "5 s", score)
-        for name, guidance in (("as published", None), ("guided", GuidanceConfig())):
+        for name, guidance in (("as published", None), ("guided", ConsensusConfig())):
             took = per_pair(data, guidance)
             limit = "3 ms" if guidance is None else ""
             print(f"| a pair of 20 keypoints at 60 x 60 x 768, {name} | {took:.1f} ms | {limit} |")

@@ -21,12 +21,12 @@ import torch
 
 from homolog import Features, Matcher, Sides
 from homolog.data import Annotation, DataSet
-from homolog.evaluation.metrics import Accumulator
+from homolog.evaluation.metrics import PCKAccumulator
 from homolog.image.geometry import IDENTITY
-from homolog.networks.sides import SideNetwork, SidesConfig
+from homolog.networks.sides import SideHead, SidesConfig
 from homolog.training import sides as training
 from homolog.training.sides import Score, fused
-from homolog.utils.stats import bootstrap
+from homolog.utils.stats import bootstrap_ci
 
 _RENDERED_PAIRS = 600
 
@@ -51,7 +51,7 @@ def evaluate(
     zero_shot: Matcher,
     data: DataSet,
     features: Mapping[Path, Features],
-    network: SideNetwork | None = None,
+    network: SideHead | None = None,
     config: SidesConfig | None = None,
 ) -> Found:
     """PCK, confusion, PCK by class, and how often a keypoint's side is right.
@@ -65,10 +65,10 @@ def evaluate(
     """
     if network is not None and config is not None:
         features = {
-            path: fused(found, network(found.posed[IDENTITY].descriptors_HWC[None])[0], config)
+            path: fused(found, network(found.by_pose[IDENTITY].descriptors_HWC[None])[0], config)
             for path, found in features.items()
         }
-    accumulator = Accumulator(data)
+    accumulator = PCKAccumulator(data)
     for pair in data.pairs:
         points = pair.source.keypoints[pair.keypoint_ids]
         accumulator.add(
@@ -102,9 +102,9 @@ def _right_sides(data: DataSet, annotation: Annotation, features: Features) -> n
     chosen = annotation.visible & (side != 0)
     if not chosen.any():
         return np.empty(0, bool)
-    posed = features.posed[IDENTITY]
+    posed = features.by_pose[IDENTITY]
     assert posed.sides is not None
-    told = Sides.of(posed.sides, posed.view).at(annotation.keypoints[chosen])
+    told = Sides.of(posed.sides, posed.transform).at(annotation.keypoints[chosen])
     return (told[:, 0] > told[:, 1]) == (side[chosen] > 0)
 
 
@@ -118,7 +118,7 @@ def unseen(renders: Path, held_out: Sequence[str]) -> DataSet:
 
 def interval(gains: np.ndarray) -> str:
     """Mean of the pairs' gains, with its 95 % interval."""
-    ((low, high),) = bootstrap(gains[:, None], np.ones((len(gains), 1)))
+    ((low, high),) = bootstrap_ci(gains[:, None], np.ones((len(gains), 1)))
     return f"{gains.mean():+.1f} ({low:+.1f} to {high:+.1f})"
 
 
@@ -141,7 +141,7 @@ def main() -> None:
         features = extract(zero_shot, data)
         zero = evaluate(zero_shot, data, features)
         found = [
-            evaluate(zero_shot, data, features, matcher.side_network, matcher.config.sides)
+            evaluate(zero_shot, data, features, matcher.side_head, matcher.config.sides)
             for matcher in matchers
         ]
         lines = [("zero-shot", [zero])]

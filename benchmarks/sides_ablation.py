@@ -24,7 +24,7 @@ import torch
 from sides import Found, evaluate, extract, interval, unseen
 
 from homolog import Matcher
-from homolog.networks.sides import SideNetwork
+from homolog.networks.sides import SideHead
 from homolog.training import sides as training
 from homolog.training.sides import LOSSES, Score, SidesRecipe
 
@@ -101,7 +101,7 @@ def main() -> None:
         changed = dataclasses.replace(recipe, **change.recipe)
         with torch.random.fork_rng():
             torch.manual_seed(changed.seed)
-            network = SideNetwork(dataclasses.replace(first.config, **change.network))
+            network = SideHead(dataclasses.replace(first.config, **change.network))
         network.basis.copy_(first.basis)
         training.teach(network, examples, change.rows, changed)
         present = training.presence(network, examples, listing, hidden)

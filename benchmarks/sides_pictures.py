@@ -71,7 +71,7 @@ def main() -> None:
     data = real_pictures.dogs() if given.photos else unseen(given.renders, given.hold_out)
     features = extract(zero_shot, data)
     before = evaluate(zero_shot, data, features)
-    after = evaluate(zero_shot, data, features, matcher.side_network, matcher.config.sides)
+    after = evaluate(zero_shot, data, features, matcher.side_head, matcher.config.sides)
     assert after.sides is not None
     shares = after.sides.right / np.maximum(after.sides.counts, 1)
     painted = []

@@ -97,8 +97,8 @@ class Timed:
 def pair_of_files(image0: Path, image1: Path) -> None:
     plain_matcher = Matcher.from_pretrained("embedded", device="cpu")
     backbone = Timed(plain_matcher.backbone)
-    matcher = Matcher(backbone, plain_matcher.config, sides=plain_matcher.side_network)
-    points = grid_points(matcher.read(image0).size, 5)
+    matcher = Matcher(backbone, plain_matcher.config, sides=plain_matcher.side_head)
+    points = grid_points(matcher.load_image(image0).size, 5)
     whole, inside = [], []
     for _ in range(15):
         backbone.milliseconds = 0.0
@@ -134,7 +134,7 @@ def transfer_of_keypoints(channels: int, limit: str) -> None:
     source, target, cells = unit(60, 60, channels), unit(60, 60, channels), torch.rand(20, 2) * 59
 
     def ours() -> Tensor:
-        found = matching.similarity(matching.sample(source, cells), target)
+        found = matching.similarity(matching.sample_descriptors(source, cells), target)
         return matching.window_soft_argmax(found, 5, 0.02)
 
     def plain() -> Tensor:

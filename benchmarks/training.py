@@ -30,7 +30,7 @@ from homolog.matching import bilinear
 from homolog.training import published_spair
 from homolog.training.losses import all_pairs_loss, contrastive_loss, dense_loss
 from homolog.training.objective import Objective
-from homolog.training.sampler import Groups, Shown
+from homolog.training.sampler import BatchSampler, Sample
 from homolog.training.trainer import _accumulate
 
 DIMS = (640, 1280, 1280, 768)
@@ -85,13 +85,13 @@ class RandomShows:
 
     def __init__(self) -> None:
         self.describer = SimpleNamespace(backbone=SimpleNamespace(device=torch.device("cpu")))
-        self.kept: dict[object, Shown] = {}
+        self.kept: dict[object, Sample] = {}
 
-    def __call__(self, annotation: Annotation, showing: object) -> Shown:
+    def __call__(self, annotation: Annotation, showing: object) -> Sample:
         key = annotation.name, showing
         if key not in self.kept:
             features = torch.randn(60, 60, sum(DIMS)).half()
-            self.kept[key] = Shown(features, torch.rand(20, 2) * 59, 40.0)
+            self.kept[key] = Sample(features, torch.rand(20, 2) * 59, 40.0)
         return self.kept[key]
 
 
@@ -114,7 +114,7 @@ class Loop:
     def __init__(self, pictures: int):
         self.shows = RandomShows()
         config = dataclasses.replace(published_spair(), pictures=pictures)
-        self.groups = Groups(random_data(pictures), config)
+        self.groups = BatchSampler(random_data(pictures), config)
         self.objective = Objective(PostProcessor(DIMS, 768), config, {"thing": 20})
         self.optimizer = torch.optim.AdamW(self.objective.parameters())
 

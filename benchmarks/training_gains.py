@@ -20,7 +20,7 @@ import real_pictures
 
 from homolog import Matcher
 from homolog.data import DataSet, Pair
-from homolog.evaluation.metrics import Accumulator
+from homolog.evaluation.metrics import PCKAccumulator
 from homolog.features import FeatureCache
 from homolog.training import (
     LossConfig,
@@ -40,7 +40,7 @@ def figures(matcher: Matcher, data: DataSet, pairs: Sequence[Pair]) -> str:
     """PCK at 0.10 and 0.05, and confusion."""
     pictures = dict.fromkeys(a for pair in pairs for a in (pair.source, pair.target))
     features = {annotation: matcher.extract(annotation.path) for annotation in pictures}
-    scored = Accumulator(data)
+    scored = PCKAccumulator(data)
     for pair in pairs:
         points = pair.source.keypoints[pair.keypoint_ids]
         scored.add(pair, matcher.locate(features[pair.source], features[pair.target], points))
@@ -85,8 +85,8 @@ def bees(folder: Path, steps: int, cache: FeatureCache) -> None:
     print("|---|---|---|---|---|---|---|", flush=True)
 
     def row(name: str, matcher: Matcher) -> None:
-        whole = matcher.replace(window=None, guidance=None)
-        window = matcher.replace(window=4, guidance=None)
+        whole = matcher.with_config(window=None, consensus=None)
+        window = matcher.with_config(window=4, consensus=None)
         parts = (figures(whole, test, test.pairs), figures(window, test, test.pairs))
         print(f"| {name} | {' | '.join((*parts, figures(window, test, alike)))} |", flush=True)
 
@@ -130,7 +130,7 @@ def dogs(folder: Path, steps: int, cache: FeatureCache) -> None:
     for name, predictions in found.items():
         cells = []
         for both in (False, True):
-            scored = Accumulator(data)
+            scored = PCKAccumulator(data)
             for pair, places in predictions:
                 if not both or _breed(pair.source.name) == _breed(pair.target.name):
                     scored.add(pair, places)

@@ -34,8 +34,8 @@ def colour_matcher() -> Matcher:
         fusion=FusionConfig(groups=((0,), (1,)), weights=(1.0, 1.0)),
         window=2,
         temperature=0.02,
-        guidance=None,
-        same_kind=0.5,
+        consensus=None,
+        same_category_threshold=0.5,
     )
     return Matcher(ColourBackbone(), config)
 

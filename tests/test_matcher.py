@@ -29,8 +29,8 @@ def inside(size: tuple[int, int], seed: int, count: int = 12) -> np.ndarray:
 
 
 def cell_centres(features: Features) -> np.ndarray:
-    posed = features.posed[IDENTITY]
-    return posed.view.to_points(posed.view.grid.cells[posed.view.content.ravel()])
+    posed = features.by_pose[IDENTITY]
+    return posed.transform.to_points(posed.transform.grid.cells[posed.transform.content.ravel()])
 
 
 @per_example
@@ -164,7 +164,7 @@ def test_features_of_another_matcher_are_refused(colour_matcher, matcher):
     features = colour_matcher.extract(random_picture(20, 20))
     with pytest.raises(HomologError, match=r"image1: .*another matcher"):
         matcher.match(random_picture(20, 20), features)
-    wider = colour_matcher.replace(window=5)
+    wider = colour_matcher.with_config(window=5)
     assert wider.match(features, features).pair_score == pytest.approx(1, abs=1e-3)
 
 
@@ -239,7 +239,9 @@ def test_heatmaps_peak_at_the_answer(colour_matcher):
     np.testing.assert_allclose(probability.sum((1, 2)), 1, rtol=1e-4)
     for k, map_HW in enumerate(probability):
         y, x = np.unravel_index(map_HW.argmax(), map_HW.shape)
-        assert np.abs(heat.view1.to_points(np.array([[x, y]], float)) - PLACES[k]).max() <= CELL
+        assert (
+            np.abs(heat.transform1.to_points(np.array([[x, y]], float)) - PLACES[k]).max() <= CELL
+        )
     np.testing.assert_array_equal(heat.matches.keypoints0, PLACES)
 
 
@@ -316,7 +318,7 @@ def test_the_embedded_matcher_on_the_example_pair(matcher):
         error = np.linalg.norm(matches.keypoints1 - example.keypoints1[example.visible], axis=1)
         span = np.ptp(example.keypoints1, axis=0).max()
         assert (error <= 0.1 * span).mean() > 0.5
-        assert matches.pair_score > matcher.config.same_kind
+        assert matches.pair_score > matcher.config.same_category_threshold
         right = error <= 0.1 * span
         assert matches.matching_scores[right].mean() > matches.matching_scores[~right].mean()
 
@@ -331,7 +333,7 @@ class LargeBackbone(ColourBackbone):
     """The published grid: 60 x 60 cells."""
 
     side = 840
-    grid = Grid.of_patches(840, 14)
+    grid = Grid.from_patches(840, 14)
     grids = (grid, grid)
 
     def __call__(self, canvases: torch.Tensor) -> list[torch.Tensor]:

@@ -10,25 +10,29 @@ from homolog.errors import HomologError
 
 if TYPE_CHECKING:
     from homolog.config import MatcherConfig
-    from homolog.image.geometry import Pose
+    from homolog.descriptors import Features
+    from homolog.flow import Flow, FlowField
+    from homolog.image.geometry import PoseVariant
     from homolog.keypoints import KeypointSchema
     from homolog.matcher import Matcher
     from homolog.networks.post_processor import PostProcessor
-    from homolog.results import Features, Flow, FlowField, Heatmap, Matches, Sides
+    from homolog.pair import ImagePair
+    from homolog.results import Heatmap, Matches, Sides
 
 __version__ = "0.1.0"
 
 # Imported when asked for: torch alone takes longer to import than `homolog --help` may.
 _EXPORTS = {
-    "Features": "homolog.results",
-    "Flow": "homolog.results",
-    "FlowField": "homolog.results",
+    "Features": "homolog.descriptors",
+    "Flow": "homolog.flow",
+    "FlowField": "homolog.flow",
     "Heatmap": "homolog.results",
+    "ImagePair": "homolog.pair",
     "KeypointSchema": "homolog.keypoints",
     "Matcher": "homolog.matcher",
     "MatcherConfig": "homolog.config",
     "Matches": "homolog.results",
-    "Pose": "homolog.image.geometry",
+    "PoseVariant": "homolog.image.geometry",
     "PostProcessor": "homolog.networks.post_processor",
     "Sides": "homolog.results",
 }
@@ -43,11 +47,12 @@ __all__ = [
     "FlowField",
     "Heatmap",
     "HomologError",
+    "ImagePair",
     "KeypointSchema",
     "Matcher",
     "MatcherConfig",
     "Matches",
-    "Pose",
+    "PoseVariant",
     "PostProcessor",
     "Sides",
 ]

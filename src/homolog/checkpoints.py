@@ -19,11 +19,12 @@ from homolog.backbones import Backbone, adapters, create
 from homolog.backbones.hub import load_state, read_tensors, tensor_bytes
 from homolog.config import MatcherConfig, PostProcessorConfig
 from homolog.errors import HomologError
-from homolog.networks.context import ContextProcessor
+from homolog.networks.context import AttentionHead
 from homolog.networks.post_processor import PostProcessor
-from homolog.networks.sides import SideNetwork, load_sides
+from homolog.networks.sides import SideHead, load_sides
 from homolog.presets import PRESETS
 from homolog.utils.outputs import write_atomically
+from homolog.utils.serialization import to_plain
 
 # Whose maps have these widths, in the order in which published networks take them.
 _PUBLISHED = {
@@ -36,18 +37,19 @@ _PUBLISHED_WINDOW = 7
 CONFIG, WEIGHTS, TUNED = "config.json", "model.safetensors", "backbone.safetensors"
 SIDES = "sides.safetensors"
 
-_NETWORKS: Mapping[str, type[PostProcessor | ContextProcessor]] = {
+# By the names that model folders have for them.
+_NETWORKS: Mapping[str, type[PostProcessor | AttentionHead]] = {
     "PostProcessor": PostProcessor,
-    "ContextProcessor": ContextProcessor,
+    "ContextProcessor": AttentionHead,
 }
 
 
 def save(
     folder: Path,
-    network: PostProcessor | ContextProcessor | None,
+    network: PostProcessor | AttentionHead | None,
     matcher: MatcherConfig | None,
     tuned: Mapping[str, Tensor] | None = None,
-    sides: SideNetwork | None = None,
+    sides: SideHead | None = None,
 ) -> None:
     """Write networks as `config.json`, `model.safetensors` and `sides.safetensors`.
 
@@ -64,7 +66,7 @@ def save(
     >>> import tempfile
     >>> from homolog import Matcher
     >>> from homolog.training.recipes import small_set
-    >>> network = ContextProcessor(feature_dim=1032)
+    >>> network = AttentionHead(feature_dim=1032)
     >>> post_processor = PostProcessorConfig("descriptors", small_set().network.zero_shot)
     >>> config = dataclasses.replace(PRESETS["embedded-zero-shot"](), post_processor=post_processor)
     >>> with tempfile.TemporaryDirectory() as runs:
@@ -82,10 +84,11 @@ def save(
         raise HomologError(f"out: cannot write {folder}: {error.strerror}") from error
     config: dict[str, Any] = {}
     if network is not None:
-        config = {"network": type(network).__name__}
+        names = {kind: name for name, kind in _NETWORKS.items()}
+        config = {"network": names[type(network)]}
         config |= cast(dict[str, Any], network._hub_mixin_config)
     if matcher is not None:
-        config["matcher"] = dataclasses.asdict(matcher)
+        config["matcher"] = to_plain(matcher)
     if tuned is not None:
         write_atomically(folder / TUNED, tensor_bytes(tuned))
     if sides is not None:
@@ -97,7 +100,7 @@ def save(
 
 def load(
     name: str, device: torch.device
-) -> tuple[MatcherConfig, PostProcessor | ContextProcessor | None]:
+) -> tuple[MatcherConfig, PostProcessor | AttentionHead | None]:
     """A trained post-processor, if there is one, ready for use, and how to match with it.
 
     Args:
@@ -135,7 +138,7 @@ def load(
     return config, network.to(device).eval().requires_grad_(False)
 
 
-def sides_of(name: str, config: MatcherConfig, device: torch.device) -> SideNetwork | None:
+def load_side_head(name: str, config: MatcherConfig, device: torch.device) -> SideHead | None:
     """The network of a trained model that tells sides, if it has one, ready for use.
 
     Args:
@@ -151,7 +154,7 @@ def sides_of(name: str, config: MatcherConfig, device: torch.device) -> SideNetw
     return load_sides(config.sides, _folder(name) / SIDES).to(device)
 
 
-def backbone_of(name: str, config: MatcherConfig, device: torch.device) -> Backbone:
+def load_backbone(name: str, config: MatcherConfig, device: torch.device) -> Backbone:
     """The backbone of a trained model, with what was trained of it.
 
     Args:

@@ -1,4 +1,4 @@
-"""What decides where a point goes, and the settings that come with the package."""
+"""The configuration of a matcher: everything that decides where a match lies."""
 
 from __future__ import annotations
 
@@ -18,88 +18,95 @@ from homolog.backbones import (
 )
 from homolog.errors import HomologError
 from homolog.features import FusionConfig
-from homolog.matching.consensus import GuidanceConfig
+from homolog.matching.consensus import ConsensusConfig
 from homolog.networks.sides import SidesConfig
+from homolog.utils.serialization import field_values
 
 
 @dataclass(frozen=True)
 class PostProcessorConfig:
-    """What a trained network is given, and what becomes of its answer.
+    """How a trained post-processor takes part.
 
     Attributes:
-        input: `maps` as the backbone makes them, as published, or zero-shot `descriptors`.
-        zero_shot: the share of the zero-shot similarity in the similarity of two descriptors.
+        input: the backbone's feature `maps`, as published, or zero-shot `descriptors`.
+        zero_shot: share of the zero-shot similarity in the similarity of two descriptors.
         tuning: what of the backbone was trained with it.
-        tuned: tells what was trained from what others trained.
+        backbone_digest: identifies the trained weights of the backbone.
     """
 
     input: Literal["maps", "descriptors"]
     zero_shot: float = 0.0
     tuning: TuningConfig | None = None
-    tuned: str | None = None
+    backbone_digest: str | None = None
 
 
 @dataclass(frozen=True)
 class MatcherConfig:
-    """Everything that decides where a point goes.
+    """Everything that decides where a match lies.
 
     Attributes:
         backbone: name of a registered backbone, or the configuration of a foundation model.
-        fusion: how its maps become descriptors.
+        fusion: how its feature maps become descriptors.
         window: half-width of the soft-argmax window, in cells; None for all cells.
         temperature: of the soft-argmax.
-        guidance: how much the rest of both pictures guides where a point goes; None for similarity
+        consensus: how much the rest of both images corrects similarity; None for similarity
             alone, as published.
-        same_kind: the pair score from which two pictures probably show things of one kind; None
-            if that has not been measured.
-        post_processor: how a trained network takes part; None for zero-shot descriptors.
-        sides: how a network that tells sides takes part; None for none.
+        same_category_threshold: the pair score from which two images probably show objects of
+            one category; None if that has not been measured.
+        post_processor: how a trained post-processor takes part; None for zero-shot descriptors.
+        sides: how a side head takes part; None for none.
     """
 
     backbone: str | BackboneConfig
     fusion: FusionConfig
     window: int | None
     temperature: float
-    guidance: GuidanceConfig | None
-    same_kind: float | None
+    consensus: ConsensusConfig | None
+    same_category_threshold: float | None
     post_processor: PostProcessorConfig | None = None
     sides: SidesConfig | None = None
 
-    def prompt_for(self, category: str | None) -> tuple[str | BackboneConfig, dict[str, str]]:
-        """The backbone with its prompt for a picture, and what it is given besides the picture.
+    def resolve_prompt(self, category: str | None) -> tuple[str | BackboneConfig, dict[str, str]]:
+        """The backbone with its prompt for an image, and its keyword arguments for that image.
 
         Args:
-            category: what the picture shows, where that is known.
+            category: what the image shows, where that is known.
 
         Raises:
-            HomologError: the prompt asks for it, and it is not known.
+            HomologError: the prompt asks for the category, and it is not known.
         """
         backbone = self.backbone
         if isinstance(backbone, str) or not backbone.by_category:
             return backbone, {}
         if category is None:
             raise HomologError(
-                "prompt: asks for the {category} of a picture, which is not known here: write it "
-                "out, or give it to extract"
+                "prompt: expected the image's category for {category}, got none; write it out "
+                "in the prompt, or give it to extract"
             )
         return backbone.prompted(category), {"category": category}
 
-    def with_models(self, weights: str | Sequence[str] | None, prompt: str | None) -> MatcherConfig:
-        """The same with other foundation models, or another prompt.
+    def with_weights(
+        self, weights: str | Sequence[str] | None, prompt: str | None
+    ) -> MatcherConfig:
+        """The same with other weights of its foundation models, or another prompt.
 
         Args:
-            weights: a folder or hub name for each, in order, and one for a UNet put in the place of
-                Stable Diffusion's own, after it; None for those there are.
-            prompt: of Stable Diffusion; None for the one there is.
+            weights: a folder or hub name for each model, in order, and one for a UNet that
+                replaces Stable Diffusion's own, after it; None for the default ones.
+            prompt: of Stable Diffusion; None for the default one.
 
         Raises:
-            HomologError: there are more or fewer models, none takes a prompt, or it asks for
-                something else than `{category}`.
+            HomologError: there are more or fewer models, none takes a prompt, or the prompt has
+                another placeholder than `{category}`.
         """
         if weights is None and prompt is None:
             return self
         if isinstance(self.backbone, str):
-            raise HomologError(f"weights: {self.backbone} brings its own, and takes no prompt")
+            argument = "weights" if weights is not None else "prompt"
+            raise HomologError(
+                f"{argument}: expected none, for {self.backbone} brings its own weights and takes "
+                f"no prompt, got {weights if weights is not None else prompt!r}"
+            )
         fused = isinstance(self.backbone, FusedConfig)
         parts = self.backbone.parts if isinstance(self.backbone, FusedConfig) else (self.backbone,)
         if weights is not None:
@@ -111,9 +118,9 @@ class MatcherConfig:
                 if getattr(part, field, None) is not None
             ]
             if len(names) != len(slots):
-                takes = ", ".join(str(getattr(parts[index], field)) for index, field in slots)
+                replaced = ", ".join(str(getattr(parts[index], field)) for index, field in slots)
                 raise HomologError(
-                    f"weights: got {len(names)}, takes {len(slots)}, in place of {takes}"
+                    f"weights: expected {len(slots)}, in place of {replaced}, got {len(names)}"
                 )
             changed = list(parts)
             for (index, field), name in zip(slots, names, strict=True):
@@ -122,9 +129,14 @@ class MatcherConfig:
             parts = tuple(changed)
         if prompt is not None:
             if not any(isinstance(part, StableDiffusionConfig) for part in parts):
-                raise HomologError("prompt: only Stable Diffusion takes one")
-            if strange := set(re.findall(r"{.*?}", prompt)) - {"{category}"}:
-                raise HomologError(f"prompt: {', '.join(sorted(strange))} is not {{category}}")
+                raise HomologError(
+                    f"prompt: expected none, for only Stable Diffusion takes one, got {prompt!r}"
+                )
+            if unknown := set(re.findall(r"{.*?}", prompt)) - {"{category}"}:
+                raise HomologError(
+                    f"prompt: expected no placeholder but {{category}}, got "
+                    f"{', '.join(sorted(unknown))}"
+                )
             parts = tuple(
                 dataclasses.replace(part, prompt=prompt)
                 if isinstance(part, StableDiffusionConfig)
@@ -136,12 +148,12 @@ class MatcherConfig:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> MatcherConfig:
-        """The configuration that `dataclasses.asdict` made a dictionary of, perhaps through JSON.
+        """The configuration that `to_plain` made a dictionary of, perhaps by way of JSON.
 
         Raises:
-            KeyError, TypeError: it is none.
+            KeyError, TypeError: it is not one.
         """
-        values = dict(plain)
+        values = field_values(cls, plain)
         if not isinstance(values["backbone"], str):
             values["backbone"] = backbone_from_dict(values["backbone"])
         fusion = dict(values["fusion"])
@@ -157,13 +169,13 @@ class MatcherConfig:
             tuples = {n: tuple(v) for n, v in settings.items() if isinstance(v, (list, tuple))}
             values["sides"] = {**settings, **tuples}
         parts = {
-            "guidance": GuidanceConfig,
+            "consensus": ConsensusConfig,
             "post_processor": PostProcessorConfig,
             "sides": SidesConfig,
         }
         for name, kind in parts.items():
             if values.get(name) is not None:
-                values[name] = kind(**values[name])
+                values[name] = kind(**field_values(kind, values[name]))
         return cls(**values)
 
 

@@ -1,133 +1,155 @@
-"""From a backbone's maps to descriptors: zero-shot, or through a trained network."""
+"""From a backbone's feature maps to descriptors: zero-shot, or through trained networks."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from homolog.backbones import Backbone
+from homolog.backbones.batching import FeatureMaps, in_batches
 from homolog.config import MatcherConfig
+from homolog.descriptors import DescriptorMap
 from homolog.features import FeatureCache, fuse, stack
-from homolog.features.foreground import foreground
-from homolog.features.precompute import does_not_fit
-from homolog.image.geometry import View
-from homolog.networks.sides import SideNetwork, with_sides
-from homolog.results import PosedFeatures
+from homolog.features.foreground import saliency
+from homolog.image.geometry import CanvasTransform
+from homolog.networks.sides import SideHead, append_sides
+from homolog.utils.serialization import stable_repr
 
-Maps = Sequence[Float[Tensor, "B _C _h _w"]]
+_BATCH = 8  # canvases that go through the backbone at once
 
 
-class Describer:
-    """Makes descriptors of maps.
+class DescriptorExtractor:
+    """Extracts descriptors: backbone, fusion, and the trained networks a configuration names.
 
     Args:
-        backbone: where the maps come from.
-        config: how they become descriptors.
-        network: the trained network, if the configuration says that there is one.
-        sides: the network that tells sides, likewise.
+        backbone: makes the feature maps.
+        config: how feature maps become descriptors.
+        network: the post-processor, if the configuration has one.
+        side_head: the network that tells sides, likewise.
+        cache: keeps feature maps on disk.
     """
 
     def __init__(
         self,
         backbone: Backbone,
         config: MatcherConfig,
-        network: nn.Module | None,
-        sides: SideNetwork | None = None,
+        network: nn.Module | None = None,
+        side_head: SideHead | None = None,
+        cache: FeatureCache | None = None,
     ):
         assert (network is None) == (config.post_processor is None)
-        assert (sides is None) == (config.sides is None)
+        assert (side_head is None) == (config.sides is None)
         self.backbone = backbone
         self.config = config
         self.network = network
-        self.sides = sides
+        self.side_head = side_head
+        self.cache = cache
 
-    def maps(self, canvas: Tensor, cache: FeatureCache | None, category: str | None = None) -> Maps:
-        """The backbone's maps of one canvas, perhaps kept on disk.
+    def feature_maps(
+        self,
+        canvases: Iterable[UInt8[Tensor, "size size 3"]],
+        category: str | None = None,
+    ) -> Iterator[FeatureMaps]:
+        """The backbone's feature maps of canvases, a batch at a time, or from the cache.
 
         Args:
-            canvas: (side, side, 3), uint8.
-            cache: where they are kept.
-            category: what the picture shows, for prompts that ask for it.
+            canvases: letterboxed images.
+            category: what they show, for prompts that ask for it.
 
         Raises:
-            HomologError: the canvas does not fit into the device's memory, a file cannot be
+            HomologError: a canvas does not fit into the device's memory, a file cannot be
                 written, or a prompt asks for a category that is not given.
         """
-        backbone = self.backbone
-        _, known = self.config.prompt_for(category)
+        _, prompt = self.config.resolve_prompt(category)
+        if self.cache is None:
+            yield from in_batches(self.backbone, canvases, _BATCH, **prompt)
+            return
+        key = self.cache_key(category)
+        for canvas in canvases:
 
-        def make() -> Maps:
-            try:
-                return backbone(canvas[None], **known)
-            except torch.OutOfMemoryError:
-                raise does_not_fit(backbone) from None
+            def make(canvas: Tensor = canvas) -> FeatureMaps:
+                return next(in_batches(self.backbone, [canvas], 1, **prompt))
 
-        if cache is None:
-            return make()
-        pixels = canvas.numpy().tobytes()
-        return cache.maps(pixels, self.made_by(category), backbone.device, make)
+            pixels = canvas.numpy().tobytes()
+            yield self.cache.maps(pixels, key, self.backbone.device, make)
 
-    def made_by(self, category: str | None = None) -> str:
-        """All that maps depend on but the canvas.
+    def cache_key(self, category: str | None = None) -> str:
+        """Everything that feature maps depend on besides the canvas.
 
         Args:
-            category: what the picture shows, for prompts that ask for it.
+            category: what the image shows, for prompts that ask for it.
 
         Raises:
-            HomologError: one asks for it, and it is not given.
+            HomologError: a prompt asks for the category, and it is not given.
         """
         settings = self.config.post_processor
-        tuned = "" if settings is None or settings.tuned is None else f" {settings.tuned}"
-        backbone, _ = self.config.prompt_for(category)
-        return f"{backbone} {self.backbone.side}{tuned}"
+        digest = (
+            ""
+            if settings is None or settings.backbone_digest is None
+            else f" {settings.backbone_digest}"
+        )
+        backbone, _ = self.config.resolve_prompt(category)
+        name = backbone if isinstance(backbone, str) else stable_repr(backbone)
+        return f"{name} {self.backbone.side}{digest}"
 
-    def zero_shot(self, maps: Maps, content_BHW: Bool[Tensor, "B H W"]) -> Float[Tensor, "B H W C"]:
+    def zero_shot(
+        self, maps: FeatureMaps, valid_BHW: Bool[Tensor, "B H W"]
+    ) -> Float[Tensor, "B H W C"]:
         """Descriptors without training, of unit length."""
         backbone = self.backbone
-        return fuse(maps, backbone.grids, backbone.grid, content_BHW, self.config.fusion)
+        return fuse(maps, backbone.grids, backbone.grid, valid_BHW, self.config.fusion)
 
-    def inputs(self, maps: Maps, content_BHW: Bool[Tensor, "B H W"]) -> Float[Tensor, "B H W C"]:
-        """What the network is given."""
+    def network_inputs(
+        self, maps: FeatureMaps, valid_BHW: Bool[Tensor, "B H W"]
+    ) -> Float[Tensor, "B H W C"]:
+        """The input of the post-processor: the feature maps, or zero-shot descriptors."""
         settings = self.config.post_processor
         if settings is not None and settings.input == "maps":
             return stack(maps, self.backbone.grids, self.backbone.grid)
-        return self.zero_shot(maps, content_BHW)
+        return self.zero_shot(maps, valid_BHW)
 
     @torch.no_grad()
-    def __call__(self, maps: Maps, view: View) -> PosedFeatures:
-        """Descriptors of one picture in one pose.
+    def __call__(self, maps: FeatureMaps, transform: CanvasTransform) -> DescriptorMap:
+        """Descriptors of one image in one pose.
 
-        What stands out is judged by zero-shot descriptors: a trained network need not tell things
-        from backgrounds.
+        Saliency comes from zero-shot descriptors: a post-processor need not tell objects from
+        backgrounds.
+
+        Args:
+            maps: the feature maps of its canvas.
+            transform: from points of the image to cells.
         """
-        content = torch.from_numpy(view.content).to(self.backbone.device)
-        zero_shot = self.zero_shot(maps, content[None])
+        valid = torch.from_numpy(transform.valid_cells).to(self.backbone.device)
+        zero_shot = self.zero_shot(maps, valid[None])
         descriptors, sides = zero_shot[0], None
         if self.network is not None and self.config.post_processor is not None:
             settings = self.config.post_processor
-            given = self.inputs(maps, content[None]) if settings.input == "maps" else zero_shot
+            given = zero_shot
+            if settings.input == "maps":
+                given = stack(maps, self.backbone.grids, self.backbone.grid)
             learned = self.network(given.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
             descriptors = F.normalize(learned.float(), dim=-1)[0]
             if settings.zero_shot > 0:
                 parts = ((1 - settings.zero_shot, descriptors), (settings.zero_shot, zero_shot[0]))
                 descriptors = torch.cat([math.sqrt(share) * part for share, part in parts], dim=-1)
-        if self.sides is not None and self.config.sides is not None:
-            sides = self.sides(zero_shot)[0]
-            descriptors = with_sides(descriptors, sides, self.config.sides)
-        if self.network is None and sides is None:
-            return PosedFeatures(view, descriptors, content)
-        return PosedFeatures(view, descriptors, content, foreground(zero_shot[0], content), sides)
+        if self.side_head is not None and self.config.sides is not None:
+            sides = self.side_head(zero_shot)[0]
+            descriptors = append_sides(descriptors, sides, self.config.sides)
+        salient = saliency(zero_shot[0], valid)
+        return DescriptorMap(transform, descriptors, valid, valid, salient, sides)
 
     @property
     def digest(self) -> str | None:
-        """Tells the networks' weights from others'; None without any."""
-        networks = [network for network in (self.network, self.sides) if network is not None]
+        """A digest of the trained networks' weights; None without any."""
+        networks: Sequence[nn.Module] = [
+            network for network in (self.network, self.side_head) if network is not None
+        ]
         if not networks:
             return None
         found = hashlib.sha256()

@@ -1,12 +1,11 @@
-"""The whole way, from two pictures to matching points."""
+"""The matcher: from two images to matching points."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
+import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, cast, overload
 
 import numpy as np
@@ -17,54 +16,41 @@ from torch import Tensor, nn
 from homolog import backbones
 from homolog.backbones import Backbone
 from homolog.config import MatcherConfig
+from homolog.descriptors import DescriptorMap, Features, FeaturesLike, is_one_image
 from homolog.errors import HomologError
-from homolog.extractor import Describer
+from homolog.extractor import DescriptorExtractor
 from homolog.features import FeatureCache
+from homolog.flow import Flow
 from homolog.image import reading
-from homolog.image.geometry import FLIP, IDENTITY, Pose, PoseSet, View, as_poses
-from homolog.image.points import PointsLike, as_points
+from homolog.image.geometry import IDENTITY, CanvasTransform, PoseSet, PoseVariant, as_poses
+from homolog.image.points import PointsLike
 from homolog.image.reading import MAX_PIXELS
 from homolog.keypoints import KeypointSchema
-from homolog.networks.sides import SideNetwork, shipped
-from homolog.pair import (
-    Located,
-    Pairing,
-    Side,
-    Thing,
-    by_facing,
-    choose,
-    choose_facing,
-    counterparts,
-)
+from homolog.networks.sides import SideHead, load_bundled
+from homolog.pair import ImagePair
 from homolog.presets import PRESETS
-from homolog.results import (
-    Features,
-    FeaturesLike,
-    Flow,
-    Heatmap,
-    MaskLike,
-    Matches,
-    PosedFeatures,
-    Sides,
-    is_one_picture,
-)
+from homolog.results import Heatmap, Matches, Sides
+from homolog.utils.serialization import field_values, to_plain
 
-PosesLike = PoseSet | Pose | Sequence[str | Pose]
+PosesLike = PoseSet | PoseVariant | Sequence[str | PoseVariant]
+MaskLike = str | os.PathLike[str] | np.ndarray | Tensor
 
 
 class Matcher:
-    """Finds the parts of a thing in one picture on a thing of its kind in another.
+    """Finds the parts of an object in one image on an object of its kind in another.
 
-    Wherever a picture is taken, a path, a `PIL.Image`, an array, a tensor or the `Features` of
-    an earlier `extract` will do; with `Features`, nothing is computed twice.
+    Wherever an image is taken, a path, a `PIL.Image`, an array, a tensor or the `Features` of an
+    earlier `extract` will do; with `Features`, nothing is computed twice. `pair` prepares two
+    images for each other; `transfer`, `match`, `flow` and `heatmap` are short for `pair` and the
+    method of that name.
 
     Args:
-        backbone: turns canvases into feature maps.
-        config: the rest.
-        max_pixels: refuse picture files with more pixels than this.
-        cache: keeps the backbone's maps on disk.
-        network: the trained network, if the configuration has a `post_processor`.
-        sides: the network that tells sides, if the configuration has `sides`.
+        backbone: makes feature maps of canvases.
+        config: everything else.
+        max_pixels: refuse image files with more pixels than this.
+        cache: keeps the backbone's feature maps on disk.
+        network: the trained post-processor, if the configuration has one.
+        side_head: the network that tells sides, if the configuration has one.
     """
 
     def __init__(
@@ -74,20 +60,20 @@ class Matcher:
         max_pixels: int = MAX_PIXELS,
         cache: FeatureCache | None = None,
         network: nn.Module | None = None,
-        sides: SideNetwork | None = None,
+        side_head: SideHead | None = None,
     ):
         self.backbone = backbone
         self.config = config
         self.max_pixels = max_pixels
         self.cache = cache
         self.network = network
-        self.side_network = sides
-        self._describer = Describer(backbone, config, network, sides)
-        self.weights_digest = self._describer.digest
+        self.side_head = side_head
+        self.extractor = DescriptorExtractor(backbone, config, network, side_head, cache)
+        self.weights_digest = self.extractor.digest
         # Of all the configuration, features depend on these alone.
-        made_by = dataclasses.asdict(config)
-        parts = [made_by[name] for name in ("backbone", "fusion", "post_processor", "sides")]
-        self._made_by = json.dumps([*parts, self.weights_digest])
+        plain = to_plain(config)
+        parts = [plain[name] for name in ("backbone", "fusion", "post_processor", "sides")]
+        self._fingerprint = json.dumps([*parts, self.weights_digest])
 
     @classmethod
     def from_pretrained(
@@ -98,6 +84,7 @@ class Matcher:
         max_pixels: int = MAX_PIXELS,
         weights: str | Sequence[str] | None = None,
         prompt: str | None = None,
+        cache: FeatureCache | None = None,
     ) -> Matcher:
         """A matcher with its weights.
 
@@ -105,10 +92,11 @@ class Matcher:
             name: a preset; `embedded` comes with the package and needs nothing more. Or a folder
                 that training or conversion made, or a model hub's `owner/name` of one.
             device: where to compute; a CUDA device if there is one, otherwise the CPU.
-            max_pixels: refuse picture files with more pixels than this.
-            weights: folders or hub names to take a foundation model's weights from, if not those
+            max_pixels: refuse image files with more pixels than this.
+            weights: folders or hub names to load a foundation model's weights from, if not those
                 the preset names; several for a preset of several models, in its order.
             prompt: the text that conditions Stable Diffusion, such as `a photo of a cat`.
+            cache: keeps the backbone's feature maps on disk.
 
         Raises:
             HomologError: there is no such preset, folder or device, or weights are missing or
@@ -120,117 +108,219 @@ class Matcher:
             place = torch.device(device or (own if torch.cuda.is_available() else "cpu"))
             torch.empty(0, device=place)
         except (RuntimeError, AssertionError):
-            raise HomologError(f"device: {str(device)!r} is not available here") from None
+            raise HomologError(
+                f"device: expected one that is available here, got {str(device)!r}"
+            ) from None
         if name not in PRESETS:
             # Imported late: what talks to model hubs takes longer to import than all the rest.
-            from homolog.checkpoints import backbone_of, load, sides_of
+            from homolog.checkpoints import load, load_backbone, load_side_head
 
             config, network = load(name, place)
-            sides = sides_of(name, config, place)
-            config = config.with_models(weights, prompt)
-            backbone = backbone_of(name, config, place)
-            return cls(backbone, config, max_pixels, network=network, sides=sides)
-        config = PRESETS[name]().with_models(weights, prompt)
-        sides = None if config.sides is None else shipped(config.sides).to(place)
-        return cls(backbones.create(config.backbone, place), config, max_pixels, sides=sides)
+            side_head = load_side_head(name, config, place)
+            config = config.with_weights(weights, prompt)
+            backbone = load_backbone(name, config, place)
+            return cls(backbone, config, max_pixels, cache, network, side_head)
+        config = PRESETS[name]().with_weights(weights, prompt)
+        side_head = None if config.sides is None else load_bundled(config.sides).to(place)
+        backbone = backbones.create(config.backbone, place)
+        return cls(backbone, config, max_pixels, cache, side_head=side_head)
 
-    def replace(self, **changes: Any) -> Matcher:
-        """A matcher with the same backbone and some of its configuration changed.
+    def __repr__(self) -> str:
+        backbone = self.config.backbone
+        name = backbone if isinstance(backbone, str) else getattr(backbone, "model", "fused")
+        precision = getattr(backbone, "precision", "float32")
+        parts = [part for part in ("post_processor", "sides") if getattr(self.config, part)]
+        extras = "".join(f" + {part}" for part in parts)
+        return f"Matcher({name}{extras}, device={str(self.backbone.device)!r}, {precision})"
 
-        Features extracted by the one are taken by the other, unless `fusion` or `sides` is changed.
+    def with_config(self, **changes: Any) -> Matcher:
+        """A matcher with the same weights and some of its configuration changed.
+
+        Features extracted by the one are accepted by the other, unless `fusion` or `sides` is
+        changed.
 
         Args:
             changes: fields of `MatcherConfig`, such as `window=7`, or `sides=None` for a matcher
                 that does not tell them.
-        """
-        config = dataclasses.replace(self.config, **changes)
-        sides = None if config.sides is None else self.side_network
-        return Matcher(self.backbone, config, self.max_pixels, self.cache, self.network, sides)
 
-    def read(
-        self, picture: FeaturesLike, name: str = "image", category: str | None = None
-    ) -> Features:
-        """A picture read, in no pose yet: features that will be filled when they are needed.
+        Raises:
+            HomologError: a field is unknown.
+        """
+        known = {name: getattr(self.config, name) for name in self.config.__dataclass_fields__}
+        if unknown := set(changes) - set(known):
+            raise HomologError(
+                f"changes: expected {', '.join(known)}, got {', '.join(sorted(unknown))}"
+            )
+        config = MatcherConfig(**known | changes)
+        side_head = None if config.sides is None else self.side_head
+        return Matcher(self.backbone, config, self.max_pixels, self.cache, self.network, side_head)
+
+    def with_cache(self, cache: FeatureCache | None) -> Matcher:
+        """A matcher with the same weights that keeps feature maps elsewhere.
 
         Args:
-            picture: a picture; features are checked and returned as they are.
+            cache: where; None for nowhere.
+        """
+        return Matcher(
+            self.backbone, self.config, self.max_pixels, cache, self.network, self.side_head
+        )
+
+    def load_image(
+        self, image: FeaturesLike, name: str = "image", category: str | None = None
+    ) -> Features:
+        """An image, read and reduced, without descriptors yet; these are added when needed.
+
+        Args:
+            image: an image; features are checked and returned as they are.
             name: what error messages call it.
             category: what it shows; only prompts that ask for it need to know.
 
         Raises:
             HomologError: it cannot be read, or its features come from another matcher.
         """
-        if isinstance(picture, Features):
-            if picture.made_by != self._made_by:
-                raise HomologError(f"{name}: its features were extracted by another matcher")
-            return picture
-        read = reading.read(picture, side=self.backbone.side, max_pixels=self.max_pixels, name=name)
-        return Features(read.width, read.height, read.image, self._made_by, category)
+        if isinstance(image, Features):
+            if image.fingerprint != self._fingerprint:
+                raise HomologError(
+                    f"{name}: expected features of this matcher, got those of another matcher"
+                )
+            return image
+        size = self.backbone.side
+        loaded = reading.read(image, side=size, max_pixels=self.max_pixels, name=name)
+        return Features(loaded.width, loaded.height, loaded.image, self._fingerprint, category)
 
     @overload
     def extract(  # type: ignore[overload-overlap]  # a path is a sequence of strings, too
-        self, pictures: FeaturesLike, poses: PosesLike = "none", category: str | None = None
+        self, images: FeaturesLike, poses: PosesLike = "none", category: str | None = None
     ) -> Features: ...
 
     @overload
     def extract(
         self,
-        pictures: Iterable[FeaturesLike],
+        images: Iterable[FeaturesLike],
         poses: PosesLike = "none",
         category: str | None = None,
     ) -> list[Features]: ...
 
     def extract(
         self,
-        pictures: FeaturesLike | Iterable[FeaturesLike],
+        images: FeaturesLike | Iterable[FeaturesLike],
         poses: PosesLike = "none",
         category: str | None = None,
     ) -> Features | list[Features]:
-        """Features of a picture, or of several, to be used again.
+        """Features of an image, or of several, to be used again.
+
+        Several images go through the backbone together, a batch at a time; a batch that does not
+        fit into the device's memory is halved.
 
         Args:
-            pictures: a picture, or several; an array or a tensor is one picture.
-            poses: the poses that will be wanted; others are added when first asked for.
-            category: what they show; only prompts that ask for it need to know.
+            images: an image, or several; an array or a tensor is one image.
+            poses: the poses that will be wanted; others are added when first needed.
+            category: what the images show; only prompts that ask for it need to know.
 
         Raises:
-            HomologError: a picture cannot be read, or a prompt asks for a category.
+            HomologError: an image cannot be read, or a prompt asks for a category.
         """
         wanted = as_poses(poses)
-        if is_one_picture(pictures):
-            features = self.read(pictures, category=category)
-            for pose in wanted:
-                self._posed(features, pose)
+        if is_one_image(images):
+            features = self.load_image(images, category=category)
+            self._add_poses([(features, pose) for pose in wanted])
             return features
-        several = cast(Iterable[FeaturesLike], pictures)
-        read = [self.read(picture, f"image {i}", category) for i, picture in enumerate(several)]
-        return [self.extract(features, wanted) for features in read]
+        several = [
+            self.load_image(image, f"image {index}", category)
+            for index, image in enumerate(cast(Iterable[FeaturesLike], images))
+        ]
+        self._add_poses([(features, pose) for features in several for pose in wanted])
+        return several
 
-    def maps(self, picture: FeaturesLike) -> list[Float[Tensor, "1 _C _h _w"]]:
-        """The backbone's maps of a picture as it is, not taken from a cache.
+    def descriptor_map(self, image: FeaturesLike, pose: PoseVariant = IDENTITY) -> DescriptorMap:
+        """Descriptors of an image in a pose, on a grid of cells.
+
+        Args:
+            image: an image; of `Features`, each pose goes through the backbone once.
+            pose: of the image.
 
         Raises:
             HomologError: it cannot be read.
         """
-        return list(self._describer.maps(self.canvas(picture, IDENTITY), None))
+        features = self.load_image(image)
+        if pose not in features.by_pose:
+            self._add_poses([(features, pose)])
+        return features.by_pose[pose]
+
+    def feature_maps(self, image: FeaturesLike) -> list[Float[Tensor, "1 _C _h _w"]]:
+        """The backbone's feature maps of an image as it is.
+
+        Raises:
+            HomologError: it cannot be read.
+        """
+        return list(next(self.extractor.feature_maps([self.preprocess(image)])))
 
     @property
-    def maps_made_by(self) -> str:
-        """All that maps depend on but the canvas, for `FeatureCache`.
+    def feature_cache_key(self) -> str:
+        """Everything that feature maps depend on besides the canvas, for `FeatureCache`.
 
         Raises:
-            HomologError: a prompt asks for the category of a picture.
+            HomologError: a prompt asks for the category of an image.
         """
-        return self._describer.made_by()
+        return self.extractor.cache_key()
 
-    def canvas(self, picture: FeaturesLike, pose: Pose) -> UInt8[Tensor, "side side 3"]:
-        """What the backbone sees of a picture in a pose.
+    def preprocess(
+        self, image: FeaturesLike, pose: PoseVariant = IDENTITY
+    ) -> UInt8[Tensor, "size size 3"]:
+        """The canvas that the backbone sees of an image in a pose.
 
         Raises:
             HomologError: it cannot be read.
         """
-        features = self.read(picture)
-        return self._canvas(features, self._view(features, pose))
+        features = self.load_image(image)
+        canvas = self._transform(features, pose).apply(features.image)
+        return torch.from_numpy(np.array(canvas))
+
+    def pair(
+        self,
+        image0: FeaturesLike,
+        image1: FeaturesLike,
+        *,
+        poses: PosesLike = "none",
+        mask0: MaskLike | None = None,
+        mask1: MaskLike | None = None,
+        schema: KeypointSchema | None = None,
+    ) -> ImagePair:
+        """Two images prepared for each other, to be asked for matches as often as wanted.
+
+        With several `poses` the source is compared in each, and matched in the one with the least
+        instance matching distance (adaptive pose alignment, Zhang et al., CVPR 2024); where the
+        choice is whether to flip and the model recognises both objects, their headings decide.
+        A single pose given as a list, such as `["flip"]`, is used as it is.
+
+        Args:
+            image0: the source, the image that points are given on.
+            image1: the target, the image that they are looked for in.
+            poses: `none`, `flip`, `rotations`, `all`, or a list of poses.
+            mask0: the object in the source (a grey image or an array of its size, not zero where
+                the object is); with it, poses are compared over the object alone.
+            mask1: the object in the target; matches lie on it.
+            schema: what points mean; needed to match them in a flipped source.
+
+        Raises:
+            HomologError: an argument cannot be used; the message names it.
+        """
+        source, target = self.load_image(image0, "image0"), self.load_image(image1, "image1")
+        candidates = as_poses(poses)
+        object0, object1 = (
+            None if mask is None else self._read_mask(mask, image, name)
+            for mask, image, name in ((mask0, source, "mask0"), (mask1, target, "mask1"))
+        )
+        return ImagePair(
+            source,
+            target,
+            lambda pose: self.descriptor_map(source, pose).masked(object0),
+            lambda: self.descriptor_map(target).masked(object1),
+            candidates,
+            self.config,
+            schema,
+            masked=object0 is not None or object1 is not None,
+        )
 
     def transfer(
         self,
@@ -244,59 +334,24 @@ class Matcher:
         mask0: MaskLike | None = None,
         mask1: MaskLike | None = None,
     ) -> Matches:
-        """Find given points of one picture in another.
-
-        With several `poses` the first picture is tried in each, and the one with the least
-        instance matching distance is matched ("adaptive pose alignment", Zhang et al., CVPR
-        2024). A flip exchanges left and right. *Named* points, that is with a schema, know their
-        counterparts: in the flipped picture the left paw is looked for where the right paw was.
-        *Free* points do not, so for them a flip is compared and reported (`Matches.note`) but not
-        used; rotations are. A single pose given as a list, such as `["flip"]`, is used as it is.
-        Where a model tells sides and knows the thing, which way it faces decides on a flip,
-        without a further pass through the backbone.
+        """Match given points of one image in another: `pair(…).transfer(points, point_ids)`.
 
         Args:
-            image0: the picture the points are on.
-            image1: the picture they are looked for in.
-            points: (x, y) in pixels of the first picture, K of them.
+            image0: the image the points are on.
+            image1: the image they are looked for in.
+            points: (x, y) in pixels of the first image, K of them.
             schema: what the points mean; needed for flips.
             point_ids: ids or names of the points in the schema; may be left out if the points
-                are all keypoints of the schema in order.
-            poses: `none`, `flip`, `rotations`, `all`, or a list of poses.
-            mask0: the thing in the first picture (a grey picture or an array of its size, not
-                zero where the thing is); with it, poses are compared over the thing alone.
-            mask1: the thing in the second picture; answers lie on it.
+                are all its keypoints in order.
+            poses: as for `pair`.
+            mask0: as for `pair`.
+            mask1: as for `pair`.
 
         Raises:
             HomologError: an argument cannot be used; the message names it.
         """
-        search = self._search(image0, image1, points, schema, point_ids, poses, mask0, mask1)
-        scores, posed = np.empty(len(search.keypoints0)), np.full(len(search.keypoints0), True)
-        for rows, located in search.parts:
-            scores[rows] = located.scores()
-            posed[rows] = located.pairing.pose == search.pairing.pose
-        return search.pairing.matches(
-            search.keypoints0, search.keypoints1, scores, posed, search.point_ids
-        )
-
-    def locate(
-        self,
-        image0: FeaturesLike,
-        image1: FeaturesLike,
-        points: PointsLike,
-        schema: KeypointSchema | None = None,
-        point_ids: Sequence[int | str] | None = None,
-        *,
-        poses: PosesLike = "none",
-        mask0: MaskLike | None = None,
-        mask1: MaskLike | None = None,
-    ) -> Float[np.ndarray, "K 2"]:
-        """The `keypoints1` of `transfer`, without scores, which makes it quicker.
-
-        Arguments and errors are those of `transfer`.
-        """
-        search = self._search(image0, image1, points, schema, point_ids, poses, mask0, mask1)
-        return search.keypoints1
+        pair = self.pair(image0, image1, poses=poses, mask0=mask0, mask1=mask1, schema=schema)
+        return pair.transfer(points, point_ids)
 
     def match(
         self,
@@ -308,28 +363,20 @@ class Matcher:
         mask0: MaskLike | None = None,
         mask1: MaskLike | None = None,
     ) -> Matches:
-        """Find points that two pictures' things have in common: mutual nearest neighbours.
-
-        The first picture's points are centres of cells, the second's lie between cells. They
-        come best first. Without masks, the things are what stands out from the background
-        (`matching.foreground`). Of more than `max_matches`, those are kept that are good and far
-        apart.
+        """Mutual nearest neighbours of two images' objects: `pair(…).match(max_matches)`.
 
         Args:
-            image0: the first picture.
-            image1: the second picture.
+            image0: the source.
+            image1: the target.
             max_matches: how many to return at most.
-            poses: as for `transfer`; the points are free.
-            mask0: the thing in the first picture; matches lie on it.
-            mask1: the thing in the second picture; matches lie on it.
+            poses: as for `pair`; the points are free.
+            mask0: as for `pair`; matches lie on it.
+            mask1: as for `pair`; matches lie on it.
 
         Raises:
             HomologError: an argument cannot be used; the message names it.
         """
-        if max_matches < 1:
-            raise HomologError(f"max_matches: got {max_matches}, takes at least 1")
-        pairing = self._read_and_align(image0, image1, poses, mask0, mask1)
-        return pairing.matches(*pairing.mutual(max_matches))
+        return self.pair(image0, image1, poses=poses, mask0=mask0, mask1=mask1).match(max_matches)
 
     def flow(
         self,
@@ -340,67 +387,19 @@ class Matcher:
         mask0: MaskLike | None = None,
         mask1: MaskLike | None = None,
     ) -> Flow:
-        """Where every part of each picture lies in the other.
+        """Dense correspondence of two images, both ways: `pair(…).flow()`.
 
         Args:
-            image0: the first picture.
-            image1: the second picture.
-            poses: as for `transfer`; the points are free.
-            mask0: the thing in the first picture.
-            mask1: the thing in the second picture.
+            image0: the source.
+            image1: the target.
+            poses: as for `pair`; the points are free.
+            mask0: as for `pair`.
+            mask1: as for `pair`.
 
         Raises:
             HomologError: an argument cannot be used; the message names it.
         """
-        pairing = self._read_and_align(image0, image1, poses, mask0, mask1)
-        forward, backward = pairing.flow_fields()
-        return Flow(forward, backward, pairing.score, pairing.pose.name, pairing.note)
-
-    def distance(
-        self,
-        image0: FeaturesLike,
-        image1: FeaturesLike,
-        *,
-        mask0: MaskLike | None = None,
-        mask1: MaskLike | None = None,
-    ) -> float:
-        """The instance matching distance of two pictures as they are.
-
-        With masks as published: the mean over the first thing's cells of the distance to the
-        nearest of the second's. Without, both ways, over what stands out from the background.
-
-        Args:
-            image0: the first picture.
-            image1: the second picture.
-            mask0: the thing in the first picture.
-            mask1: the thing in the second picture.
-
-        Raises:
-            HomologError: an argument cannot be used; the message names it.
-        """
-        pairing = self._read_and_align(image0, image1, "none", mask0, mask1)
-        return pairing.side0.distance(pairing.side1, mask0 is not None or mask1 is not None)
-
-    def sides(self, picture: FeaturesLike) -> Sides:
-        """Which side of a thing each cell of a picture shows, and which way the thing faces.
-
-        Sides are the thing's own: an animal that looks at us has its left on the picture's right.
-        Known for kinds of things like those that the model's sides were trained on; the
-        confidence says where that is so.
-
-        Args:
-            picture: the picture.
-
-        Raises:
-            HomologError: it cannot be read, or the model was not taught to tell sides.
-        """
-        if self.side_network is None:
-            raise HomologError(
-                "sides: this model was not taught to tell them (homolog train-sides)"
-            )
-        posed = self._posed(self.read(picture), IDENTITY)
-        assert posed.sides is not None
-        return Sides.of(posed.sides, posed.view)
+        return self.pair(image0, image1, poses=poses, mask0=mask0, mask1=mask1).flow()
 
     def heatmap(
         self,
@@ -412,128 +411,84 @@ class Matcher:
         mask0: MaskLike | None = None,
         mask1: MaskLike | None = None,
     ) -> Heatmap:
-        """Where in the second picture each of K points of the first could be.
+        """Where in the second image points of the first could be: `pair(…).heatmap(points)`.
 
         Args:
-            image0: the picture the points are on.
-            image1: the picture they are looked for in.
-            points: (x, y) in pixels of the first picture.
-            poses: as for `transfer`; the points are free.
-            mask0: the thing in the first picture.
-            mask1: the thing in the second picture.
+            image0: the image the points are on.
+            image1: the image they are looked for in.
+            points: (x, y) in pixels of the first image, K of them.
+            poses: as for `pair`; the points are free.
+            mask0: as for `pair`.
+            mask1: as for `pair`.
 
         Raises:
             HomologError: an argument cannot be used; the message names it.
         """
-        search = self._search(image0, image1, points, None, None, poses, mask0, mask1)
-        ((_, located),) = search.parts
-        found = search.pairing.matches(search.keypoints0, search.keypoints1, located.scores())
-        return Heatmap(search.pairing.side1.posed.view, located.similarity_KHW.cpu().numpy(), found)
+        return self.pair(image0, image1, poses=poses, mask0=mask0, mask1=mask1).heatmap(points)
 
-    # The parts of the way.
-
-    def _posed(self, features: Features, pose: Pose) -> PosedFeatures:
-        """Descriptors in a pose; each pose goes through the backbone once."""
-        if pose not in features.posed:
-            view = self._view(features, pose)
-            canvas = self._canvas(features, view)
-            maps = self._describer.maps(canvas, self.cache, features.category)
-            features.posed[pose] = self._describer(maps, view)
-        return features.posed[pose]
-
-    def _view(self, features: Features, pose: Pose) -> View:
-        return View(*features.size, pose, self.backbone.side, self.backbone.grid)
-
-    def _canvas(self, features: Features, view: View) -> Tensor:
-        return torch.from_numpy(np.array(view.apply(features.image)))
-
-    def _read_and_align(
+    def distance(
         self,
         image0: FeaturesLike,
         image1: FeaturesLike,
-        poses: PosesLike,
-        mask0: MaskLike | None,
-        mask1: MaskLike | None,
-    ) -> Pairing:
-        source, target = self.read(image0, "image0"), self.read(image1, "image1")
-        return self._align(source, target, poses, mask0, mask1)
+        *,
+        mask0: MaskLike | None = None,
+        mask1: MaskLike | None = None,
+    ) -> float:
+        """The instance matching distance of two images as they are: `pair(…).distance()`.
 
-    def _align(
-        self,
-        source: Features,
-        target: Features,
-        poses: PosesLike,
-        mask0: MaskLike | None,
-        mask1: MaskLike | None,
-        named: bool = False,
-    ) -> Pairing:
-        """The pair with its source in the pose that fits best (adaptive pose alignment)."""
-        candidates = as_poses(poses)
-        thing0 = self._mask(mask0, source, "mask0")
-        thing1 = self._mask(mask1, target, "mask1")
-        side1 = Side.of(self._posed(target, IDENTITY), thing1)
-        sides, distances = {}, {}
-        known = set(candidates) == {IDENTITY, FLIP} and self.side_network is not None
-        facing = by_facing(self._posed(source, IDENTITY), side1.posed) if known else None
-        if facing is not None:
-            pose, note = choose_facing(facing, named)
-        else:
-            if len(candidates) > 1:
-                sides = {pose: Side.of(self._posed(source, pose), thing0) for pose in candidates}
-            masked = mask0 is not None or mask1 is not None
-            distances = {pose: side.distance(side1, masked) for pose, side in sides.items()}
-            pose, note = choose(candidates, distances, named)
-        side0 = sides.get(pose) or Side.of(self._posed(source, pose), thing0)
-        return Pairing(source, target, side0, side1, distances, note, self.config)
+        Args:
+            image0: the source.
+            image1: the target.
+            mask0: as for `pair`.
+            mask1: as for `pair`.
 
-    def _mask(self, mask: MaskLike | None, features: Features, name: str) -> Thing | None:
-        if mask is None:
-            return None
-        return reading.read_mask(mask, features.size, max_pixels=self.max_pixels, name=name)
+        Raises:
+            HomologError: an argument cannot be used; the message names it.
+        """
+        return self.pair(image0, image1, mask0=mask0, mask1=mask1).distance()
 
-    def _search(
-        self,
-        image0: FeaturesLike,
-        image1: FeaturesLike,
-        points: PointsLike,
-        schema: KeypointSchema | None,
-        point_ids: Sequence[int | str] | None,
-        poses: PosesLike,
-        mask0: MaskLike | None,
-        mask1: MaskLike | None,
-    ) -> _Search:
-        """Where given points lie in the target, in the pose that fits best."""
-        source, target = self.read(image0, "image0"), self.read(image1, "image1")
-        keypoints0 = as_points(points, source.size)
-        if schema is None and point_ids is not None:
-            raise HomologError("point_ids: given without a schema, which says what they mean")
-        ids = None if schema is None else schema.resolve(point_ids, len(keypoints0))
-        named = schema is not None and schema.sides_known
-        pairing = self._align(source, target, poses, mask0, mask1, named)
-        queries, posed = keypoints0, np.full(len(keypoints0), True)
-        if schema is not None and ids is not None and named and pairing.pose.flip:
-            queries, posed = counterparts(keypoints0, ids, schema)
-        parts = [(posed, pairing.locate(queries[posed]))] if posed.any() else []
-        if not posed.all():
-            unposed = Side.of(self._posed(source, IDENTITY), pairing.side0.thing)
-            as_it_is = dataclasses.replace(pairing, side0=unposed)
-            parts.append((~posed, as_it_is.locate(queries[~posed])))
-        keypoints1 = np.empty_like(keypoints0)
-        for rows, located in parts:
-            keypoints1[rows] = located.points
-        return _Search(pairing, keypoints0, keypoints1, ids, parts)
+    def sides(self, image: FeaturesLike) -> Sides:
+        """Which side of an object each cell of an image shows, and which way the object faces.
 
+        Sides are the object's own: an animal that faces the camera has its left on the image's
+        right. Known for kinds of objects like those that the side head was trained on; the
+        confidence says where that is so.
 
-@dataclass(frozen=True)
-class _Search:
-    """Given points and where they lie in the target.
+        Args:
+            image: the image.
 
-    In a flipped picture only those can be looked up whose counterpart was given; the parts are the
-    rows that were, and those that were looked up in the picture as it is.
-    """
+        Raises:
+            HomologError: it cannot be read, or the model has no side head.
+        """
+        if self.side_head is None:
+            raise HomologError(
+                "sides: expected a model that tells them, got one without a side head; try "
+                "homolog train-sides"
+            )
+        features = self.load_image(image)
+        found = self.descriptor_map(features)
+        assert found.sides is not None
+        return Sides.from_maps(found.sides, found.transform, features.image)
 
-    pairing: Pairing
-    keypoints0: Float[np.ndarray, "N 2"]
-    keypoints1: Float[np.ndarray, "N 2"]
-    point_ids: tuple[int, ...] | None
-    parts: Sequence[tuple[Bool[np.ndarray, "N"], Located]]
+    def replace(self, **changes: Any) -> Matcher:
+        """What `with_config` was in version 0.1.0, with the field names of that version."""
+        warnings.warn("Matcher.replace is with_config now", DeprecationWarning, stacklevel=2)
+        return self.with_config(**field_values(MatcherConfig, changes))
+
+    def _add_poses(self, wanted: Iterable[tuple[Features, PoseVariant]]) -> None:
+        """Add descriptors that features lack; images of one category share batches."""
+        missing = [(f, pose) for f, pose in wanted if pose not in f.by_pose]
+        for category in dict.fromkeys(features.category for features, _ in missing):
+            own = [(f, pose) for f, pose in missing if f.category == category]
+            canvases = (self.preprocess(features, pose) for features, pose in own)
+            maps = self.extractor.feature_maps(canvases, category)
+            for (features, pose), each in zip(own, maps, strict=True):
+                features.by_pose[pose] = self.extractor(each, self._transform(features, pose))
+
+    def _transform(self, features: Features, pose: PoseVariant) -> CanvasTransform:
+        return CanvasTransform(*features.size, pose, self.backbone.side, self.backbone.grid)
+
+    def _read_mask(
+        self, mask: MaskLike, image: Features, name: str
+    ) -> Bool[np.ndarray, "height width"]:
+        return reading.read_mask(mask, image.size, max_pixels=self.max_pixels, name=name)

@@ -1,8 +1,8 @@
 """The short name of `homolog.evaluation.metrics`."""
 
 from homolog.evaluation.metrics import (
-    Accumulator,
-    Figure,
+    Estimate,
+    PCKAccumulator,
     Row,
     geometry_aware,
     left_right_confusion,
@@ -10,13 +10,13 @@ from homolog.evaluation.metrics import (
     pck_per_point,
     relative_errors,
 )
-from homolog.utils.stats import bootstrap
+from homolog.utils.stats import bootstrap_ci
 
 __all__ = [
-    "Accumulator",
-    "Figure",
+    "Estimate",
+    "PCKAccumulator",
     "Row",
-    "bootstrap",
+    "bootstrap_ci",
     "geometry_aware",
     "left_right_confusion",
     "pck_per_image",

@@ -1,9 +1,9 @@
-"""Two pictures made ready for each other, and what is found between them."""
+"""Two images prepared for each other: every match, flow and heatmap is asked of such a pair."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,345 +12,438 @@ from torch import Tensor
 
 from homolog import matching
 from homolog.config import MatcherConfig
-from homolog.image.geometry import FLIP, IDENTITY, Pose, interpolate
+from homolog.descriptors import DescriptorMap, Features
+from homolog.errors import HomologError
+from homolog.flow import Flow, FlowField
+from homolog.image.geometry import FLIP, IDENTITY, PoseVariant, interpolate
+from homolog.image.points import PointsLike, as_points
 from homolog.keypoints import KeypointSchema
-from homolog.matching.consensus import Guide
-from homolog.matching.imd import instance_matching_distance, weighted_distance
-from homolog.results import Features, FlowField, Matches, PosedFeatures
+from homolog.matching.alignment import Alignment, mirror_queries, pose_from_heading
+from homolog.matching.consensus import Consensus
+from homolog.results import Heatmap, Matches
 
+# Of rows and columns that take no part: not -inf, for they must still have a softmax.
 _FLOOR = -1e4
-# Forward and backward flow agree where they meet within this share of the longer side.
+# Forward and backward flow are consistent where they meet within this share of the longer edge.
 _CONSISTENT = 0.05
 
-Thing = Bool[np.ndarray, "height width"]
-"""A mask of a picture."""
-
-# For every source cell: the best target cell, the position between cells, and a probability.
+# For every source cell: the best target cell, the position between cells, and the confidence.
 _Dense = tuple[Int[Tensor, "N 2"], Float[Tensor, "N 2"], Float[Tensor, "N"]]
 
 
-@dataclass(frozen=True)
-class Side:
-    """One picture of a pair.
+class ImagePair:
+    """Two images prepared for each other; made by `Matcher.pair`, asked as often as wanted.
 
-    Attributes:
-        posed: its descriptors.
-        allowed_HW: the cells that count: those on the mask, or on the picture.
-        weight_HW: how much each cell belongs to the thing; the mask's word where there is one.
-        thing: that mask, which serves for other poses of the picture, too.
-    """
+    Descriptors, pose alignment and consensus are computed once, when they are first needed.
 
-    posed: PosedFeatures
-    allowed_HW: Bool[Tensor, "H W"]
-    weight_HW: Float[Tensor, "H W"]
-    thing: Thing | None
-
-    @classmethod
-    def of(cls, posed: PosedFeatures, thing: Thing | None) -> Side:
-        """The side that descriptors and perhaps a mask make."""
-        if thing is None:
-            return cls(posed, posed.content_HW, posed.foreground_HW, None)
-        allowed = torch.from_numpy(posed.view.mask(thing)).to(posed.content_HW.device)
-        return cls(posed, allowed, allowed.float(), thing)
-
-    def distance(self, other: Side, masked: bool) -> float:
-        """The instance matching distance: over masks if there are any, or over what stands out."""
-        descriptors0, descriptors1 = self.posed.descriptors_HWC, other.posed.descriptors_HWC
-        if masked:
-            return instance_matching_distance(
-                descriptors0, descriptors1, self.allowed_HW, other.allowed_HW
-            )
-        return weighted_distance(descriptors0, descriptors1, self.weight_HW, other.weight_HW)
-
-
-@dataclass(frozen=True)
-class Pairing:
-    """Two pictures ready to be matched, the source in the pose chosen.
-
-    Attributes:
-        source: the first picture.
-        target: the second picture.
-        side0: the source in that pose.
-        side1: the target.
-        distances: instance matching distance of each pose that was tried.
-        note: what alignment could not do here, otherwise None.
+    Args:
+        image0: the source, the image that points are given on.
+        image1: the target, the image that they are looked for in.
+        source_map: returns descriptors of the source in a pose, masked.
+        target_map: returns descriptors of the target, masked.
+        poses: the poses of the source to choose from.
         config: how to match.
+        schema: what named points mean.
+        masked: whether masks say which cells show the objects; otherwise saliency does.
     """
 
-    source: Features
-    target: Features
-    side0: Side
-    side1: Side
-    distances: Mapping[Pose, float]
-    note: str | None
-    config: MatcherConfig
+    def __init__(
+        self,
+        image0: Features,
+        image1: Features,
+        source_map: Callable[[PoseVariant], DescriptorMap],
+        target_map: Callable[[], DescriptorMap],
+        poses: Sequence[PoseVariant],
+        config: MatcherConfig,
+        schema: KeypointSchema | None = None,
+        masked: bool = False,
+    ):
+        self.image0 = image0
+        self.image1 = image1
+        self.poses = tuple(poses)
+        self.config = config
+        self.schema = schema
+        self.masked = masked
+        self._extract_source, self._extract_target = source_map, target_map
+        self._source_maps: dict[PoseVariant, DescriptorMap] = {}
+        self._consensus: dict[PoseVariant, Consensus | None] = {}
+        self._dense: dict[PoseVariant, tuple[_Dense, _Dense]] = {}
+        self._scores: dict[PoseVariant, float] = {}
 
-    @property
-    def pose(self) -> Pose:
-        """Of the source."""
-        return self.side0.posed.view.pose
+    def __repr__(self) -> str:
+        sizes = " and ".join(
+            f"{image.width} x {image.height}" for image in (self.image0, self.image1)
+        )
+        return f"ImagePair({sizes}, poses={[pose.name for pose in self.poses]})"
+
+    def source_map(self, pose: PoseVariant) -> DescriptorMap:
+        """Descriptors of the source in a pose."""
+        if pose not in self._source_maps:
+            self._source_maps[pose] = self._extract_source(pose)
+        return self._source_maps[pose]
+
+    @cached_property
+    def target_map(self) -> DescriptorMap:
+        """Descriptors of the target."""
+        return self._extract_target()
+
+    @cached_property
+    def alignment(self) -> Alignment:
+        """The pose of the source that fits the target best, and what decided on it.
+
+        Adaptive pose alignment (Zhang et al., CVPR 2024): the pose with the least instance
+        matching distance. Where the choice is whether to flip, and the model recognises both
+        objects, their headings decide instead, which costs no further pass through the backbone.
+        """
+        if len(self.poses) == 1:
+            return Alignment(self.poses[0], "request")
+        if set(self.poses) == {IDENTITY, FLIP} and self.target_map.sides is not None:
+            pose = pose_from_heading(self.source_map(IDENTITY).sides, self.target_map.sides)
+            if pose is not None:
+                return Alignment(pose, "heading")
+        distances = {pose: self.distance(pose) for pose in self.poses}
+        return Alignment(min(distances, key=distances.__getitem__), "distance", distances)
+
+    def distance(self, pose: PoseVariant | None = None) -> float:
+        """The instance matching distance of the source, in a pose, to the target.
+
+        With masks, as published: the mean over the source's cells of the distance to the nearest
+        of the target's. Without, symmetric, and weighted by saliency.
+
+        Args:
+            pose: of the source; None for the best one.
+        """
+        source = self.source_map(self.alignment.pose if pose is None else pose)
+        target = self.target_map
+        if self.masked:
+            return matching.instance_matching_distance(
+                source.descriptors_HWC, target.descriptors_HWC,
+                source.matchable_HW, target.matchable_HW,
+            )  # fmt: skip
+        return matching.saliency_weighted_imd(
+            source.descriptors_HWC, target.descriptors_HWC, source.saliency_HW, target.saliency_HW
+        )
 
     @property
     def score(self) -> float:
-        """The pair score."""
-        return matching.pair_score(
-            self.side0.posed.descriptors_HWC,
-            self.side1.posed.descriptors_HWC,
-            self.side0.allowed_HW,
-            self.side1.allowed_HW,
-        )
+        """The pair score: how similar the two objects are, with the source in its best pose."""
+        return self._score(self.alignment.pose)
 
-    def matches(
+    def reversed(self) -> ImagePair:
+        """The same pair asked the other way: points of the target, looked for in the source.
+
+        The source stays in its best pose.
+        """
+        pose = self.alignment.pose
+        return ImagePair(
+            self.image1, self.image0, lambda _: self.target_map, lambda: self.source_map(pose),
+            [IDENTITY], self.config, masked=self.masked,
+        )  # fmt: skip
+
+    def consensus(self, pose: PoseVariant) -> Consensus | None:
+        """The consensus of the source in a pose with the target; None if the model uses none."""
+        if pose not in self._consensus:
+            self._consensus[pose] = _consensus(self.source_map(pose), self.target_map, self.config)
+        return self._consensus[pose]
+
+    def transfer(self, points: PointsLike, point_ids: Sequence[int | str] | None = None) -> Matches:
+        """Match given points of the source.
+
+        Points are *named* if the pair has a schema that knows left from right, otherwise *free*.
+        A flip exchanges left and right. Named points know their mirror counterparts: in the
+        flipped image the left paw is looked for where the right paw was. Free points do not, so
+        for them a flip is reported (`Matches.warning`) but not used.
+
+        Args:
+            points: (x, y) in pixels of the source, K of them.
+            point_ids: ids or names of the points in the schema; may be left out if the points
+                are all its keypoints in order.
+
+        Raises:
+            HomologError: an argument cannot be used; the message names it.
+        """
+        keypoints0, ids, pose, warning = self._named(points, point_ids)
+        keypoints1, scores = np.empty_like(keypoints0), np.empty(len(keypoints0))
+        found_in_pose = np.full(len(keypoints0), True)
+        for rows, own_pose, queries in self._queries(keypoints0, ids, pose):
+            found, similarity = self._match_points(queries, own_pose)
+            keypoints1[rows] = self._target_points(found[1])
+            scores[rows] = self._confidence(own_pose, *found, similarity)
+            found_in_pose[rows] = own_pose == pose
+        return self._matches(keypoints0, keypoints1, scores, pose, warning, ids, found_in_pose)
+
+    def transfer_points(
+        self, points: PointsLike, point_ids: Sequence[int | str] | None = None
+    ) -> Float[np.ndarray, "K 2"]:
+        """The `keypoints1` of `transfer` without confidence, which is quicker.
+
+        Arguments and errors are those of `transfer`.
+        """
+        keypoints0, ids, pose, _ = self._named(points, point_ids)
+        keypoints1 = np.empty_like(keypoints0)
+        for rows, own_pose, queries in self._queries(keypoints0, ids, pose):
+            (_, targets), _ = self._match_points(queries, own_pose)
+            keypoints1[rows] = self._target_points(targets)
+        return keypoints1
+
+    def similarity(self, points: PointsLike) -> Float[Tensor, "K H W"]:
+        """The similarity of free points of the source to every cell of the target.
+
+        Args:
+            points: (x, y) in pixels of the source.
+
+        Raises:
+            HomologError: a point cannot be used.
+        """
+        pose, _ = self.alignment.select_pose(flip=False)
+        _, similarity = self._match_points(as_points(points, self.image0.size), pose)
+        return similarity
+
+    def heatmap(self, points: PointsLike) -> Heatmap:
+        """Where in the target each of K free points of the source could be.
+
+        Args:
+            points: (x, y) in pixels of the source.
+
+        Raises:
+            HomologError: a point cannot be used.
+        """
+        keypoints0 = as_points(points, self.image0.size)
+        pose, warning = self.alignment.select_pose(flip=False)
+        found, similarity = self._match_points(keypoints0, pose)
+        scores = self._confidence(pose, *found, similarity)
+        keypoints1 = self._target_points(found[1])
+        matches = self._matches(keypoints0, keypoints1, scores, pose, warning)
+        return Heatmap(self.target_map.transform, similarity.cpu().numpy(), matches)
+
+    def match(self, max_matches: int = 200) -> Matches:
+        """Mutual nearest neighbours on the two objects, best first.
+
+        The source's points are centres of cells, the target's lie between cells. Without masks,
+        objects are what is salient. Of more than `max_matches`, those are kept that are good and
+        far apart (`matching.adaptive_nms`).
+
+        Args:
+            max_matches: how many to return at most.
+
+        Raises:
+            HomologError: `max_matches` is less than 1.
+        """
+        if max_matches < 1:
+            raise HomologError(f"max_matches: expected at least 1, got {max_matches}")
+        pose, warning = self.alignment.select_pose(flip=False)
+        source, target = self.source_map(pose), self.target_map
+        (peaks0, targets, scores), (peaks1, _, _) = self._match_cells(pose)
+        grid0, grid1 = source.transform.grid, target.transform.grid
+        forward = peaks0[:, 1] * grid1.width + peaks0[:, 0]
+        backward = peaks1[:, 1] * grid0.width + peaks1[:, 0]
+        index = source.matchable_HW.flatten().nonzero().flatten()
+        index = index[backward[forward[index]] == index]
+        saliency = source.saliency_HW.flatten()[index]
+        saliency = saliency * target.saliency_HW.flatten()[forward[index]]
+        if saliency.any():
+            index, saliency = index[saliency > 0], saliency[saliency > 0]
+        cells = torch.from_numpy(grid0.cells).to(scores)
+        index = index[matching.adaptive_nms(cells[index], scores[index] * saliency, max_matches)]
+        index = index[scores[index].argsort(descending=True, stable=True)]
+        keypoints0 = source.transform.clip(source.transform.to_points(_array(cells[index])))
+        keypoints1 = self._target_points(targets[index])
+        return self._matches(keypoints0, keypoints1, _array(scores[index]), pose, warning)
+
+    def flow(self, flip: bool = False) -> Flow:
+        """Dense correspondence, both ways.
+
+        Args:
+            flip: whether the source as a whole may be mirrored where that fits better, as for
+                warping; otherwise a flip is reported (`Flow.warning`) but not used.
+        """
+        pose, warning = self.alignment.select_pose(flip)
+        source, target = self.source_map(pose), self.target_map
+        forward, backward = self._match_cells(pose)
+        return Flow(
+            _flow_field(source, target, forward, backward),
+            _flow_field(target, source, backward, forward),
+            self._score(pose), pose.name, warning, self.image0.image, self.image1.image,
+        )  # fmt: skip
+
+    def _named(
+        self, points: PointsLike, point_ids: Sequence[int | str] | None
+    ) -> tuple[Float[np.ndarray, "K 2"], tuple[int, ...] | None, PoseVariant, str | None]:
+        """Points and their ids; the pose to match them in, and what there is to warn of."""
+        keypoints0 = as_points(points, self.image0.size)
+        if self.schema is None:
+            if point_ids is not None:
+                raise HomologError(
+                    "point_ids: expected a schema that says what they mean, got none"
+                )
+            return keypoints0, None, *self.alignment.select_pose(flip=False)
+        ids = self.schema.resolve(point_ids, len(keypoints0))
+        return keypoints0, ids, *self.alignment.select_pose(flip=self.schema.sides_known)
+
+    def _queries(
+        self,
+        keypoints0: Float[np.ndarray, "K 2"],
+        ids: tuple[int, ...] | None,
+        pose: PoseVariant,
+    ) -> list[tuple[Bool[np.ndarray, "K"], PoseVariant, Float[np.ndarray, "_P 2"]]]:
+        """Which rows to look for in which pose, and where in the source to query them."""
+        if self.schema is None or ids is None or not (pose.flip and self.schema.sides_known):
+            return [(np.full(len(keypoints0), True), pose, keypoints0)]
+        queries, known = mirror_queries(keypoints0, ids, self.schema)
+        parts = ((known, pose), (~known, IDENTITY))
+        return [(rows, own_pose, queries[rows]) for rows, own_pose in parts if rows.any()]
+
+    def _match_points(
+        self, points: Float[np.ndarray, "K 2"], pose: PoseVariant
+    ) -> tuple[tuple[Float[Tensor, "K 2"], Float[Tensor, "K 2"]], Float[Tensor, "K H W"]]:
+        """Points in source cells, their matches in target cells, and the similarity maps."""
+        source, target, consensus = self.source_map(pose), self.target_map, self.consensus(pose)
+        cells = torch.from_numpy(source.transform.to_cells(points)).to(source.descriptors_HWC)
+        if consensus is None:
+            queries = matching.sample_descriptors(source.descriptors_HWC, cells)
+            found = matching.similarity(queries, target.descriptors_HWC, target.matchable_HW)
+        else:
+            found = consensus.similarity(cells)
+        targets = matching.window_soft_argmax(found, self.config.window, self.config.temperature)
+        return (cells, targets), found
+
+    def _target_points(self, cells: Float[Tensor, "K 2"]) -> Float[np.ndarray, "K 2"]:
+        transform = self.target_map.transform
+        return transform.clip(transform.to_points(_array(cells)))
+
+    def _confidence(
+        self,
+        pose: PoseVariant,
+        cells: Float[Tensor, "K 2"],
+        targets: Float[Tensor, "K 2"],
+        similarity: Float[Tensor, "K H W"],
+    ) -> Float[np.ndarray, "K"]:
+        source = self.source_map(pose)
+        return _array(
+            matching.cycle_confidence(
+                source.descriptors_HWC, self.target_map.descriptors_HWC,
+                source.valid_HW, cells, targets, similarity,
+            )
+        )  # fmt: skip
+
+    def _score(self, pose: PoseVariant) -> float:
+        if pose not in self._scores:
+            source, target = self.source_map(pose), self.target_map
+            self._scores[pose] = matching.pair_similarity(
+                source.descriptors_HWC, target.descriptors_HWC,
+                source.matchable_HW, target.matchable_HW,
+            )  # fmt: skip
+        return self._scores[pose]
+
+    def _matches(
         self,
         keypoints0: Float[np.ndarray, "K 2"],
         keypoints1: Float[np.ndarray, "K 2"],
         scores: Float[np.ndarray, "K"],
-        posed: Bool[np.ndarray, "K"] | None = None,
+        pose: PoseVariant,
+        warning: str | None,
         ids: tuple[int, ...] | None = None,
+        found_in_pose: Bool[np.ndarray, "K"] | None = None,
     ) -> Matches:
-        """The result that points and scores make."""
+        names = None
+        if self.schema is not None and ids is not None:
+            names = tuple(self.schema.names[i] for i in ids)
+        distances = self.alignment.distances or {}
         return Matches(
             keypoints0=keypoints0,
             keypoints1=keypoints1,
             matching_scores=scores,
-            pair_score=self.score,
-            pose=self.pose.name,
-            pose_distances={pose.name: distance for pose, distance in self.distances.items()},
-            posed=np.full(len(keypoints0), True) if posed is None else posed,
+            pair_score=self._score(pose),
+            pose=pose.name,
+            pose_distances={pose.name: distance for pose, distance in distances.items()},
+            found_in_pose=np.full(len(scores), True) if found_in_pose is None else found_in_pose,
             point_ids=ids,
-            note=self.note,
-            size0=self.source.size,
-            size1=self.target.size,
+            point_names=names,
+            warning=warning,
+            size0=self.image0.size,
+            size1=self.image1.size,
+            image0=self.image0.image,
+            image1=self.image1.image,
         )
 
-    def locate(self, points: Float[np.ndarray, "K 2"]) -> Located:
-        """Where points of the source lie in the target."""
-        source, target = self.side0.posed.descriptors_HWC, self.side1.posed.descriptors_HWC
-        cells = _tensor(self.side0.posed.view.to_cells(points), source)
-        guide = _guide(self.side0, self.side1, self.config)
-        if guide is None:
-            queries = matching.sample(source, cells)
-            found = matching.similarity(queries, target, self.side1.allowed_HW)
-        else:
-            found = guide.similarity(cells)
-        targets = matching.window_soft_argmax(found, self.config.window, self.config.temperature)
-        return Located(self, cells, targets, found)
+    def _match_cells(self, pose: PoseVariant) -> tuple[_Dense, _Dense]:
+        """The match of every cell of the source, and of every cell of the target."""
+        if pose not in self._dense:
+            self._dense[pose] = self._match_all(pose)
+        return self._dense[pose]
 
-    def flow_fields(self) -> tuple[FlowField, FlowField]:
-        """Where every part of the source lies in the target, and the reverse."""
-        there, back = self._both_ways()
+    def _match_all(self, pose: PoseVariant) -> tuple[_Dense, _Dense]:
+        source, target, config = self.source_map(pose), self.target_map, self.config
+        similarity = source.descriptors_HWC.flatten(0, 1) @ target.descriptors_HWC.flatten(0, 1).T
+        forward = _one_way(similarity, self.consensus(pose), target, config)
+        backward = _one_way(similarity.T, _consensus(target, source, config), source, config)
+        similarity[~source.matchable_HW.flatten()] = _FLOOR
+        similarity[:, ~target.matchable_HW.flatten()] = _FLOOR
+        grid0, grid1 = source.transform.grid.shape, target.transform.grid.shape
+        back0 = matching.cycle_log_prob(similarity, forward[1], grid0, grid1)
+        back1 = matching.cycle_log_prob(similarity.T, backward[1], grid1, grid0)
         return (
-            _flow_field(self.side0, self.side1, there[1:], back[1:]),
-            _flow_field(self.side1, self.side0, back[1:], there[1:]),
-        )
-
-    def mutual(
-        self, max_matches: int
-    ) -> tuple[Float[np.ndarray, "K 2"], Float[np.ndarray, "K 2"], Float[np.ndarray, "K"]]:
-        """Mutual nearest neighbours on the things, best first: points of both pictures, scores."""
-        (peaks0, targets, scores), (peaks1, _, _) = self._both_ways()
-        view0, view1 = self.side0.posed.view, self.side1.posed.view
-        forward = peaks0[:, 1] * view1.grid.width + peaks0[:, 0]
-        backward = peaks1[:, 1] * view0.grid.width + peaks1[:, 0]
-        index = self.side0.allowed_HW.flatten().nonzero().flatten()
-        index = index[backward[forward[index]] == index]
-        standing_out = self.side0.weight_HW.flatten()[index]
-        standing_out = standing_out * self.side1.weight_HW.flatten()[forward[index]]
-        if standing_out.any():
-            index, standing_out = index[standing_out > 0], standing_out[standing_out > 0]
-        cells = _tensor(view0.grid.cells, scores)
-        index = index[matching.spread(cells[index], scores[index] * standing_out, max_matches)]
-        index = index[scores[index].argsort(descending=True, stable=True)]
-        return (
-            view0.clip(view0.to_points(_array(cells[index]))),
-            view1.clip(view1.to_points(_array(targets[index]))),
-            _array(scores[index]),
-        )
-
-    def _both_ways(self) -> tuple[_Dense, _Dense]:
-        """Where every cell of the source goes in the target, and the reverse, with scores."""
-        side0, side1 = self.side0, self.side1
-        source, target = side0.posed.descriptors_HWC, side1.posed.descriptors_HWC
-        similarity = source.flatten(0, 1) @ target.flatten(0, 1).T
-        there = _one_way(similarity, side0, side1, self.config)
-        back = _one_way(similarity.T, side1, side0, self.config)
-        # A floor, not -inf: rows and columns of nothing else must still have a softmax.
-        similarity[~side0.allowed_HW.flatten()] = _FLOOR
-        similarity[:, ~side1.allowed_HW.flatten()] = _FLOOR
-        grid0, grid1 = side0.posed.view.grid.shape, side1.posed.view.grid.shape
-        return (
-            _scored(there, matching.way_back(similarity, there[1], grid0, grid1)),
-            _scored(back, matching.way_back(similarity.T, back[1], grid1, grid0)),
+            (*forward[:2], matching.match_confidence(forward[2], back0)),
+            (*backward[:2], matching.match_confidence(backward[2], back1)),
         )
 
 
-@dataclass(frozen=True)
-class Located:
-    """Points of the source and where they lie in the target, in cells of each.
-
-    Attributes:
-        pairing: the two pictures.
-        cells_K2: the points.
-        targets_K2: where they lie.
-        similarity_KHW: the maps that say so.
-    """
-
-    pairing: Pairing
-    cells_K2: Float[Tensor, "K 2"]
-    targets_K2: Float[Tensor, "K 2"]
-    similarity_KHW: Float[Tensor, "K H W"]
-
-    @property
-    def points(self) -> Float[np.ndarray, "K 2"]:
-        """Where the points lie, in pixels of the target."""
-        view = self.pairing.side1.posed.view
-        return view.clip(view.to_points(_array(self.targets_K2)))
-
-    def scores(self) -> Float[np.ndarray, "K"]:
-        """Confidence in the answers: whether the way there and the way back are clear."""
-        posed0, posed1 = self.pairing.side0.posed, self.pairing.side1.posed
-        backward = matching.similarity(
-            matching.sample(posed1.descriptors_HWC, self.targets_K2),
-            posed0.descriptors_HWC,
-            posed0.content_HW,
-        )
-        found = matching.scores(
-            matching.window_log_mass(self.similarity_KHW, self.targets_K2),
-            matching.window_log_mass(backward, self.cells_K2),
-        )
-        return _array(found)
-
-
-def choose(
-    candidates: Sequence[Pose], distances: Mapping[Pose, float], named: bool
-) -> tuple[Pose, str | None]:
-    """The pose to match in, and what there is to say about it."""
-    pose = candidates[0]
-    if len(candidates) > 1:
-        best = min(candidates, key=distances.__getitem__)
-        usable = [p for p in candidates if named or not p.flip] or candidates
-        pose = min(usable, key=distances.__getitem__)
-        if pose != best:
-            return pose, (
-                f"in pose {best.name} the first picture is nearer to the second "
-                f"({distances[best]:.4f} against {distances[pose]:.4f}), but a flip exchanges left "
-                "and right: it is used for points named by a schema only"
-            )
-    if pose.flip and not named:
-        return pose, (
-            "the first picture was flipped: points on one side of the thing are matched to "
-            "their mirrored counterparts"
-        )
-    return pose, None
-
-
-def by_facing(posed0: PosedFeatures, posed1: PosedFeatures) -> Pose | None:
-    """The pose, as it is or flipped, in which the first picture's thing faces as the second's.
-
-    None where the model does not know the things well enough to tell.
-    """
-    if posed0.sides is None or posed1.sides is None:
+def _consensus(
+    source: DescriptorMap, target: DescriptorMap, config: MatcherConfig
+) -> Consensus | None:
+    if config.consensus is None:
         return None
-    facing0, facing1 = posed0.sides.direction(), posed1.sides.direction()
-    if not all(sides.known for sides in (posed0.sides, posed1.sides)):
-        return None
-    mirrored = facing0 * facing0.new_tensor([-1, 1, 1])
-    return FLIP if float(mirrored @ facing1) > float(facing0 @ facing1) else IDENTITY
-
-
-def choose_facing(pose: Pose, named: bool) -> tuple[Pose, str | None]:
-    """The pose to match in, of these two, and what there is to say about it."""
-    if not pose.flip or named:
-        return pose, None
-    return IDENTITY, (
-        "the things face different ways, but a flip exchanges left and right: it is used for "
-        "points named by a schema only"
-    )
-
-
-def counterparts(
-    keypoints: Float[np.ndarray, "K 2"], ids: Sequence[int], schema: KeypointSchema
-) -> tuple[Float[np.ndarray, "K 2"], Bool[np.ndarray, "K"]]:
-    """Where to look each keypoint up in the flipped picture, and whether that is known.
-
-    The left paw is seen there where the right paw was.
-    """
-    place = {keypoint: row for row, keypoint in enumerate(ids)}
-    queries, known = keypoints.copy(), np.full(len(ids), True)
-    for row, keypoint in enumerate(ids):
-        counterpart = place.get(schema.mirror[keypoint])
-        if counterpart is None:
-            known[row] = False
-        else:
-            queries[row] = keypoints[counterpart]
-    return queries, known
-
-
-def _guide(side0: Side, side1: Side, config: MatcherConfig) -> Guide | None:
-    if config.guidance is None:
-        return None
-    return Guide(
-        side0.posed.descriptors_HWC, side1.posed.descriptors_HWC, side0.weight_HW,
-        side1.weight_HW, side0.allowed_HW, side1.allowed_HW, config.guidance,
+    return Consensus(
+        source.descriptors_HWC, target.descriptors_HWC, source.saliency_HW, target.saliency_HW,
+        source.matchable_HW, target.matchable_HW, config.consensus,
     )  # fmt: skip
 
 
 def _one_way(
-    similarity_NM: Float[Tensor, "N M"], side0: Side, side1: Side, config: MatcherConfig
+    similarity_NM: Float[Tensor, "N M"],
+    consensus: Consensus | None,
+    target: DescriptorMap,
+    config: MatcherConfig,
 ) -> _Dense:
     """Best cells, positions between cells, and logarithms of the probability around these."""
-    guide = _guide(side0, side1, config)
-    shape = side1.posed.view.grid.shape
+    shape = target.transform.grid.shape
 
     def maps_of(rows_K: Tensor) -> Tensor:
-        if guide is not None:
-            return guide.rows(similarity_NM, rows_K)
+        if consensus is not None:
+            return consensus.rows(similarity_NM, rows_K)
         found = similarity_NM[rows_K].unflatten(1, shape)
-        return found.masked_fill_(~side1.allowed_HW, -torch.inf)
+        return found.masked_fill_(~target.matchable_HW, -torch.inf)
 
-    return matching.dense(
+    return matching.dense_matches(
         maps_of, len(similarity_NM), config.window, config.temperature, similarity_NM.device
     )
 
 
-def _scored(way: _Dense, back_N: Float[Tensor, "N"]) -> _Dense:
-    """The same with scores instead of the logarithms of one way's probabilities."""
-    peaks, targets, masses = way
-    return peaks, targets, matching.scores(masses, back_N)
-
-
 def _flow_field(
-    side0: Side,
-    side1: Side,
-    forward: tuple[Tensor, Tensor],
-    backward: tuple[Tensor, Tensor],
+    source: DescriptorMap, target: DescriptorMap, forward: _Dense, backward: _Dense
 ) -> FlowField:
-    """The flow in pixels, from both directions' targets in cells and scores."""
-    view0, view1 = side0.posed.view, side1.posed.view
-    (targets, scores), (returns, _) = ((_array(x) for x in flow) for flow in (forward, backward))
-    allowed = side0.allowed_HW.cpu().numpy()
-    # Cells beside the picture, or off the mask, have no match of their own: they go where the
-    # nearest cell goes that has, so that values between cells are right up to the border.
-    cells = view0.grid.cells
-    kept = np.flatnonzero(allowed)
+    """The flow in pixels, from both directions' matches in cells and their confidence."""
+    transform0, transform1 = source.transform, target.transform
+    targets, scores, returns = (_array(x) for x in (forward[1], forward[2], backward[1]))
+    matchable = source.matchable_HW.cpu().numpy()
+    # Cells beside the image, or off the mask, have no match of their own: they go where the
+    # nearest cell goes that has one, so that values between cells are right up to the border.
+    cells = transform0.grid.cells
+    kept = np.flatnonzero(matchable)
     nearest, _ = matching.nearest_neighbours(torch.from_numpy(cells), torch.from_numpy(cells[kept]))
     targets, scores = targets[kept[nearest]], scores[kept[nearest]]
-    points1 = view1.clip(view1.to_points(targets))
-    back = interpolate(returns.reshape(view1.grid.height, view1.grid.width, 2), targets)
-    errors = np.linalg.norm(view0.to_points(back) - view0.to_points(cells), axis=1)
-    errors = errors.reshape(allowed.shape)
+    points1 = transform1.clip(transform1.to_points(targets))
+    returned = interpolate(returns.reshape(*transform1.grid.shape, 2), targets)
+    error = np.linalg.norm(transform0.to_points(returned) - transform0.to_points(cells), axis=1)
+    error = error.reshape(matchable.shape)
     return FlowField(
-        view0,
-        view1,
-        points1.reshape(*allowed.shape, 2),
-        scores.reshape(allowed.shape),
-        errors,
-        allowed & (errors <= _CONSISTENT * max(view0.width, view0.height)),
+        transform0,
+        transform1,
+        points1.reshape(*matchable.shape, 2),
+        scores.reshape(matchable.shape),
+        error,
+        matchable & (error <= _CONSISTENT * max(transform0.size)),
     )
-
-
-def _tensor(array: np.ndarray, like: Tensor) -> Tensor:
-    return torch.from_numpy(array).to(like)
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -9,7 +9,7 @@ from functools import partial
 from homolog.backbones import BackboneConfig, DinoConfig, FusedConfig, StableDiffusionConfig
 from homolog.config import MatcherConfig
 from homolog.features import FusionConfig
-from homolog.matching.consensus import GuidanceConfig
+from homolog.matching.consensus import ConsensusConfig
 from homolog.networks.sides import SidesConfig
 
 
@@ -26,14 +26,16 @@ def embedded_zero_shot() -> MatcherConfig:
         ),
         window=4,
         temperature=0.02,
-        guidance=GuidanceConfig(),
-        same_kind=0.42,
+        consensus=ConsensusConfig(),
+        same_category_threshold=0.42,
     )
 
 
 def embedded() -> MatcherConfig:
     """The default: the same with sides, learned and calibrated as told in docs/synthetic.md."""
-    sides = SidesConfig(1032, side=0.2, place=0.3, presence=(15.08, -7.67))
+    sides = SidesConfig(
+        1032, side_weight=0.2, coordinate_weight=0.3, presence_calibration=(15.08, -7.67)
+    )
     return dataclasses.replace(embedded_zero_shot(), sides=sides)
 
 
@@ -49,8 +51,8 @@ def zero_shot(backbone: BackboneConfig, *groups: tuple[int, ...]) -> MatcherConf
         fusion=FusionConfig(groups=groups, weights=(1.0,) * len(groups)),
         window=5,
         temperature=0.02,
-        guidance=None,
-        same_kind=None,
+        consensus=None,
+        same_category_threshold=None,
     )
 
 

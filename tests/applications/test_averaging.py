@@ -124,7 +124,7 @@ def test_many_pictures_are_not_held(colour_matcher, copies, monkeypatch):
     """However many there are, no more than the reference's candidates and a few have features."""
     import gc
 
-    from homolog.results import Features
+    from homolog.descriptors import Features
 
     held = []
     flow = Matcher.flow

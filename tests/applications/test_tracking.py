@@ -225,7 +225,7 @@ def test_one_frame_at_a_time(colour_matcher, tmp_path, monkeypatch):
     """However long a video is, few frames' features and pictures are alive."""
     import gc
 
-    from homolog.results import Features
+    from homolog.descriptors import Features
 
     frames, truth = moving(10)
     path = write(tmp_path / "v.mp4", frames * 2)

@@ -54,10 +54,10 @@ def test_a_thing_moved_by_a_known_amount_comes_to_lie_on_itself(colour_matcher, 
 
 @pytest.mark.parametrize("pose", ["flip", "rotate90"])
 def test_a_turned_picture_is_turned_back(colour_matcher, pose):
-    from homolog.image.geometry import Pose
+    from homolog.image.geometry import PoseVariant
 
     picture = random_picture(96, 96)
-    turned = Pose.parse(pose).apply(picture)
+    turned = PoseVariant.parse(pose).apply(picture)
     made = warp(colour_matcher, picture, turned, poses=["identity", pose], rest="grey",
                 mask1=np.ones((96, 96), bool))  # fmt: skip
     assert made.flow.pose == pose, "a picture as a whole may be flipped"

@@ -11,7 +11,7 @@ from helpers.toys import random_picture
 
 from homolog import HomologError, Matcher, MatcherConfig
 from homolog.backbones import DinoConfig, create
-from homolog.image.geometry import FLIP, IDENTITY, Pose, View
+from homolog.image.geometry import FLIP, IDENTITY, CanvasTransform, PoseVariant
 from homolog.presets import dino as preset
 
 transformers = pytest.importorskip("transformers")
@@ -159,8 +159,8 @@ def test_native_sees_the_picture_in_its_own_shape(folders):
     ("pose", "turned"),
     [
         (FLIP, lambda canvas: canvas[:, ::-1]),
-        (Pose(rotation=90), np.rot90),
-        (Pose(rotation=180), lambda canvas: canvas[::-1, ::-1]),
+        (PoseVariant(rotation=90), np.rot90),
+        (PoseVariant(rotation=180), lambda canvas: canvas[::-1, ::-1]),
     ],
 )
 def test_poses_commute_with_the_letterbox(folders, size, pose, turned):
@@ -168,7 +168,8 @@ def test_poses_commute_with_the_letterbox(folders, size, pose, turned):
     picture = random_picture(*size)
     grid = create(DinoConfig(folders("dinov2"), 70), CPU).grid
     plain, posed = (
-        np.array(View(*size, p, 70, grid).apply(picture)).astype(int) for p in (IDENTITY, pose)
+        np.array(CanvasTransform(*size, p, 70, grid).apply(picture)).astype(int)
+        for p in (IDENTITY, pose)
     )
     # A picture whose height leaves an odd number of rows lies half a pixel off the middle.
     shifts = [np.roll(turned(plain), (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1)]

@@ -322,7 +322,7 @@ def test_a_prompt_may_name_the_category(folder, tmp_path):
     config = zero_shot(fused(folder, dino), (0, 1, 2), (3,))
     by_category, cat = (
         Matcher(create(made.backbone, CPU), made)
-        for made in (config.with_models(None, prompt) for prompt in ("{category}", "cat"))
+        for made in (config.with_weights(None, prompt) for prompt in ("{category}", "cat"))
     )
     picture = random_picture(64, 64)
     features = by_category.extract(picture, category="cat")
@@ -332,11 +332,11 @@ def test_a_prompt_may_name_the_category(folder, tmp_path):
     with pytest.raises(HomologError, match=r"prompt: asks for the \{category\} of a picture"):
         by_category.extract(picture)
     with pytest.raises(HomologError, match=r"prompt: \{kind\} is not \{category\}"):
-        config.with_models(None, "{kind}")
+        config.with_weights(None, "{kind}")
 
     data = toy_training.toy_data(tmp_path / "pictures", 3)
     (name,) = data.schemas
-    written = Matcher(create((made := config.with_models(None, name)).backbone, CPU), made)
+    written = Matcher(create((made := config.with_weights(None, name)).backbone, CPU), made)
     written.cache = by_category.cache = FeatureCache(tmp_path / "cache")
     expected = evaluation.predict(written, data, tmp_path / "written").read_bytes()
     kept = len(list(by_category.cache.files()))
@@ -356,6 +356,6 @@ def test_half_precision_is_near(folder, canvases):
 
 
 def test_a_unet_in_place_of_another_has_weights_of_its_own():
-    config = PRESETS["cleandift+dinov2-base"]().with_models(["a", "b.safetensors", "c"], None)
+    config = PRESETS["cleandift+dinov2-base"]().with_weights(["a", "b.safetensors", "c"], None)
     unet, dino = config.backbone.parts
     assert (unet.model, unet.unet, dino.model) == ("a", "b.safetensors", "c")

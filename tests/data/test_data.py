@@ -16,7 +16,7 @@ from homolog import HomologError, KeypointSchema
 from homolog.data import ap10k, manifest, pf_pascal, pf_willow, spair
 from homolog.data.check import check
 from homolog.data.formats import coco
-from homolog.data.pairs import Problems
+from homolog.data.pairs import ErrorCollector
 
 real = pytest.mark.skipif(
     not real_pictures.ROOT.is_dir(), reason=f"no real photos at {real_pictures.ROOT}"
@@ -361,7 +361,7 @@ def _first(section, **change):
 def test_coco_that_is_wrong(change, reason, tmp_path):
     path = edit(datasets.make_coco(tmp_path), change)
     refused(lambda: coco.load(path), f"{path}: {reason}")
-    problems = Problems(collect=True)
+    problems = ErrorCollector(collect=True)
     coco.load(path, problems=problems)
     assert any(reason in line for line in problems.found)
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from homolog import HomologError
-from homolog.data.labels import EXTRA, Labels, by_hand
+from homolog.data.labels import EXTRA, Labels, manual_keypoints
 
 DATA = {
     "info": {"failed": []},
@@ -40,7 +40,7 @@ def test_points_leave_the_list_when_they_are_looked_at(labels):
     assert labels.doubtful() == []
     assert annotation["keypoints"][6:] == [60.5, 5.0, 2] and annotation["num_keypoints"] == 3
     assert annotation["bbox"] == [10, 5, 50.5, 25]  # holds it
-    assert by_hand(annotation) == {1, 2}
+    assert manual_keypoints(annotation) == {1, 2}
 
 
 def test_a_hidden_point_comes_back_where_it_was(labels):
@@ -76,15 +76,15 @@ def test_written_and_read_again(labels, tmp_path):
 
 def test_what_other_tools_change_is_by_hand(labels):
     (annotation,) = labels.annotations
-    assert by_hand(annotation) == set()
+    assert manual_keypoints(annotation) == set()
     annotation["keypoints"][0] += 0.004  # written with fewer digits
-    assert by_hand(annotation) == set()
+    assert manual_keypoints(annotation) == set()
     annotation["keypoints"][3] += 1
-    assert by_hand(annotation) == {1}
+    assert manual_keypoints(annotation) == {1}
     annotation["keypoints"][6:] = [5, 5, 2]
-    assert by_hand(annotation) == {1, 2}
+    assert manual_keypoints(annotation) == {1, 2}
     del annotation[EXTRA]
-    assert by_hand(annotation) == {0, 1, 2}
+    assert manual_keypoints(annotation) == {0, 1, 2}
 
 
 @pytest.mark.parametrize(

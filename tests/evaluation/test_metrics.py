@@ -138,7 +138,7 @@ def test_intervals_cover_the_truth():
     covered = 0
     for seed in range(100):
         throws = np.random.default_rng(seed).random(60) < 0.5
-        low, high = metrics.bootstrap(throws[:, None].astype(float), np.ones((60, 1)))[0]
+        low, high = metrics.bootstrap_ci(throws[:, None].astype(float), np.ones((60, 1)))[0]
         covered += low <= 0.5 <= high
     assert 88 <= covered <= 99
 
@@ -146,6 +146,6 @@ def test_intervals_cover_the_truth():
 def test_intervals_do_not_depend_on_the_chunks(monkeypatch):
     rng = np.random.default_rng(0)
     right, counted = rng.random((50, 3)), np.ones((50, 3))
-    whole = metrics.bootstrap(right, counted)
+    whole = metrics.bootstrap_ci(right, counted)
     monkeypatch.setattr(metrics, "_CELLS", 70 * 50)
-    np.testing.assert_allclose(metrics.bootstrap(right, counted), whole)
+    np.testing.assert_allclose(metrics.bootstrap_ci(right, counted), whole)

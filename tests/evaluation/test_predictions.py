@@ -12,9 +12,9 @@ from PIL import Image
 
 from homolog import HomologError, KeypointSchema, Matcher, evaluation
 from homolog.data import Annotation, DataSet, Pair
-from homolog.evaluation.metrics import Accumulator
-from homolog.evaluation.report import Report, draw_charts, draw_extremes
-from homolog.evaluation.viewpoint import PoseReport, summarise
+from homolog.evaluation.metrics import PCKAccumulator
+from homolog.evaluation.report import Report, draw_charts, plot_best_and_worst
+from homolog.evaluation.viewpoint import ViewpointReport, summarise
 from homolog.evaluation.viewpoint import evaluate as evaluate_pose
 from homolog.features import FeatureCache
 from homolog.image.geometry import FLIP, IDENTITY
@@ -103,7 +103,7 @@ def test_an_interrupted_run_goes_on(colour_matcher, data, tmp_path):
 def test_another_run_is_not_mixed_in(colour_matcher, data, tmp_path):
     evaluation.predict(colour_matcher, data, tmp_path / "run")
     with pytest.raises(HomologError, match="holds another run"):
-        evaluation.predict(colour_matcher.replace(window=1), data, tmp_path / "run")
+        evaluation.predict(colour_matcher.with_config(window=1), data, tmp_path / "run")
     with pytest.raises(HomologError, match="holds another run"):
         evaluation.predict(colour_matcher, data.limited(2), tmp_path / "run")
 
@@ -154,7 +154,7 @@ def test_keypoints_outside_are_looked_up_at_the_border(colour_matcher, data, tmp
     assert any("lie outside" in note and "(97.5, 20)" in note for note in notes)
 
 
-def scored(data, path) -> Accumulator:
+def scored(data, path) -> PCKAccumulator:
     return evaluation.score(data, evaluation.read_predictions(path, data)[0])
 
 
@@ -247,7 +247,7 @@ def test_reports(colour_matcher, data, tmp_path):
     markdown = (tmp_path / "results.md").read_text()
     assert "| per image, not aligned |" in markdown and "- a note" in markdown
     draw_charts(tmp_path, report, aligned, unaligned)
-    draw_extremes(tmp_path, aligned, evaluation.read_predictions(path, data)[0])
+    plot_best_and_worst(tmp_path, aligned, evaluation.read_predictions(path, data)[0])
     for name in ("pck", "azimuth", "best", "worst"):
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert min(picture.size) > 300
@@ -293,7 +293,7 @@ def test_views_in_folders(colour_matcher, tmp_path):
             (tmp_path / name).mkdir()
             picture.resize((80, 80)).save(tmp_path / name / "1.png")
     report = evaluate_pose(tmp_path, colour_matcher)
-    assert isinstance(report, PoseReport) and report.four_ways == 1
+    assert isinstance(report, ViewpointReport) and report.four_ways == 1
     assert report.confusion.sum() == 3
     (tmp_path / "templates" / "back.png").unlink()
     with pytest.raises(HomologError, match="no picture named back"):

@@ -121,8 +121,8 @@ def test_receptive_fields_lie_symmetrically_on_the_canvas(matcher):
 def test_a_mirror_image_is_matched_without_bias(matcher):
     """Where cells look is made up for: answers in a mirror image are off by next to nothing."""
     with pair() as example:
-        features = matcher.read(example.image0)
-        original, mirrored = (matcher.read(p.apply(features.image)) for p in (IDENTITY, FLIP))
+        features = matcher.load_image(example.image0)
+        original, mirrored = (matcher.load_image(p.apply(features.image)) for p in (IDENTITY, FLIP))
     points = grid_points(original.size, 20)
     found = matcher.transfer(original, mirrored, points).keypoints1
     error = found - FLIP.points(points, original.size)
@@ -181,7 +181,7 @@ def test_backbones_register_under_a_name(colour_matcher):
 def test_fusion_as_published():
     """Two parts, one of several maps, each part normalised, concatenated, normalised again."""
     torch.manual_seed(0)
-    grids = [Grid.of_patches(840, size) for size in (56, 28, 14, 14)]
+    grids = [Grid.from_patches(840, size) for size in (56, 28, 14, 14)]
     maps = [torch.randn(2, c, g.height, g.width) for c, g in zip((5, 6, 4, 7), grids, strict=True)]
     config = FusionConfig(groups=((2, 1, 0), (3,)), weights=(1.0, 1.0))
     everything = torch.ones(2, 60, 60, dtype=torch.bool)
@@ -193,7 +193,7 @@ def test_fusion_as_published():
 
 
 def test_fusion_weighs_similarities():
-    grid = Grid.of_patches(96, 8)
+    grid = Grid.from_patches(96, 8)
     maps = [torch.randn(2, 5, 12, 12), torch.randn(2, 3, 12, 12)]
     config = FusionConfig(groups=((0,), (1,)), weights=(1.0, 3.0))
     everything = torch.ones(2, 12, 12, dtype=torch.bool)
@@ -204,7 +204,7 @@ def test_fusion_weighs_similarities():
 
 
 def test_centring_takes_off_what_the_whole_picture_shares():
-    grid, content = Grid.of_patches(96, 8), torch.zeros(1, 12, 12, dtype=torch.bool)
+    grid, content = Grid.from_patches(96, 8), torch.zeros(1, 12, 12, dtype=torch.bool)
     content[0, 3:9] = True
     varied = torch.randn(1, 5, 12, 12)
     config = FusionConfig(groups=((0,),), weights=(1.0,), center=True)
@@ -217,7 +217,7 @@ def test_centring_takes_off_what_the_whole_picture_shares():
 
 
 def test_descriptors_of_nothing_are_zero_not_nan():
-    grid = Grid.of_patches(96, 8)
+    grid = Grid.from_patches(96, 8)
     config = FusionConfig(groups=((0,),), weights=(1.0,), center=True)
     everything = torch.ones(1, 12, 12, dtype=torch.bool)
     found = fuse([torch.ones(1, 5, 12, 12)], [grid], grid, everything, config)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from helpers.toys import random_picture
 from scipy.io import savemat
 
+from helpers.toys import random_picture
 from homolog.data.pf_pascal import CATEGORIES
 from homolog.keypoints import KeypointSchema
 

@@ -11,16 +11,15 @@ import time
 from pathlib import Path
 
 from helpers.toy_training import SCHEMA, toy_data, toy_matcher
-
 from homolog import Matcher
-from homolog.data.exemplars import Labelled
+from homolog.data.exemplars import ExemplarSet
 from homolog.labelling.propagate import Annotator, annotate
 
 CATEGORY = {"id": 4, "name": "toy", "keypoints": list(SCHEMA.names), "skeleton": [[1, 4]]}
 
 
-def exemplars(folder: Path, count: int = 2) -> Labelled:
-    return Labelled(toy_data(folder, count).annotations, [CATEGORY])
+def exemplars(folder: Path, count: int = 2) -> ExemplarSet:
+    return ExemplarSet(toy_data(folder, count).annotations, [CATEGORY])
 
 
 def slow_matcher(folder: Path) -> Matcher:

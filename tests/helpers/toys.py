@@ -20,7 +20,7 @@ class ColourBackbone:
     """
 
     side = 96
-    grid = Grid.of_patches(96, 8)
+    grid = Grid.from_patches(96, 8)
     grids = (grid, grid)
     device = torch.device("cpu")
 

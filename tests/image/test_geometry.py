@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from homolog import HomologError, Pose
-from homolog.image.geometry import FLIP, IDENTITY, Grid, Letterbox, View, as_poses, interpolate
+from homolog.image.geometry import (
+    FLIP,
+    IDENTITY,
+    CanvasTransform,
+    Grid,
+    Letterbox,
+    as_poses,
+    interpolate,
+)
 
 LETTERBOX = parity.facts("letterbox")
 
@@ -32,7 +40,7 @@ def test_letterbox_agrees_with_the_published_one(case):
     assert box.offset == tuple(case["offset"])
     for axis, name in enumerate(("content_cols", "content_rows")):
         first, last = case[name]
-        assert (first, last - first + 1) == (box.offset[axis], box.content[axis])
+        assert (first, last - first + 1) == (box.offset[axis], box.scaled_size[axis])
     np.testing.assert_allclose(
         box.to_canvas(np.array(case["keypoints"])), case["mapped"], rtol=0, atol=1e-3
     )
@@ -45,13 +53,13 @@ def test_points_survive_the_letterbox(width, height, side):
     on_canvas = box.to_canvas(points)
     # A side shorter than a canvas pixel is drawn as one: half a pixel at most lies beyond.
     assert (on_canvas >= -0.5).all() and (on_canvas <= side + 0.5).all()
-    np.testing.assert_allclose(box.to_picture(on_canvas), points, rtol=0, atol=1e-3)
+    np.testing.assert_allclose(box.to_image(on_canvas), points, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5000, 20), (20, 5000), (1, 5000)])
 def test_points_survive_the_letterbox_of_extreme_shapes(size):
     points = corners_and_inside(*size)
-    view = View(*size, IDENTITY, 641, Grid(41, 41, 16, 0.5))
+    view = CanvasTransform(*size, IDENTITY, 641, Grid(41, 41, 16, 0.5))
     np.testing.assert_allclose(view.to_points(view.to_cells(points)), points, rtol=0, atol=1e-3)
 
 
@@ -134,7 +142,7 @@ def test_pose_sets():
 
 
 def test_resampling_between_patch_grids_is_bilinear_interpolation():
-    source, grid = Grid.of_patches(840, 56), Grid.of_patches(840, 14)
+    source, grid = Grid.from_patches(840, 56), Grid.from_patches(840, 14)
     rows, columns = grid.resampling(source, kernel=1.0)
     values = torch.randn(15, 15)
     expected = torch.nn.functional.interpolate(
@@ -159,27 +167,27 @@ def test_wide_kernels_smooth():
 
 
 def test_content_is_the_cells_on_the_picture():
-    grid = Grid.of_patches(96, 8)
-    assert View(30, 30, IDENTITY, 96, grid).content.all()
-    wide = View(96, 48, IDENTITY, 96, grid).content
+    grid = Grid.from_patches(96, 8)
+    assert CanvasTransform(30, 30, IDENTITY, 96, grid).valid_cells.all()
+    wide = CanvasTransform(96, 48, IDENTITY, 96, grid).valid_cells
     assert wide[3:9].all() and wide.sum() == 6 * 12
-    turned = View(96, 48, Pose(rotation=90), 96, grid).content
+    turned = CanvasTransform(96, 48, Pose(rotation=90), 96, grid).valid_cells
     assert (turned == wide.T).all()
-    leaning = View(96, 96, Pose(rotation=45), 96, grid).content
+    leaning = CanvasTransform(96, 96, Pose(rotation=45), 96, grid).valid_cells
     assert leaning[6, 6] and not leaning[0, 0], "corners beside a turned picture are black"
 
 
 @given(width=lengths, height=lengths, pose=poses)
 def test_there_is_always_content(width, height, pose):
-    assert View(width, height, pose, 641, Grid(41, 41, 16, 0.5)).content.any()
+    assert CanvasTransform(width, height, pose, 641, Grid(41, 41, 16, 0.5)).valid_cells.any()
 
 
 @given(pose=quarter_turns, seed=st.integers(0, 100))
 def test_masks_go_where_the_picture_goes(pose, seed):
-    size, grid = (96, 64), Grid.of_patches(96, 8)
+    size, grid = (96, 64), Grid.from_patches(96, 8)
     mask = np.kron(np.random.default_rng(seed).random((8, 12)) < 0.3, np.ones((8, 8), bool))
     mask[0, 0] = True
-    view = View(*size, pose, 96, grid)
+    view = CanvasTransform(*size, pose, 96, grid)
     posed = np.asarray(view.apply(Image.fromarray(mask.astype(np.uint8) * 255)))
     np.testing.assert_array_equal(view.mask(mask), posed[4::8, 4::8] > 0)
 
@@ -187,7 +195,7 @@ def test_masks_go_where_the_picture_goes(pose, seed):
 def test_a_mask_smaller_than_a_cell_is_not_lost():
     mask = np.zeros((400, 400), bool)
     mask[201, 101] = True
-    cells = View(400, 400, IDENTITY, 96, Grid.of_patches(96, 8)).mask(mask)
+    cells = CanvasTransform(400, 400, IDENTITY, 96, Grid.from_patches(96, 8)).mask(mask)
     assert cells.sum() == 1 and cells[6, 3]
 
 
@@ -199,6 +207,6 @@ def test_interpolation_between_cells():
 
 def test_sampling_a_view_gives_the_values_under_the_pixels():
     picture = random_picture(96, 64)
-    view = View(96, 64, IDENTITY, 96, Grid.of_patches(96, 1))
+    view = CanvasTransform(96, 64, IDENTITY, 96, Grid.from_patches(96, 1))
     values = np.asarray(view.apply(picture), dtype=float)
-    np.testing.assert_allclose(view.sampled(values, (96, 64)), np.asarray(picture))
+    np.testing.assert_allclose(view.resample(values, (96, 64)), np.asarray(picture))

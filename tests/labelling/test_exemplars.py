@@ -9,10 +9,10 @@ import torch
 from helpers.toy_training import SCHEMA, toy_data, toy_matcher
 
 from homolog import HomologError, KeypointSchema, Matcher
-from homolog.image.geometry import FLIP, IDENTITY, Pose
+from homolog.image.geometry import FLIP, IDENTITY, PoseVariant
 from homolog.labelling import exemplars as module
-from homolog.labelling.exemplars import TURNED, Exemplars
-from homolog.matching.consensus import GuidanceConfig
+from homolog.labelling.exemplars import EXEMPLAR_POSES, Exemplars
+from homolog.matching.consensus import ConsensusConfig
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_flipped_exemplars_exchange_left_and_right(toy, data):
     """In the flipped picture the left paw's place is where the right paw is, mirrored."""
     first = data.annotations[0]
     (variant,) = Exemplars(toy, [first], data.schemas, [FLIP]).variants
-    view = toy.extract(first.path, [FLIP]).posed[FLIP].view
+    view = toy.extract(first.path, [FLIP]).by_pose[FLIP].view
     width = toy.read(first.path).width
     exchanged = first.keypoints[list(SCHEMA.mirror)]
     mirrored = np.stack([width - exchanged[:, 0], exchanged[:, 1]], axis=1)
@@ -72,7 +72,9 @@ def test_nothing_is_flipped_where_sides_are_not_known(toy, data):
     numbered = {"toy": KeypointSchema.numbered(5)}
     poses = [v.pose for v in Exemplars(toy, data.annotations[:1], numbered).variants]
     assert len(poses) == 4 and not any(pose.flip for pose in poses)
-    assert len(Exemplars(toy, data.annotations[:1], data.schemas).variants) == len(TURNED) == 8
+    assert (
+        len(Exemplars(toy, data.annotations[:1], data.schemas).variants) == len(EXEMPLAR_POSES) == 8
+    )
 
 
 def test_turned_pictures_are_found_in_the_turned_pose(toy, data, tmp_path):
@@ -82,17 +84,17 @@ def test_turned_pictures_are_found_in_the_turned_pose(toy, data, tmp_path):
     first = data.annotations[0]
     exemplars = Exemplars(toy, [first], data.schemas)
     with Image.open(first.path) as picture:
-        turned = Pose(rotation=90).apply(picture.convert("RGB"))
+        turned = PoseVariant(rotation=90).apply(picture.convert("RGB"))
     found = exemplars.find(toy.extract(turned))
     assert found.exemplars[0] == (first.name, "rotate90")
-    expected = Pose(rotation=90).points(first.keypoints, (96, 80))
+    expected = PoseVariant(rotation=90).points(first.keypoints, (96, 80))
     np.testing.assert_allclose(found.points, expected, atol=4)
 
 
-@pytest.mark.parametrize("guidance", [None, GuidanceConfig()])
+@pytest.mark.parametrize("guidance", [None, ConsensusConfig()])
 def test_fewer_directions_change_little(data, guidance, monkeypatch):
     """The directions kept hold the similarities of what is asked for."""
-    toy = toy_matcher().replace(guidance=guidance)
+    toy = toy_matcher().with_config(consensus=guidance)
     *known, last = data.annotations
     whole = Exemplars(toy, known, data.schemas).find(toy.extract(last.path))
     monkeypatch.setattr(module, "DIRECTIONS", 32)
@@ -106,8 +108,8 @@ def test_fewer_directions_change_little(data, guidance, monkeypatch):
 def test_the_shortlist_is_that_of_brute_force(toy, data):
     *known, last = data.annotations
     exemplars = Exemplars(toy, known, data.schemas)
-    target = exemplars._reduced(toy.extract(last.path).posed[IDENTITY])
-    thin = target.descriptors_HWC[::2, ::2][target.content_HW[::2, ::2]]
+    target = exemplars._reduced(toy.extract(last.path).by_pose[IDENTITY])
+    thin = target.descriptors_HWC[::2, ::2][target.valid_HW[::2, ::2]]
     means = []
     for variant in exemplars.variants:
         rows = variant.queries_SKC[0][variant.visible_K]

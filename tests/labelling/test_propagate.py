@@ -20,7 +20,7 @@ from homolog.data.formats import coco
 from homolog.data.labels import EXTRA, Labels
 from homolog.example import pair
 from homolog.image.geometry import IDENTITY
-from homolog.labelling.propagate import Annotator, Settings, annotate
+from homolog.labelling.propagate import AnnotateConfig, Annotator, annotate
 
 PICTURES = 6
 
@@ -88,7 +88,7 @@ def test_a_stopped_run_goes_on(folder, exemplars, tmp_path):
     (tmp_path / "labels.json").unlink()
 
     matcher = toy_matcher()
-    annotator = Annotator(matcher, exemplars, Settings())
+    annotator = Annotator(matcher, exemplars, AnnotateConfig())
 
     def stops(files, name_of):
         for path in files[:3]:
@@ -362,14 +362,14 @@ def test_two_workers_one_of_which_is_killed(folder, exemplars, tmp_path, monkeyp
     (folder / "broken.png").write_bytes(b"not a picture")
     _, expected = run(folder, exemplars)
     local = (tmp_path / "labels.json").read_bytes()
-    from homolog.labelling.ray import engine
+    from homolog.labelling.ray import ray_executor
 
     # Workers find the tests' modules, and say who they are.
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     (tmp_path / "pids").mkdir()
     make = partial(toy_annotate.slow_matcher, tmp_path / "pids")
-    work = engine(make, exemplars, Settings(), workers=2)
+    work = ray_executor(make, exemplars, AnnotateConfig(), workers=2)
     killed = []
 
     def watched(files, name_of):
@@ -391,5 +391,5 @@ def test_two_workers_one_of_which_is_killed(folder, exemplars, tmp_path, monkeyp
 
 
 def test_poses_can_be_chosen(folder, exemplars):
-    seen, _ = run(folder, exemplars, settings=Settings(poses=(IDENTITY,)))
+    seen, _ = run(folder, exemplars, settings=AnnotateConfig(poses=(IDENTITY,)))
     assert seen == PICTURES + 2

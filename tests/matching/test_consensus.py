@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from homolog import matching
-from homolog.matching.consensus import GuidanceConfig, Guide
+from homolog.matching.consensus import ConsensusConfig, Guide
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -86,7 +86,7 @@ def test_the_definition(device, masked):
     if masked:
         allowed0[:2], allowed1[:, 5:] = False, False
     cells = torch.tensor([[0.0, 0], [2.3, 4.7], [5, 6], [3, 2]])
-    config = GuidanceConfig(temperature=0.2, surroundings=0.4, layout=0.1)
+    config = ConsensusConfig(temperature=0.2, surroundings=0.4, layout=0.1)
     parts = (source, target, weight0, weight1, allowed0, allowed1)
     guide = Guide(*(part.to(device) for part in parts), config)
     found = guide.similarity(cells.to(device)).cpu().numpy()
@@ -107,10 +107,10 @@ def test_what_everything_resembles_counts_less():
     target[0, 5] = common
     guide = Guide(
         source, target, torch.ones(6, 6), torch.ones(6, 6), everywhere(6, 6), everywhere(6, 6),
-        GuidanceConfig(surroundings=0, layout=0),
+        ConsensusConfig(surroundings=0, layout=0),
     )  # fmt: skip
     cells = torch.tensor([[1.0, 4], [2, 2], [4, 0]])
-    plain = matching.argmax(matching.similarity(matching.sample(source, cells), target))
+    plain = matching.argmax(matching.similarity(matching.sample_descriptors(source, cells), target))
     assert plain.tolist() == [[5, 0]] * 3
     assert matching.argmax(guide.similarity(cells)).tolist() == cells.tolist()
 
@@ -122,7 +122,7 @@ def test_surroundings_tell_twins_apart():
     target[1, 1] = source[5, 5]
     guide = Guide(
         source, target, torch.ones(9, 9), torch.ones(9, 9), everywhere(9, 9), everywhere(9, 9),
-        GuidanceConfig(layout=0),
+        ConsensusConfig(layout=0),
     )  # fmt: skip
     assert matching.argmax(guide.similarity(torch.tensor([[5.0, 5]]))).tolist() == [[5, 5]]
 
@@ -135,7 +135,7 @@ def test_layout_tells_twins_apart():
     target[0, 0] = target[6, 8]
     guide = Guide(
         source, target, torch.ones(11, 11), torch.ones(11, 11), everywhere(11, 11),
-        everywhere(11, 11), GuidanceConfig(surroundings=0),
+        everywhere(11, 11), ConsensusConfig(surroundings=0),
     )  # fmt: skip
     assert matching.argmax(guide.similarity(torch.tensor([[6.0, 6]]))).tolist() == [[8, 6]]
     assert guide.layout.affine.diagonal().min() > 0.75, "about a shift"
@@ -145,7 +145,7 @@ def test_a_thing_of_no_weight_has_no_layout():
     source = unit(4, 4, 3)
     nothing = torch.zeros(4, 4)
     guide = Guide(
-        source, source, nothing, nothing, everywhere(4, 4), everywhere(4, 4), GuidanceConfig()
+        source, source, nothing, nothing, everywhere(4, 4), everywhere(4, 4), ConsensusConfig()
     )
     assert guide.layout is None
     assert torch.isfinite(guide.similarity(torch.tensor([[1.0, 1]]))).all()
@@ -156,7 +156,7 @@ def test_grids_smaller_than_the_surroundings(shape):
     source = unit(*shape, 3)
     weight = torch.ones(shape)
     allowed = everywhere(*shape)
-    guide = Guide(source, source, weight, weight, allowed, allowed, GuidanceConfig())
+    guide = Guide(source, source, weight, weight, allowed, allowed, ConsensusConfig())
     found = guide.similarity(torch.zeros(1, 2))
     assert found.shape == (1, *shape) and torch.isfinite(found).all()
 
@@ -168,7 +168,7 @@ def test_rows_of_the_whole_similarity_are_the_same(device):
     allowed1 = everywhere(6, 8)
     allowed1[:, 6:] = False
     parts = (source, target, weight0, weight1, everywhere(7, 6), allowed1)
-    guide = Guide(*(part.to(device) for part in parts), GuidanceConfig())
+    guide = Guide(*(part.to(device) for part in parts), ConsensusConfig())
     similarity = (source.flatten(0, 1) @ target.flatten(0, 1).T).to(device)
     rows = torch.tensor([0, 5, 17, 41], device=device)
     cells = torch.stack([rows % 6, rows // 6], dim=1).float()

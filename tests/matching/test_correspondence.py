@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homolog import HomologError, matching
+from homolog.features.foreground import saliency
 from homolog.matching import window_soft_argmax
 
 PARITY = parity.tensors("matching")
@@ -107,11 +108,13 @@ def test_flipping_both_pictures_flips_the_answer(seed, window):
     source, target = unit(6, 7, 8, seed=seed), unit(5, 9, 8, seed=seed + 1)
     cells = torch.rand(4, 2) * torch.tensor([6, 5])
     found = window_soft_argmax(
-        matching.similarity(matching.sample(source, cells), target), window, 0.1
+        matching.similarity(matching.sample_descriptors(source, cells), target), window, 0.1
     )
     flipped = window_soft_argmax(
         matching.similarity(
-            matching.sample(source.flip(1), torch.stack([6 - cells[:, 0], cells[:, 1]], 1)),
+            matching.sample_descriptors(
+                source.flip(1), torch.stack([6 - cells[:, 0], cells[:, 1]], 1)
+            ),
             target.flip(1),
         ),
         window,
@@ -125,16 +128,18 @@ def test_sampling_between_cells(device):
     descriptors = unit(6, 7, 5).to(device)
     whole = torch.tensor([[0.0, 0.0], [6.0, 5.0], [3.0, 2.0]], device=device)
     torch.testing.assert_close(
-        matching.sample(descriptors, whole), descriptors[[0, 5, 2], [0, 6, 3]]
+        matching.sample_descriptors(descriptors, whole), descriptors[[0, 5, 2], [0, 6, 3]]
     )
     cells = torch.rand(20, 2, device=device) * torch.tensor([6.0, 5.0], device=device)
     grid = (cells / torch.tensor([6.0, 5.0], device=device) * 2 - 1)[None, None]
     expected = F.grid_sample(descriptors.permute(2, 0, 1)[None], grid, align_corners=True)
     torch.testing.assert_close(
-        matching.sample(descriptors, cells), F.normalize(expected[0, :, 0].T, dim=1)
+        matching.sample_descriptors(descriptors, cells), F.normalize(expected[0, :, 0].T, dim=1)
     )
     beyond = torch.tensor([[-4.0, 2.0], [9.0, 5.5]], device=device)
-    torch.testing.assert_close(matching.sample(descriptors, beyond), descriptors[[2, 5], [0, 6]])
+    torch.testing.assert_close(
+        matching.sample_descriptors(descriptors, beyond), descriptors[[2, 5], [0, 6]]
+    )
 
 
 def test_answers_lie_where_they_may():
@@ -190,20 +195,20 @@ def test_window_mass_by_hand():
         weights[i, max(0, y - 3) : y + 4, max(0, x - 3) : x + 4].sum()
         for i, (x, y) in enumerate(windows)
     ]
-    found = matching.window_log_mass(similarity, centres).exp()
+    found = matching.window_log_prob(similarity, centres).exp()
     torch.testing.assert_close(found, torch.stack(expected))
-    elsewhere = matching.window_log_mass(similarity, centres[[2, 0]], torch.tensor([2, 0])).exp()
+    elsewhere = matching.window_log_prob(similarity, centres[[2, 0]], torch.tensor([2, 0])).exp()
     torch.testing.assert_close(elsewhere, found[[2, 0]])
 
 
 def dense(similarity, source_shape, target_shape, window, temperature):
     """There and back, as the matcher puts them together."""
-    peaks, targets, masses = matching.dense(
+    peaks, targets, masses = matching.dense_matches(
         lambda rows: similarity[rows].unflatten(1, target_shape), len(similarity), window,
         temperature, similarity.device,
     )  # fmt: skip
-    back = matching.way_back(similarity, targets, source_shape, target_shape)
-    return peaks, targets, matching.scores(masses, back)
+    back = matching.cycle_log_prob(similarity, targets, source_shape, target_shape)
+    return peaks, targets, matching.match_confidence(masses, back)
 
 
 def test_dense_is_the_same_as_one_by_one():
@@ -219,8 +224,8 @@ def test_dense_is_the_same_as_one_by_one():
         column, row = expected[0].round().long().tolist()
         backward = matching.similarity(target[row, column][None], source)
         place = torch.tensor([[float(x), float(y)]])
-        score = matching.scores(
-            matching.window_log_mass(forward, expected), matching.window_log_mass(backward, place)
+        score = matching.match_confidence(
+            matching.window_log_prob(forward, expected), matching.window_log_prob(backward, place)
         )
         torch.testing.assert_close(scores[cell], score[0])
 
@@ -235,10 +240,12 @@ def test_scores_are_probabilities(seed):
 
 def test_pair_score_of_a_picture_with_itself_is_one():
     descriptors, everything = unit(9, 11, 8), torch.ones(9, 11, dtype=torch.bool)
-    assert matching.pair_score(descriptors, descriptors, everything, everything) == pytest.approx(1)
+    assert matching.pair_similarity(
+        descriptors, descriptors, everything, everything
+    ) == pytest.approx(1)
     other = unit(6, 7, 8, seed=5)
     small = torch.ones(6, 7, dtype=torch.bool)
-    assert matching.pair_score(descriptors, other, everything, small) < 0.95
+    assert matching.pair_similarity(descriptors, other, everything, small) < 0.95
 
 
 def test_pair_score_of_things_smaller_than_two_cells():
@@ -246,7 +253,7 @@ def test_pair_score_of_things_smaller_than_two_cells():
     one[1, 3] = True
     everything = torch.ones(5, 5, dtype=torch.bool)
     expected = (descriptors[::2, ::2].flatten(0, 1) @ descriptors[1, 3]).max()
-    assert matching.pair_score(descriptors, descriptors, one, everything) == pytest.approx(
+    assert matching.pair_similarity(descriptors, descriptors, one, everything) == pytest.approx(
         float(expected)
     )
 
@@ -254,9 +261,9 @@ def test_pair_score_of_things_smaller_than_two_cells():
 def test_spread_takes_good_points_that_are_far_apart():
     clustered = torch.tensor([[0.0, 0], [0.1, 0], [0.2, 0], [10, 0], [10.1, 0], [5, 8]])
     quality = torch.tensor([0.9, 0.89, 0.88, 0.8, 0.79, 0.5])
-    assert sorted(matching.spread(clustered, quality, 3).tolist()) == [0, 3, 5]
-    assert sorted(matching.spread(clustered, quality, 99).tolist()) == list(range(6))
-    assert matching.spread(clustered[:1], quality[:1], 5).tolist() == [0]
+    assert sorted(matching.adaptive_nms(clustered, quality, 3).tolist()) == [0, 3, 5]
+    assert sorted(matching.adaptive_nms(clustered, quality, 99).tolist()) == list(range(6))
+    assert matching.adaptive_nms(clustered[:1], quality[:1], 5).tolist() == [0]
 
 
 def test_foreground_is_what_stands_out():
@@ -269,7 +276,7 @@ def test_foreground_is_what_stands_out():
     descriptors[shape] += 2 * (thing - background)
     descriptors[17:19, 20:22] += 2 * (thing - background)
     everything = torch.ones(20, 24, dtype=torch.bool)
-    prominence = matching.foreground(F.normalize(descriptors, dim=2), everything)
+    prominence = saliency(F.normalize(descriptors, dim=2), everything)
     assert (prominence[shape] > 0).float().mean() > 0.95
     assert (prominence[6:13, 7:15] > 0.5).all()
     assert (prominence[15:] == 0).all(), "the smaller piece is dropped"
@@ -279,4 +286,4 @@ def test_foreground_is_what_stands_out():
 def test_foreground_where_nothing_stands_out():
     allowed = torch.zeros(4, 4, dtype=torch.bool)
     allowed[1:3] = True
-    assert torch.equal(matching.foreground(torch.ones(4, 4, 3) / 3**0.5, allowed), allowed.float())
+    assert torch.equal(saliency(torch.ones(4, 4, 3) / 3**0.5, allowed), allowed.float())

@@ -7,15 +7,15 @@ import torch
 import torch.nn.functional as F
 
 from homolog import HomologError
-from homolog.networks.context import ContextProcessor
+from homolog.networks.context import AttentionHead
 
 POSITIONS = (0.0, 0.3, 1.0)
 
 
-def network(**sizes) -> ContextProcessor:
+def network(**sizes) -> AttentionHead:
     torch.manual_seed(0)
     given = {"feature_dim": 10, "projection_dim": 8, "components": 6, "width": 16} | sizes
-    return ContextProcessor(**given).eval()
+    return AttentionHead(**given).eval()
 
 
 def spots(landmarks_A2: torch.Tensor, height: int, width: int) -> torch.Tensor:
@@ -32,7 +32,7 @@ def test_shapes_and_saving(landmarks, tmp_path):
     found = made(features)
     assert found.shape == (2, 8, 7, 9)
     made.save_pretrained(tmp_path)
-    loaded = ContextProcessor.from_pretrained(tmp_path).eval()
+    loaded = AttentionHead.from_pretrained(tmp_path).eval()
     torch.testing.assert_close(loaded(features), found)
 
 

@@ -13,16 +13,22 @@ from PIL import Image
 
 from homolog import HomologError, KeypointSchema, Matcher, Sides, checkpoints
 from homolog.cli import main
-from homolog.image.geometry import IDENTITY, Grid, View
-from homolog.networks.sides import SideMaps, SideNetwork, SidesConfig, certainty, with_sides
+from homolog.image.geometry import IDENTITY, CanvasTransform, Grid
+from homolog.networks.sides import (
+    SideHead,
+    SideMaps,
+    SidesConfig,
+    append_sides,
+    objectness_confidence,
+)
 from homolog.viz import draw
 
 SMALL = SidesConfig(12, components=8, widths=(8, 8, 16), layers=1, side=0.3, place=0.2)
 
 
-def network(config: SidesConfig = SMALL) -> SideNetwork:
+def network(config: SidesConfig = SMALL) -> SideHead:
     torch.manual_seed(0)
-    made = SideNetwork(config).eval()
+    made = SideHead(config).eval()
     for parameter in made.parameters():  # layers of attention start as nothing
         torch.nn.init.normal_(parameter, std=0.3)
     return made.requires_grad_(False)
@@ -58,7 +64,7 @@ def test_every_cell_sees_the_whole_picture():
 def test_similarity_of_cells_with_sides_in_closed_form(thing0, side0, thing1, side1):
     config = dataclasses.replace(SMALL, side=0.3, place=0.0)
     cells = unit(1, 2, 6)
-    found = with_sides(cells, maps([[thing0, thing1]], [[side0, side1]]), config)
+    found = append_sides(cells, maps([[thing0, thing1]], [[side0, side1]]), config)
     torch.testing.assert_close(found.norm(dim=-1), torch.ones(1, 2))
     agreement = 0.3 * (thing0 * thing1) ** 0.25 * side0 * side1
     lengths = [(1 + 0.3 * t**0.5 * s**2) ** 0.5 for t, s in ((thing0, side0), (thing1, side1))]
@@ -71,8 +77,8 @@ def test_certainty_is_of_the_thing_and_not_of_its_size(probability, cells):
     thing = torch.zeros(36)
     thing[:cells] = probability
     thing = thing.reshape(4, 9)
-    assert float(certainty(thing)) == pytest.approx(probability, rel=1e-4)
-    both = certainty(torch.stack([thing, torch.zeros(4, 9)]))
+    assert float(objectness_confidence(thing)) == pytest.approx(probability, rel=1e-4)
+    both = objectness_confidence(torch.stack([thing, torch.zeros(4, 9)]))
     assert both.tolist() == pytest.approx([probability, 0], rel=1e-4)
 
 
@@ -82,7 +88,7 @@ def test_pictures_that_may_show_no_such_thing_count_less():
     for surely in (0.9, 0.5):  # the logits of these pictures are 4 and 0
         told = maps(torch.full((1, 2), surely), torch.ones(1, 2))
         config = dataclasses.replace(SMALL, side=0.3, place=0.0, presence=(10.0, -5.0))
-        found = with_sides(cells, told, config)
+        found = append_sides(cells, told, config)
         cosine, before = float(found[0, 0] @ found[0, 1]), float(cells[0, 0] @ cells[0, 1])
         gained.append((cosine - before) / (1 - cosine))  # (c + a) / (1 + a), solved for a
     chance = 1 / (1 + np.exp(-4))
@@ -95,7 +101,7 @@ def test_places_agree_by_a_gaussian_kernel():
     along = torch.linspace(0, 1.5, 7)
     place = torch.stack([torch.zeros(7), along, torch.zeros(7)], dim=-1)[None]
     same = torch.tensor([1.0, 0.0]).expand(1, 7, 2)
-    found = with_sides(same, maps(torch.ones(1, 7), torch.zeros(1, 7), place), config)
+    found = append_sides(same, maps(torch.ones(1, 7), torch.zeros(1, 7), place), config)
     kernel = 2 * (found[0, :1] @ found[0].T)[0] - 1  # half of a cell is its looks, which are alike
     expected = (-(along**2) / (2 * 0.5**2)).exp()
     torch.testing.assert_close(kernel, expected, atol=0.25, rtol=0)  # of 64 random waves
@@ -104,7 +110,7 @@ def test_places_agree_by_a_gaussian_kernel():
 
 def test_what_is_no_known_thing_is_left_alone():
     cells = unit(3, 4, 6)
-    found = with_sides(cells, maps(torch.zeros(3, 4), torch.rand(3, 4) * 2 - 1), SMALL)
+    found = append_sides(cells, maps(torch.zeros(3, 4), torch.rand(3, 4) * 2 - 1), SMALL)
     before, after = (x.flatten(0, 1) @ x.flatten(0, 1).T for x in (cells, found))
     torch.testing.assert_close(after, before, atol=1e-6, rtol=0)
 
@@ -113,8 +119,8 @@ def test_what_is_no_known_thing_is_left_alone():
 
 
 @pytest.fixture
-def wide() -> View:
-    return View(96, 48, IDENTITY, 96, Grid.of_patches(96, 8))
+def wide() -> CanvasTransform:
+    return CanvasTransform(96, 48, IDENTITY, 96, Grid.from_patches(96, 8))
 
 
 def test_sides_of_a_wide_picture(wide):
@@ -178,7 +184,7 @@ def test_sides_are_those_of_the_network_and_cost_no_further_pass(sided, colour_m
     seen = sided.backbone.seen
     found = sided.sides(features)
     assert sided.backbone.seen == seen
-    expected = sided.side_network(colour_matcher.extract(picture).descriptors[None])
+    expected = sided.side_head(colour_matcher.extract(picture).descriptors[None])
     np.testing.assert_allclose(found.left, (1 + expected.side[0].double().numpy()) / 2, atol=1e-6)
 
 
@@ -189,9 +195,9 @@ def test_facing_decides_on_a_flip_without_a_pass(sided, monkeypatch):
     first, second = sided.extract(right), sided.extract(left)
     ways = {id(first): 0.9, id(second): -0.9}
     for features in (first, second):
-        posed = features.posed[IDENTITY]
+        posed = features.by_pose[IDENTITY]
         known = maps(torch.ones(12, 12), torch.zeros(12, 12), facing=(ways[id(features)], 0.0, 0.1))
-        features.posed[IDENTITY] = dataclasses.replace(posed, sides=known)
+        features.by_pose[IDENTITY] = dataclasses.replace(posed, sides=known)
     seen = sided.backbone.seen
     assert sided.transfer(first, first, points, schema, poses="flip").pose == "identity"
     assert sided.backbone.seen == seen
@@ -207,7 +213,7 @@ def test_facing_decides_on_a_flip_without_a_pass(sided, monkeypatch):
 
 def test_saved_and_loaded(sided, monkeypatch, tmp_path):
     monkeypatch.setattr("homolog.checkpoints.create", lambda config, device: ColourBackbone())
-    checkpoints.save(tmp_path, None, sided.config, sides=sided.side_network)
+    checkpoints.save(tmp_path, None, sided.config, sides=sided.side_head)
     loaded = Matcher.from_pretrained(str(tmp_path), device="cpu")
     assert loaded.config == sided.config
     picture = random_picture(96, 96, 5)

@@ -121,24 +121,24 @@ class TestPair:
                 matcher.extract(example.image0, [pose]),
                 matcher.extract(example.image1),
             )
-        whole = [Side.of(posed, None) for f in features for posed in f.posed.values()]
+        whole = [Side.of(posed, None) for f in features for posed in f.by_pose.values()]
         there, back = whole[source], whole[1 - source]
         guide = Guide(
             there.posed.descriptors_HWC, back.posed.descriptors_HWC, there.weight_HW,
-            back.weight_HW, there.allowed_HW, back.allowed_HW, matcher.config.guidance,
+            back.weight_HW, there.allowed_HW, back.allowed_HW, matcher.config.consensus,
         )  # fmt: skip
         cells = there.allowed_HW.nonzero().flip(1)[::3].float()
         expected = guide.similarity(cells)
         if pose == "identity" and source == 0:
-            points = there.posed.view.to_points(cells.double().numpy())
-            heat = matcher.heatmap(*features, there.posed.view.clip(points)[:20])
+            points = there.posed.transform.to_points(cells.double().numpy())
+            heat = matcher.heatmap(*features, there.posed.transform.clip(points)[:20])
             assert np.allclose(heat.similarity, expected[:20].numpy(), atol=0.01)
         # The guidance of the page: the same map, with what was sent in place of descriptors.
         guide.source_HWC, guide.target_HWC = sides[source][1], sides[1 - source][1]
         guide.popularity_HW = torch.tensor(popularity[source]).view(guide.target_HWC.shape[:2])
         lengths = guide.source_HWC.norm(dim=2, keepdim=True)
         queries = (cells[None] + torch.tensor(guide.config.steps)[:, None]).flatten(0, 1)
-        sampled = matching.sample(guide.source_HWC, queries)
+        sampled = matching.sample_descriptors(guide.source_HWC, queries)
         sampled *= matching.bilinear(lengths, queries)
         similarity = matching.similarity(sampled, guide.target_HWC)
         found = guide._guided(similarity.chunk(len(guide.config.steps)), cells)
@@ -156,12 +156,12 @@ class TestPair:
                 page.get(f"/api/pairs/{ids[0]}/{ids[1]}/{pose.name}").content
             )
             with pair() as example:
-                view = matcher.extract(example.image0, [pose]).posed[pose].view
+                view = matcher.extract(example.image0, [pose]).by_pose[pose].view
             points = np.array([[10.0, 20.0], [600.0, 333.0]])
             three = np.column_stack([points, np.ones(2)])
             assert np.allclose(three @ np.array(sides[0][0]["to_cells"]), view.to_cells(points))
             assert np.allclose(three @ np.array(sides[0][0]["to_points"]), view.to_points(points))
-            assert (sides[0][2] == view.content).all()
+            assert (sides[0][2] == view.valid_cells).all()
             assert header["pose"] == pose.name
 
     def test_distances_are_those_of_transfer(self, page, ids, matcher):
@@ -172,7 +172,7 @@ class TestPair:
             assert header["distance"] == pytest.approx(distance, abs=1e-5)
 
     def test_published_matching_has_no_guidance(self, matcher):
-        with client(matcher.replace(guidance=None, window=None)) as page:
+        with client(matcher.with_config(consensus=None, window=None)) as page:
             ids = page.get("/api/start").json()["example"]
             header, _, rest = unpacked(page.get(f"/api/pairs/{ids[0]}/{ids[1]}/identity").content)
         assert header["guidance"] is header["window"] is None and rest == []

@@ -219,7 +219,7 @@ def test_another_version_is_not_gone_on_with(models, made, tmp_path, monkeypatch
 def test_the_time_left_is_reckoned_from_what_this_run_makes(models, made, tmp_path, monkeypatch):
     seen = []
 
-    class Spy(progress.Steps):
+    class Spy(progress.ProgressBar):
         def __init__(self, total):
             super().__init__(total)
             seen.append(total)

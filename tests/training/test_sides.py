@@ -13,7 +13,7 @@ from PIL import Image
 from homolog import HomologError, KeypointSchema, Matcher
 from homolog.config import PostProcessorConfig
 from homolog.data.pairs import Annotation, DataSet, Pair
-from homolog.networks.sides import SideMaps, SideNetwork, SidesConfig, certainty
+from homolog.networks.sides import SideHead, SideMaps, SidesConfig, objectness_confidence
 from homolog.training import sides as training
 from homolog.training.sides import (
     Examples,
@@ -116,7 +116,7 @@ def test_a_cue_far_away_is_learnt_and_the_same_seed_gives_the_same_weights():
     found = []
     for _ in range(2):
         torch.manual_seed(1)
-        network = SideNetwork(config)
+        network = SideHead(config)
         before = score(network.eval(), examples, range(128)).share
         teach(network, examples, range(96), recipe)
         found.append(network)
@@ -140,7 +140,7 @@ def test_only_rows_given_are_learnt_from():
     weights = []
     for given in (examples, mixed):
         torch.manual_seed(0)
-        network = SideNetwork(config)
+        network = SideHead(config)
         teach(network, given, range(8), recipe)
         weights.append(network.leave.weight)
     assert torch.equal(*weights)
@@ -149,7 +149,7 @@ def test_only_rows_given_are_learnt_from():
 def test_what_is_not_asked_for_is_not_learnt():
     config = SidesConfig(6, components=6, widths=(8, 8, 16), layers=1)
     torch.manual_seed(0)
-    network = SideNetwork(config)
+    network = SideHead(config)
     before = network.leave.weight.clone()
     recipe = SidesRecipe(steps=5, pictures=4, weight_decay=0.0, losses=("thing", "place"))
     teach(network, facing_problem(16, 0), range(16), recipe)
@@ -165,12 +165,14 @@ def test_how_likely_a_picture_shows_a_thing_is_learnt_from_pictures_of_both_kind
     things = (({},),) * 60 + ((),) * 20
     listing = Listing(Path(), ("",) * 80, things, KeypointSchema(("nose",), (0,)))
     torch.manual_seed(0)
-    network = SideNetwork(SidesConfig(6, components=6, widths=(16, 16, 32), layers=1))
+    network = SideHead(SidesConfig(6, components=6, widths=(16, 16, 32), layers=1))
     recipe = SidesRecipe(steps=150, pictures=16, learning_rate=4e-3, drop=0, hide=0, style=0.2)
     teach(network, examples, range(80), recipe)
     slope, offset = presence(network, examples, listing, shows)
     logits = network.logits(examples.reduced.float())[..., 0]
-    likely = torch.sigmoid(slope * certainty(logits.sigmoid()) + offset).detach().numpy()
+    likely = (
+        torch.sigmoid(slope * objectness_confidence(logits.sigmoid()) + offset).detach().numpy()
+    )
     assert likely[:60].min() > 0.5 > likely[60:].max()
     # Where the posterior is highest: both kinds weigh as 40 pictures, the offset's variance is 100.
     gradient = 40 * (likely[:60].mean() - 1) + 40 * likely[60:].mean() + offset / 100
@@ -189,7 +191,7 @@ def test_score_and_its_interval():
     assert Score(np.zeros(2, int), np.zeros(2, int)).share == 0
 
 
-class Told(SideNetwork):
+class Told(SideHead):
     """Says where on the picture each cell is."""
 
     def forward(self, features_BHWC):

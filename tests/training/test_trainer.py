@@ -35,12 +35,12 @@ from homolog.backbones import base
 from homolog.data import DataSet, Pair
 from homolog.data.split import hold_out
 from homolog.image import reading
-from homolog.image.geometry import IDENTITY, Grid, View
+from homolog.image.geometry import IDENTITY, CanvasTransform, Grid
 from homolog.training import ViewsConfig, published_spair, train, trainer
-from homolog.training.augmentation import AS_IT_IS, FLIPPED, RandomView
-from homolog.training.checkpoint import Progress, read_state
+from homolog.training.augmentation import AS_IT_IS, FLIPPED, RandomAffineView
+from homolog.training.checkpoint import TrainState, read_state
 from homolog.training.recipes import RECIPES, PoseVariants
-from homolog.training.sampler import Groups
+from homolog.training.sampler import BatchSampler
 
 SCRIPT = Path(toy_training.__file__)
 
@@ -84,10 +84,10 @@ def test_keypoints_go_where_the_picture_goes(seed, size):
     y, x = np.mgrid[: size[1], : size[0]] + 0.5
     spot = np.exp(-((x - point[0, 0]) ** 2 + (y - point[0, 1]) ** 2) / 18)
     picture = Image.fromarray((255 * spot).astype(np.uint8)).convert("RGB")
-    grid = Grid.of_patches(128, 8)
-    view = View(*size, IDENTITY, 128, grid)
+    grid = Grid.from_patches(128, 8)
+    view = CanvasTransform(*size, IDENTITY, 128, grid)
     colourless = ViewsConfig(colour=0.0)
-    for showing in (AS_IT_IS, FLIPPED, RandomView.draw(colourless, rng)):
+    for showing in (AS_IT_IS, FLIPPED, RandomAffineView.draw(colourless, rng)):
         cell = showing.cells(point, view)[0]
         if not (np.abs(cell - 7.5) < 5).all():  # partly or wholly off the canvas
             continue
@@ -101,19 +101,19 @@ def test_keypoints_go_where_the_picture_goes(seed, size):
 def test_random_views_stay_within_their_limits():
     rng = np.random.default_rng(0)
     config = ViewsConfig(rotation=30, scale=1.5, shift=0.1, colour=0.2)
-    views = [RandomView.draw(config, rng) for _ in range(300)]
+    views = [RandomAffineView.draw(config, rng) for _ in range(300)]
     assert 100 < sum(view.mirrored for view in views) < 200
     assert 25 < max(abs(view.angle) for view in views) <= 30
     assert 1 / 1.5 <= min(view.scale for view in views) < max(view.scale for view in views) <= 1.5
     assert max(np.abs(view.shift).max() for view in views) <= 0.1
     assert max(np.abs(np.log(view.light)).max() for view in views) <= 0.2
-    assert not any(RandomView.draw(ViewsConfig(flip=False), rng).mirrored for _ in range(20))
+    assert not any(RandomAffineView.draw(ViewsConfig(flip=False), rng).mirrored for _ in range(20))
 
 
 def test_what_comes_in_from_beyond_repeats_the_border():
-    view = View(90, 60, IDENTITY, 96, Grid.of_patches(96, 8))
+    view = CanvasTransform(90, 60, IDENTITY, 96, Grid.from_patches(96, 8))
     white = Image.new("RGB", (90, 60), "white")
-    turned = RandomView(False, 90.0, 1.0, (0.0, 0.0), (1, 1, 1), (1, 1, 1))
+    turned = RandomAffineView(False, 90.0, 1.0, (0.0, 0.0), (1, 1, 1), (1, 1, 1))
     shown = np.asarray(turned.canvas(white, view))
     assert (shown[:, 20:76] == 255).all() and (shown[:, :14] == 0).all()
     content = turned.content(view)
@@ -133,7 +133,7 @@ def unequal(tmp_path) -> DataSet:
 def test_all_pairs_weigh_alike_in_the_mean(tmp_path):
     """The expected weight of a pair in a step is one over the number of pairs, as if drawn."""
     data = unequal(tmp_path)
-    groups = Groups(data, dataclasses.replace(PUBLISHED, pictures=3, variants=None))
+    groups = BatchSampler(data, dataclasses.replace(PUBLISHED, pictures=3, variants=None))
     total, draws = Counter(), 6000
     for step in range(draws):
         group = groups.draw(step, 0)
@@ -151,7 +151,7 @@ def test_all_pairs_weigh_alike_in_the_mean(tmp_path):
 def test_a_pair_is_weighted_by_its_chance(tmp_path):
     """Exactly: chance of the category, chance of both pictures, weight; for every listed pair."""
     data = unequal(tmp_path)
-    groups = Groups(data, dataclasses.replace(PUBLISHED, pictures=3, variants=None))
+    groups = BatchSampler(data, dataclasses.replace(PUBLISHED, pictures=3, variants=None))
     counts = {"a": 12, "b": sum(pair.category == "b" for pair in data.pairs)}
     pictures = {"a": 4, "b": len({s for p in data.pairs[12:] for s in (p.source, p.target)})}
     for step in range(20):
@@ -165,7 +165,7 @@ def test_a_pair_is_weighted_by_its_chance(tmp_path):
 def test_variants_have_the_published_weights(tmp_path):
     data = toy_data(tmp_path, 3)
     variants = PoseVariants(double=1.0, single=0.5, self_pair=0.25)
-    groups = Groups(data, dataclasses.replace(PUBLISHED, pictures=3, variants=variants))
+    groups = BatchSampler(data, dataclasses.replace(PUBLISHED, pictures=3, variants=variants))
     group = groups.draw(0, 0)
     assert [showing.mirrored for _, showing in group.pictures] == [False] * 3 + [True] * 3
     assert group.sparse_weights_BB.sum() == pytest.approx(1 / 2.75)
@@ -178,9 +178,9 @@ def test_variants_have_the_published_weights(tmp_path):
 
 def test_groups_are_the_same_again(tmp_path):
     data = toy_data(tmp_path)
-    first, again = (Groups(data, CONTEXT).draw(7, 1) for _ in range(2))
+    first, again = (BatchSampler(data, CONTEXT).draw(7, 1) for _ in range(2))
     assert first.pictures == again.pictures and first.seed == again.seed
-    other = Groups(data, CONTEXT).draw(7, 2)
+    other = BatchSampler(data, CONTEXT).draw(7, 2)
     assert other.seed != first.seed
 
 
@@ -390,7 +390,7 @@ def test_a_damaged_state_is_said(tmp_path):
     optimizer = torch.optim.AdamW(network.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=2)
     missing = read_state(tmp_path / "none", network, optimizer, schedule)
-    assert missing == Progress(step=0)
+    assert missing == TrainState(step=0)
 
 
 def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
@@ -431,8 +431,8 @@ def test_recipes_are_the_published_settings():
 def test_epochs_are_passes_over_the_pairs(tmp_path):
     data = toy_data(tmp_path, 5)
     config = dataclasses.replace(PUBLISHED, epochs=3.0, pictures=2)
-    assert trainer._steps(config, Groups(data, config), 1) == 3 * 20 / 2
-    assert trainer._steps(config, Groups(data, config), 2) == 3 * 20 / 4
+    assert trainer._steps(config, BatchSampler(data, config), 1) == 3 * 20 / 2
+    assert trainer._steps(config, BatchSampler(data, config), 2) == 3 * 20 / 4
 
 
 def test_trained_models_match_as_any_other():

@@ -7,13 +7,13 @@ import pytest
 from rich.console import Console
 
 from homolog.utils import progress
-from homolog.utils.progress import Steps
+from homolog.utils.progress import ProgressBar
 
 
 def shown(monkeypatch, terminal: bool, patience: float) -> str:
     monkeypatch.setattr(progress, "_PATIENCE", patience)
     console = Console(file=io.StringIO(), force_terminal=terminal, width=80)
-    with Steps(3, console) as steps:
+    with ProgressBar(3, console) as steps:
         for name in ("reading", "looking", "matching"):
             steps.next(name)
             time.sleep(0.1)
@@ -36,6 +36,6 @@ def test_long_work_prints_plain_lines_elsewhere(monkeypatch):
 
 
 def test_errors_pass_through(monkeypatch):
-    with pytest.raises(KeyError), Steps(2) as steps:
+    with pytest.raises(KeyError), ProgressBar(2) as steps:
         steps.next("reading")
         raise KeyError

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from homolog.applications.warping import SIDE, certainty, nearest_pose
+from homolog.applications.warping import MAX_SIZE, certainty
+from homolog.descriptors import Features
 from homolog.errors import HomologError
 from homolog.image import reading
 from homolog.image.geometry import as_poses
 from homolog.matcher import Matcher, PosesLike
-from homolog.results import Features
-from homolog.utils.prefetch import read_ahead
-from homolog.utils.progress import Steps
+from homolog.utils.prefetch import prefetch
+from homolog.utils.progress import ProgressBar
 from homolog.viz import draw
 
 _CANDIDATES = 12  # pictures among which the reference is chosen
@@ -48,7 +48,7 @@ def average(
     paths: Sequence[Path],
     reference: Path | None = None,
     *,
-    size: int = SIDE,
+    size: int = MAX_SIZE,
     poses: PosesLike = "none",
 ) -> Average:
     """The mean of pictures, each warped onto the reference's shape and weighted by confidence.
@@ -75,7 +75,7 @@ def average(
     if reference is None:
         known = _candidates(matcher, paths, left_out)
         reference = _middle(matcher, known, poses)
-    target = known[reference] if reference in known else matcher.read(reference, "reference")
+    target = known[reference] if reference in known else matcher.load_image(reference, "reference")
     wanted = draw.reduced(target.size, size)
     total = np.zeros((wanted[1], wanted[0], 3))
     weights = np.zeros((wanted[1], wanted[0], 1))
@@ -84,8 +84,8 @@ def average(
     # Not coarser than what the backbone sees.
     side = max(*wanted, matcher.backbone.side)
     jobs = (partial(_read, path, side, matcher.max_pixels) for path in remaining)
-    with Steps(len(remaining)) as steps:
-        for path, picture in zip(remaining, read_ahead(jobs, _READERS, 2 * _READERS), strict=True):
+    with ProgressBar(len(remaining)) as steps:
+        for path, picture in zip(remaining, prefetch(jobs, _READERS, 2 * _READERS), strict=True):
             steps.next(f"aligning {path.name}")
             if isinstance(picture, HomologError):
                 left_out[path] = str(picture)
@@ -94,9 +94,9 @@ def average(
                 look = np.asarray(picture.image.resize(wanted), dtype=float)
                 sure = np.ones(weights.shape)
             else:
-                features = known.pop(path, None) or matcher.read(picture.image)
-                pose, _ = nearest_pose(matcher, features, target, poses)
-                field = matcher.flow(features, target, poses=[pose]).backward.smoothed()
+                features = known.pop(path, None) or matcher.load_image(picture.image)
+                pair = matcher.pair(features, target, poses=poses)
+                field = pair.flow(flip=True).backward.smoothed()
                 look = draw.resampled(picture.image, field, wanted)
                 sure = certainty(field, wanted)[..., None]
             weight = _LEAST + (1 - _LEAST) * sure
@@ -134,9 +134,7 @@ def _middle(matcher: Matcher, known: dict[Path, Features], poses: PosesLike) -> 
     """The picture nearest to all others."""
     sums = dict.fromkeys(known, 0.0)
     for one, other in combinations(known, 2):
-        _, distance = nearest_pose(matcher, known[one], known[other], poses)
-        if distance is None:
-            distance = matcher.distance(known[one], known[other])
+        distance = matcher.pair(known[one], known[other], poses=poses).distance()
         sums[one] += distance
         sums[other] += distance
     return min(sums, key=sums.__getitem__)

@@ -21,14 +21,14 @@ from PIL import Image
 from torch import Tensor
 
 from homolog import matching
+from homolog.descriptors import DescriptorMap, Features, FeaturesLike
 from homolog.errors import HomologError
 from homolog.image.geometry import IDENTITY
 from homolog.image.points import PointsLike, as_points
 from homolog.matcher import Matcher
-from homolog.results import Features, FeaturesLike, PosedFeatures
-from homolog.utils.optional import library
-from homolog.utils.outputs import check_output, publish
-from homolog.utils.progress import Steps
+from homolog.utils.optional import require
+from homolog.utils.outputs import check_output, replace_atomically
+from homolog.utils.progress import ProgressBar
 from homolog.viz import draw
 
 if TYPE_CHECKING:  # needed only for videos
@@ -156,11 +156,11 @@ def track(
     tracker = Tracker(matcher, annotated, keypoints)
     indices: list[int] = []
     times: list[float] = []
-    found: list[Placed] = []
+    found: list[FrameTracks] = []
     notes: list[str] = []
     with (
         contextlib.nullcontext() if out is None else _Drawing(out, annotated.size) as drawing,
-        Steps(-(-_count(path) // every)) as steps,
+        ProgressBar(-(-_count(path) // every)) as steps,
     ):
         for index, seconds, image in _frames(path, notes):
             if index % every:
@@ -188,7 +188,7 @@ def track(
 
 
 @dataclass(frozen=True)
-class Placed:
+class FrameTracks:
     """Where K points are in one frame; attributes as in `Tracks`."""
 
     points: Float[np.ndarray, "K 2"]
@@ -215,17 +215,17 @@ class Tracker:
         self.features = matcher.extract(picture)
         self.points = as_points(points, self.features.size)
         self._cells = self._to_cells(self.points)
-        self._before: tuple[Features, Placed] | None = None
+        self._before: tuple[Features, FrameTracks] | None = None
         self._pair_scores = np.zeros(2)  # their sum and number
 
-    def annotated(self) -> Placed:
+    def annotated(self) -> FrameTracks:
         """The points as given; the next picture is the annotated one's successor."""
         count = len(self.points)
-        placed = Placed(self.points, np.ones(count), np.full(count, False))
+        placed = FrameTracks(self.points, np.ones(count), np.full(count, False))
         self._before = self.features, placed
         return placed
 
-    def next(self, picture: FeaturesLike) -> Placed:
+    def next(self, picture: FeaturesLike) -> FrameTracks:
         """The points in the next picture.
 
         Args:
@@ -235,40 +235,43 @@ class Tracker:
             HomologError: it cannot be read.
         """
         features = self.matcher.extract(picture)
-        posed, first = features.posed[IDENTITY], self.features.posed[IDENTITY]
-        heat = self.matcher.heatmap(self.features, features, self.points)
-        own = torch.from_numpy(heat.similarity).to(posed.descriptors_HWC)
+        posed, first = features.by_pose[IDENTITY], self.features.by_pose[IDENTITY]
+        pair = self.matcher.pair(self.features, features)
+        own = pair.similarity(self.points)
         # The picture before helps to choose a place; it is the annotated one that says where
         # exactly, or points would drift after where they were.
         chosen = own if self._before is None else own + self._from_before(*self._before, posed)
         near = own.masked_fill(~_around(matching.argmax(chosen), own), -torch.inf)
         config = self.matcher.config
         targets = matching.window_soft_argmax(near, config.window, config.temperature)
-        there = matching.sample(posed.descriptors_HWC, targets)
-        back = matching.similarity(there, first.descriptors_HWC, first.content_HW)
-        scores = matching.scores(
-            matching.window_log_mass(own, targets), matching.window_log_mass(back, self._cells)
+        scores = matching.cycle_confidence(
+            first.descriptors_HWC, posed.descriptors_HWC, first.valid_HW, self._cells, targets, own
         )
         # What is hidden is found where it should be, but does not look like itself. How much
         # that is, the whole pictures tell, or those before where this one shows something else.
         total, count = self._pair_scores
-        usual = max(heat.matches.pair_score, total / max(count, 1), 1e-6)
-        self._pair_scores += np.array([heat.matches.pair_score, 1.0])
-        alike = (there * matching.sample(first.descriptors_HWC, self._cells)).sum(1).clamp_min(0)
+        usual = max(pair.score, total / max(count, 1), 1e-6)
+        self._pair_scores += np.array([pair.score, 1.0])
+        there = matching.sample_descriptors(posed.descriptors_HWC, targets)
+        alike = (
+            (there * matching.sample_descriptors(first.descriptors_HWC, self._cells))
+            .sum(1)
+            .clamp_min(0)
+        )
         alike = (alike / usual).clamp_max(1)
-        points = posed.view.clip(posed.view.to_points(targets.double().cpu().numpy()))
+        points = posed.transform.clip(posed.transform.to_points(targets.double().cpu().numpy()))
         lost = (alike < _LOST).cpu().numpy()
-        placed = Placed(points, (scores * alike).double().cpu().numpy(), lost)
+        placed = FrameTracks(points, (scores * alike).double().cpu().numpy(), lost)
         self._before = features, placed
         return placed
 
     def _from_before(
-        self, features: Features, placed: Placed, posed: PosedFeatures
+        self, features: Features, placed: FrameTracks, posed: DescriptorMap
     ) -> Float[Tensor, "K H W"]:
         """What the picture before says of every cell; nothing of points that were lost in it."""
         cells = self._to_cells(placed.points)
         alike = matching.similarity(
-            matching.sample(features.descriptors, cells), posed.descriptors_HWC
+            matching.sample_descriptors(features.descriptors, cells), posed.descriptors_HWC
         )
         height, width = posed.descriptors_HWC.shape[:2]
         y, x = (torch.arange(count).to(cells) for count in (height, width))
@@ -280,8 +283,8 @@ class Tracker:
         return (_APPEARANCE * alike - _NEARNESS * far) * trust[:, None, None]
 
     def _to_cells(self, points: Float[np.ndarray, "K 2"]) -> Float[Tensor, "K 2"]:
-        posed = self.features.posed[IDENTITY]
-        return torch.from_numpy(posed.view.to_cells(points)).to(posed.descriptors_HWC)
+        posed = self.features.by_pose[IDENTITY]
+        return torch.from_numpy(posed.transform.to_cells(points)).to(posed.descriptors_HWC)
 
 
 def _around(
@@ -304,7 +307,7 @@ class _Drawing:
     def __init__(self, path: Path, size: tuple[int, int]):
         self._path = path
         self._size = size
-        self._trails: deque[tuple[float, Placed]] = deque()
+        self._trails: deque[tuple[float, FrameTracks]] = deque()
         self._ticks = -1
 
     def __enter__(self) -> _Drawing:
@@ -322,7 +325,7 @@ class _Drawing:
             self._stream = _encoder(self._container, (width, height))
         return self
 
-    def add(self, image: Image.Image, seconds: float, placed: Placed) -> None:
+    def add(self, image: Image.Image, seconds: float, placed: FrameTracks) -> None:
         """One more frame, with points and trails."""
         self._trails.append((seconds, placed))
         while seconds - self._trails[0][0] > _TRAIL:
@@ -348,7 +351,7 @@ class _Drawing:
                     self._container.mux(self._stream.encode())
                 self._container.close()
                 if kind is None:
-                    publish(self._temporary, self._path)
+                    replace_atomically(self._temporary, self._path)
         finally:
             self._temporary.unlink(missing_ok=True)
 
@@ -444,7 +447,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 def _av() -> Any:
     """PyAV, which only videos need."""
-    return library("av", "video")
+    return require("av", "video")
 
 
 def _reason(error: Exception) -> str:

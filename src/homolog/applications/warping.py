@@ -9,16 +9,18 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image, ImageFilter
 
+from homolog.descriptors import Features, FeaturesLike
 from homolog.errors import HomologError
+from homolog.flow import Flow, FlowField
 from homolog.image import reading
-from homolog.image.geometry import IDENTITY, Pose, as_poses, interpolate
-from homolog.matcher import Matcher, PosesLike
-from homolog.results import Features, FeaturesLike, Flow, FlowField, MaskLike
+from homolog.image.geometry import interpolate
+from homolog.matcher import MaskLike, Matcher, PosesLike
+from homolog.pair import ImagePair
 from homolog.viz import draw
 
 Rest = Literal["target", "grey", "transparent"]
 
-SIDE = 1024
+MAX_SIZE = 1024
 """Pixels of the longer side that results have at most, unless told otherwise."""
 
 
@@ -42,7 +44,7 @@ def warp(
     image0: FeaturesLike,
     image1: FeaturesLike,
     *,
-    size: int = SIDE,
+    size: int = MAX_SIZE,
     rest: Rest = "target",
     poses: PosesLike = "none",
     mask0: MaskLike | None = None,
@@ -71,14 +73,14 @@ def warp(
     if rest not in get_args(Rest):
         raise HomologError(f"rest: {rest!r} is none of {', '.join(get_args(Rest))}")
     given0, given1 = image0, image1
-    features0, features1 = matcher.read(image0, "image0"), matcher.read(image1, "image1")
-    pose, _ = nearest_pose(matcher, features0, features1, poses, mask0, mask1)
-    found = matcher.flow(features0, features1, poses=[pose], mask0=mask0, mask1=mask1)
+    pair = matcher.pair(image0, image1, poses=poses, mask0=mask0, mask1=mask1)
+    features0, features1 = pair.image0, pair.image1
+    found = pair.flow(flip=True)
     field = found.backward.smoothed()
     wanted = draw.reduced(features1.size, size)
     sure = certainty(field, wanted)
     if mask0 is None and mask1 is None:
-        sure *= _standing_out(features0, features1, pose, field, wanted)
+        sure *= _standing_out(pair, field, wanted)
     if mask0 is not None:
         thing = reading.read_mask(
             mask0, features0.size, max_pixels=matcher.max_pixels, name="mask0"
@@ -102,33 +104,6 @@ def warp(
     return Warped(Image.fromarray(np.rint(mixed).astype(np.uint8)), sure, found)
 
 
-def nearest_pose(
-    matcher: Matcher,
-    image0: FeaturesLike,
-    image1: FeaturesLike,
-    poses: PosesLike,
-    mask0: MaskLike | None = None,
-    mask1: MaskLike | None = None,
-) -> tuple[Pose, float | None]:
-    """The pose of the first picture that is nearest to the second, flips among them.
-
-    Returns:
-        The pose, and its instance matching distance; None where there was nothing to choose.
-
-    Raises:
-        HomologError: an argument cannot be used; the message names it.
-    """
-    candidates = as_poses(poses)
-    if len(candidates) == 1:
-        return candidates[0], None
-    # All that is wanted of the transfer are distances; any point will do.
-    found = matcher.transfer(
-        image0, image1, [[0.0, 0.0]], poses=candidates, mask0=mask0, mask1=mask1
-    )
-    best = min(candidates, key=lambda pose: found.pose_distances[pose.name])
-    return best, found.pose_distances[best.name]
-
-
 def certainty(field: FlowField, size: tuple[int, int]) -> Float[np.ndarray, "height width"]:
     """How far a smoothed flow is to be followed, 0 to 1, without hard edges.
 
@@ -136,20 +111,20 @@ def certainty(field: FlowField, size: tuple[int, int]) -> Float[np.ndarray, "hei
         field: the flow from the shape that is wanted, smoothed.
         size: width and height of the result.
     """
-    agreeing = field.view0.sampled(field.scores[..., None], size)[..., 0]
+    agreeing = field.transform0.resample(field.scores[..., None], size)[..., 0]
     return _eased((agreeing - 0.06) / 0.2)
 
 
 def _standing_out(
-    features0: Features, features1: Features, pose: Pose, field: FlowField, size: tuple[int, int]
+    pair: ImagePair, field: FlowField, size: tuple[int, int]
 ) -> Float[np.ndarray, "height width"]:
     """Whether each pixel, and the place that it comes from, belongs to the thing."""
     weight0, weight1 = (
-        features.posed[of].foreground_HW.double().cpu().numpy()[..., None]
-        for features, of in ((features0, pose), (features1, IDENTITY))
+        found.saliency_HW.double().cpu().numpy()[..., None]
+        for found in (pair.source_map(pair.alignment.pose), pair.target_map)
     )
-    there = field.view1.to_cells(field.dense(size).reshape(-1, 2))
-    own = field.view0.sampled(weight1, size)[..., 0]
+    there = field.transform1.to_cells(field.dense(size).reshape(-1, 2))
+    own = field.transform0.resample(weight1, size)[..., 0]
     return _eased(2.5 * np.minimum(own, interpolate(weight0, there).reshape(own.shape)))
 
 

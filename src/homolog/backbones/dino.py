@@ -15,7 +15,7 @@ from homolog.backbones.configs import DinoConfig
 from homolog.backbones.hub import dtype_of, pretrained
 from homolog.errors import HomologError
 from homolog.image.geometry import Grid
-from homolog.utils.optional import library
+from homolog.utils.optional import require
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 _TRANSFORMERS = ("dinov2", "dinov2_with_registers", "dinov3_vit")
@@ -59,7 +59,7 @@ class DinoBackbone(BackboneModule):
         largest = max(strides)
         if config.side < largest or config.side % largest:
             raise HomologError(f"side: got {config.side}, takes a multiple of {largest}")
-        self.grids = tuple(Grid.of_patches(config.side, stride) for stride in strides)
+        self.grids = tuple(Grid.from_patches(config.side, stride) for stride in strides)
         self.grid = min(self.grids, key=lambda grid: grid.stride)
         if config.positions == "published" and not self.is_convnext:
             self._embeddings.interpolate_pos_encoding = self._published_positions
@@ -178,7 +178,7 @@ def load(config: DinoConfig, device: torch.device) -> DinoBackbone:
     Raises:
         HomologError: `transformers` or the model cannot be had, or the settings do not fit it.
     """
-    transformers = library("transformers", "dino")
+    transformers = require("transformers", "dino")
     dtype = dtype_of(config.precision, device, torch.bfloat16)
     model = pretrained(transformers.AutoModel, config.model, use_safetensors=True, dtype=dtype)
     backbone = DinoBackbone(model, config).eval().requires_grad_(False)

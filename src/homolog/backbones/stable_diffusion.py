@@ -21,7 +21,7 @@ from homolog.backbones.configs import FreeUConfig, StableDiffusionConfig
 from homolog.backbones.hub import dtype_of, load_state, pretrained
 from homolog.errors import HomologError
 from homolog.image.geometry import Grid
-from homolog.utils.optional import library
+from homolog.utils.optional import require
 
 _STAGES, _BLOCK = 3, 2  # of the decoder; the block that the maps enter
 _NOISE_SIDE = 64  # of the one draw that is resized to the latents
@@ -72,7 +72,7 @@ class StableDiffusionBackbone(BackboneModule):
         self.side = config.side
         deepest = config.side // 8 // 2 ** (len(unet.config.block_out_channels) - 1)
         sides = [deepest * 2**stage for stage in reversed(range(_STAGES))]
-        self.grids = tuple(Grid.of_patches(config.side, config.side // count) for count in sides)
+        self.grids = tuple(Grid.from_patches(config.side, config.side // count) for count in sides)
         self.grid = self.grids[0]
         self._caught: list[Tensor] = []
         for stage, block in enumerate(unet.up_blocks[:_STAGES]):
@@ -184,8 +184,8 @@ def load(config: StableDiffusionConfig, device: torch.device) -> StableDiffusion
     Raises:
         HomologError: `diffusers` or the model cannot be had, or the settings do not fit it.
     """
-    diffusers = library("diffusers", "diffusion")
-    transformers = library("transformers", "diffusion")
+    diffusers = require("diffusers", "diffusion")
+    transformers = require("transformers", "diffusion")
     dtype = dtype_of(config.precision, device, torch.float16)
 
     def part(kind: Any, folder: str, **options: Any) -> Any:

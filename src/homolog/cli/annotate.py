@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from homolog.cli.options import Model
+from homolog.cli.options import ModelOptions
 from homolog.errors import HomologError
 
 
@@ -15,7 +15,7 @@ def annotate(
     exemplars: Path,
     images: Path,
     out: Path,
-    model: Model = Model(),
+    model: ModelOptions = ModelOptions(),
     review: float = 0.8,
     overwrite: bool = False,
     engine: Literal["local", "ray"] = "local",
@@ -54,19 +54,19 @@ def annotate(
     if workers is not None and workers < 1:
         raise HomologError(f"workers: got {workers}, takes at least 1")
     from homolog.data.exemplars import read
-    from homolog.labelling.exemplars import TURNED
-    from homolog.labelling.propagate import Settings
+    from homolog.labelling.exemplars import EXEMPLAR_POSES
+    from homolog.labelling.propagate import AnnotateConfig
     from homolog.labelling.propagate import annotate as annotated
 
     labelled = read(exemplars, images)
     for note in labelled.notes:
         print(f"note: {note}", file=sys.stderr)
-    poses = TURNED if model.poses is None else model.pose_list()
-    settings = Settings(review, poses)
+    poses = EXEMPLAR_POSES if model.poses is None else model.pose_list()
+    settings = AnnotateConfig(review, poses)
     work = None
     matcher = model.matcher()
     if engine == "ray":
-        from homolog.labelling.ray import engine as over_ray
+        from homolog.labelling.ray import ray_executor as over_ray
 
         work = over_ray(model.matcher, labelled, settings, workers)
     found = annotated(
@@ -76,7 +76,7 @@ def annotate(
         print(f"left out: {name}: {why}", file=sys.stderr)
     print(
         f"{found.pictures} pictures, {found.points} points, {found.doubtful} of them doubtful, "
-        f"{found.by_hand} by hand: {out}"
+        f"{found.manual} by hand: {out}"
     )
     if found.doubtful:
         print(f"review: homolog serve {images} --labels {out}", file=sys.stderr)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from homolog.cli.match import PICTURES, How, given_points, print_pair
-from homolog.cli.options import Model
+from homolog.cli.match import PICTURES, PairOptions, given_points, print_pair
+from homolog.cli.options import ModelOptions
 from homolog.errors import HomologError
 from homolog.utils.outputs import check_output, write_atomically
-from homolog.utils.progress import Steps
+from homolog.utils.progress import ProgressBar
 
 if TYPE_CHECKING:  # imported only when there is work to do, so that --help is quick
     from homolog.applications.tracking import Tracks
@@ -23,8 +23,8 @@ def warp(
     image0: Path,
     image1: Path,
     *,
-    model: Model = Model(),
-    how: How = How(),
+    model: ModelOptions = ModelOptions(),
+    how: PairOptions = PairOptions(),
     size: int = 1024,
     rest: Literal["target", "grey", "transparent"] = "target",
     out: Path,
@@ -47,7 +47,7 @@ def warp(
     """
     out = check_output(out, (".png", ".webp") if rest == "transparent" else PICTURES)
     poses = how.poses(model)
-    with Steps(3) as steps:
+    with ProgressBar(3) as steps:
         from homolog.applications import warping
         from homolog.viz import draw
 
@@ -59,14 +59,14 @@ def warp(
         steps.next("writing")
         draw.save(made.picture, out)
     found = made.flow
-    print_pair(found.pair_score, matcher.config.same_kind, found.pose, None)
+    print_pair(found.pair_score, matcher.config.same_category_threshold, found.pose, None)
     print(f"picture: {out}, {100 * made.sure.mean():.0f} % of it from {image0}", file=sys.stderr)
 
 
 def track(
     video: Path,
     *,
-    model: Model = Model(),
+    model: ModelOptions = ModelOptions(),
     points: Annotated[list[str], Parameter(consume_multiple=True)],
     frame: int = 0,
     every: int = 1,
@@ -120,7 +120,7 @@ def track(
 def average(
     pictures: Annotated[list[Path], Parameter(consume_multiple=True)],
     *,
-    model: Model = Model(),
+    model: ModelOptions = ModelOptions(),
     reference: Path | None = None,
     size: int = 1024,
     out: Path,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class About:
+class PresetInfo:
     """What there is to know of a preset before it is chosen.
 
     Attributes:
@@ -29,29 +29,35 @@ _DINO, _DIFFUSION = "homolog[dino]", "homolog[diffusion]"
 _SD = "stable-diffusion-v1-5/stable-diffusion-v1-5, 4.3 GB"
 
 ABOUT = {
-    "embedded": About("nothing", "comes with pip, 46 MB", "Apache-2.0", "41 x 41 x 1160", 0.15),
-    "embedded-zero-shot": About(
+    "embedded": PresetInfo(
+        "nothing", "comes with pip, 46 MB", "Apache-2.0", "41 x 41 x 1160", 0.15
+    ),
+    "embedded-zero-shot": PresetInfo(
         "nothing", "comes with pip, 43 MB", "Apache-2.0", "41 x 41 x 1032", 0.14
     ),
-    "dinov2-small": About(
+    "dinov2-small": PresetInfo(
         _DINO, "facebook/dinov2-small, 0.1 GB", "Apache-2.0", "60 x 60 x 384", 2.4
     ),
-    "dinov2-base": About(_DINO, "facebook/dinov2-base, 0.3 GB", "Apache-2.0", "60 x 60 x 768", 6.7),
-    "dinov2-large": About(_DINO, "facebook/dinov2-large, 1.2 GB", "Apache-2.0", "60 x 60 x 1024"),
-    "dinov3-small": About(
+    "dinov2-base": PresetInfo(
+        _DINO, "facebook/dinov2-base, 0.3 GB", "Apache-2.0", "60 x 60 x 768", 6.7
+    ),
+    "dinov2-large": PresetInfo(
+        _DINO, "facebook/dinov2-large, 1.2 GB", "Apache-2.0", "60 x 60 x 1024"
+    ),
+    "dinov3-small": PresetInfo(
         _DINO, "facebook/dinov3-vits16-…, 0.1 GB", "DINOv3 License, gated", "60 x 60 x 384"
     ),
-    "dinov3-base": About(
+    "dinov3-base": PresetInfo(
         _DINO, "facebook/dinov3-vitb16-…, 0.3 GB", "DINOv3 License, gated", "60 x 60 x 768"
     ),
-    "dinov3-large": About(
+    "dinov3-large": PresetInfo(
         _DINO, "facebook/dinov3-vitl16-…, 1.2 GB", "DINOv3 License, gated", "60 x 60 x 1024"
     ),
-    "sd15": About(_DIFFUSION, _SD, "CreativeML OpenRAIL-M", "60 x 60 x 3200"),
-    "sd15+dinov2-base": About(
+    "sd15": PresetInfo(_DIFFUSION, _SD, "CreativeML OpenRAIL-M", "60 x 60 x 3200"),
+    "sd15+dinov2-base": PresetInfo(
         _DIFFUSION, f"{_SD}; dinov2-base", "CreativeML OpenRAIL-M, Apache-2.0", "60 x 60 x 3968"
     ),
-    "cleandift+dinov2-base": About(
+    "cleandift+dinov2-base": PresetInfo(
         _DIFFUSION,
         "Stable Diffusion 2.1 from a mirror, a CleanDIFT UNet; dinov2-base",
         "CreativeML OpenRAIL++-M, see CleanDIFT's page, Apache-2.0",

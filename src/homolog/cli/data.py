@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from homolog.data import DataSet
 
 # What each data set's loader takes besides its root.
-TAKES = {
+DATASET_OPTIONS = {
     "spair": ("split", "category"),
     "ap10k": ("split", "subset", "seed", "exclude", "single", "manifest"),
     "pf-pascal": ("split",),
@@ -28,7 +28,7 @@ TAKES = {
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Which:
+class DatasetOptions:
     """What of a data set.
 
     Parameters
@@ -67,11 +67,11 @@ class Which:
 
     def load(self, dataset: str, root: Path) -> DataSet:
         """The data set."""
-        if dataset not in TAKES:
-            raise HomologError(f"dataset: {dataset!r} is none of {', '.join(TAKES)}")
+        if dataset not in DATASET_OPTIONS:
+            raise HomologError(f"dataset: {dataset!r} is none of {', '.join(DATASET_OPTIONS)}")
         given = self.given()
         for name in given:
-            if name not in TAKES[dataset]:
+            if name not in DATASET_OPTIONS[dataset]:
                 raise HomologError(f"{name}: {dataset} does not take it")
         module = import_module(f"homolog.data.{dataset.replace('-', '_')}")
         data: DataSet = module.load(root, **given)
@@ -105,7 +105,7 @@ def check(root: Path) -> None:
 
 
 @app.command
-def pairs(dataset: str, root: Path, *, which: Which = Which(), out: Path) -> None:
+def pairs(dataset: str, root: Path, *, which: DatasetOptions = DatasetOptions(), out: Path) -> None:
     """Write down the pairs of AP-10K's benchmark, so that others can measure on the very same.
 
     Parameters

@@ -6,8 +6,8 @@ import re
 import sys
 from pathlib import Path
 
-from homolog.cli.data import Which
-from homolog.cli.options import Model
+from homolog.cli.data import DatasetOptions
+from homolog.cli.options import ModelOptions
 from homolog.errors import HomologError
 from homolog.utils.outputs import check_output, write_atomically
 
@@ -16,8 +16,8 @@ def evaluate(
     dataset: str,
     root: Path,
     *,
-    which: Which = Which(),
-    model: Model = Model(),
+    which: DatasetOptions = DatasetOptions(),
+    model: ModelOptions = ModelOptions(),
     limit: int | None = None,
     out: Path | None = None,
     memory: float = 4.0,
@@ -72,7 +72,7 @@ def score(
     dataset: str,
     root: Path,
     *,
-    which: Which = Which(),
+    which: DatasetOptions = DatasetOptions(),
     predictions: Path,
     name: str = "predictions",
     threshold: str | None = None,

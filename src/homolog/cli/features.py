@@ -9,7 +9,7 @@ from typing import Literal
 
 from cyclopts import App
 
-from homolog.cli.options import Model
+from homolog.cli.options import ModelOptions
 from homolog.errors import HomologError
 
 Form = Literal["half", "int8", "compact"]
@@ -22,7 +22,7 @@ app = App(name="features", help="Keep feature maps on disk, for evaluation and t
 @app.command
 def build(
     *pictures: Path,
-    model: Model = Model(),
+    model: ModelOptions = ModelOptions(),
     cache: Path,
     budget: float | None = None,
     form: Form | None = None,
@@ -52,7 +52,7 @@ def build(
     from homolog.features import FeatureCache
     from homolog.features.precompute import build as built
     from homolog.image.reading import find
-    from homolog.utils.progress import Steps
+    from homolog.utils.progress import ProgressBar
 
     files = find(pictures)
     if not files:
@@ -62,17 +62,17 @@ def build(
     poses = model.pose_list()
     kept = FeatureCache(cache, None if budget is None else int(budget * 1e9), form)
     matcher = model.matcher()
-    made_by = matcher.maps_made_by
+    made_by = matcher.feature_cache_key
     # torchrun's processes take every world-th picture each.
     rank, world = (int(os.environ.get(n, d)) for n, d in (("RANK", "0"), ("WORLD_SIZE", "1")))
     if not kept.fitted:
         if world > 1:
             raise HomologError("form: a new compact cache takes one process, others may follow")
         every = max(1, len(files) // _SAMPLES)
-        kept.fit([matcher.maps(path) for path in files[::every][:_SAMPLES]])
+        kept.fit([matcher.feature_maps(path) for path in files[::every][:_SAMPLES]])
     own = files[rank::world]
-    canvases = [partial(matcher.canvas, path, pose) for path in own for pose in poses]
-    with Steps(len(canvases)) as steps:
+    canvases = [partial(matcher.preprocess, path, pose) for path in own for pose in poses]
+    with ProgressBar(len(canvases)) as steps:
         for done in built(matcher.backbone, kept, made_by, canvases, batch):
             steps.next("looking at pictures", done)
     print(f"{len(own)} pictures, {len(poses)} poses: {cache} ({kept.size() / 1e9:.2f} GB)")

@@ -10,22 +10,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from homolog.cli.options import Model
+from homolog.cli.options import ModelOptions
 from homolog.errors import HomologError
 from homolog.utils.outputs import check_output, write_atomically
-from homolog.utils.progress import Steps
+from homolog.utils.progress import ProgressBar
 
 if TYPE_CHECKING:  # imported only when there is work to do, so that --help is quick
-    from homolog.image.geometry import Pose
+    from homolog.descriptors import Features
+    from homolog.image.geometry import PoseVariant
     from homolog.matcher import Matcher
-    from homolog.results import Features, Matches
+    from homolog.results import Matches
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class How:
+class PairOptions:
     """What all commands that match two pictures have in common.
 
     Parameters
@@ -42,18 +43,18 @@ class How:
     mask0: Path | None = None
     mask1: Path | None = None
 
-    def poses(self, model: Model) -> tuple[Pose, ...]:
+    def poses(self, model: ModelOptions) -> tuple[PoseVariant, ...]:
         """The poses to try."""
         from homolog.image.geometry import as_poses
 
         return model.pose_list() if self.pose is None else as_poses([self.pose])
 
-    def keywords(self, model: Model) -> dict[str, Any]:
+    def keywords(self, model: ModelOptions) -> dict[str, Any]:
         """The arguments that all of the matcher's methods share."""
         return {"poses": self.poses(model), "mask0": self.mask0, "mask1": self.mask1}
 
     def prepare(
-        self, model: Model, image0: Path, image1: Path, steps: Steps
+        self, model: ModelOptions, image0: Path, image1: Path, steps: ProgressBar
     ) -> tuple[Matcher, Features, Features]:
         """The matcher, and features of both pictures, the first in all poses to try."""
         steps.next("loading the model")
@@ -61,7 +62,7 @@ class How:
         matcher = model.matcher()
         steps.next(f"looking at {image0}")
         # Both are read before the first is worked on: a broken file is found at once.
-        first, second = matcher.read(image0, "image0"), matcher.read(image1, "image1")
+        first, second = matcher.load_image(image0, "image0"), matcher.load_image(image1, "image1")
         first = matcher.extract(first, poses)
         steps.next(f"looking at {image1}")
         second = matcher.extract(second)
@@ -73,8 +74,8 @@ def match(
     image0: Path,
     image1: Path,
     *,
-    model: Model = Model(),
-    how: How = How(),
+    model: ModelOptions = ModelOptions(),
+    how: PairOptions = PairOptions(),
     points: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     grid: int | None = None,
     schema: str | None = None,
@@ -116,7 +117,7 @@ def match(
     if to_file is not None:
         to_file = check_output(to_file, (".json",), "json")
     given, names = (None, None) if points is None else given_points(points)
-    with Steps(5) as steps:
+    with ProgressBar(5) as steps:
         from homolog.image import reading
         from homolog.image.points import grid_points
         from homolog.keypoints import KeypointSchema
@@ -140,7 +141,7 @@ def match(
         if out is not None:
             draw.save(draw.matches(image0, image1, found), out)
     if json is None or to_file is not None:
-        _print_matches(found, matcher.config.same_kind)
+        _print_matches(found, matcher.config.same_category_threshold)
     if out is not None:
         print(f"picture: {out}", file=sys.stderr)
 
@@ -149,8 +150,8 @@ def flow(
     image0: Path,
     image1: Path,
     *,
-    model: Model = Model(),
-    how: How = How(),
+    model: ModelOptions = ModelOptions(),
+    how: PairOptions = PairOptions(),
     out: Path,
 ) -> None:
     """Show where every part of each picture lies in the other, and warp each onto the other.
@@ -165,14 +166,14 @@ def flow(
         The picture to draw.
     """
     out = check_output(out, PICTURES)
-    with Steps(5) as steps:
+    with ProgressBar(5) as steps:
         from homolog.viz import draw
 
         matcher, first, second = how.prepare(model, image0, image1, steps)
         found = matcher.flow(first, second, **how.keywords(model))
         steps.next("drawing")
         draw.save(draw.flow(image0, image1, found), out)
-    print_pair(found.pair_score, matcher.config.same_kind, found.pose, found.note)
+    print_pair(found.pair_score, matcher.config.same_category_threshold, found.pose, found.warning)
     print(f"picture: {out}", file=sys.stderr)
 
 
@@ -180,8 +181,8 @@ def heatmap(
     image0: Path,
     image1: Path,
     *,
-    model: Model = Model(),
-    how: How = How(),
+    model: ModelOptions = ModelOptions(),
+    how: PairOptions = PairOptions(),
     point: Annotated[str, Parameter(allow_leading_hyphen=True)],
     out: Path,
 ) -> None:
@@ -200,14 +201,14 @@ def heatmap(
     """
     out = check_output(out, PICTURES)
     given = _point(point)
-    with Steps(5) as steps:
+    with ProgressBar(5) as steps:
         from homolog.viz import draw
 
         matcher, first, second = how.prepare(model, image0, image1, steps)
         found = matcher.heatmap(first, second, [given], **how.keywords(model))
         steps.next("drawing")
         draw.save(draw.heatmap(image0, image1, found), out)
-    _print_matches(found.matches, matcher.config.same_kind)
+    _print_matches(found.matches, matcher.config.same_category_threshold)
     print(f"picture: {out}", file=sys.stderr)
 
 
@@ -272,19 +273,21 @@ def _write_json(path: Path | None, image0: Path, image1: Path, model: str, found
         write_atomically(path, text.encode(), "json")
 
 
-def _print_matches(found: Matches, same_kind: float | None) -> None:
+def _print_matches(found: Matches, same_category_threshold: float | None) -> None:
     print(f"{'':>4} {'x0':>8} {'y0':>8}    {'x1':>8} {'y1':>8}  score")
     rows = zip(found.keypoints0, found.keypoints1, found.matching_scores, strict=True)
     for index, (a, b, score) in enumerate(rows, start=1):
         print(f"{index:>4} {a[0]:8.1f} {a[1]:8.1f} -> {b[0]:8.1f} {b[1]:8.1f}  {score:5.2f}")
-    print_pair(found.pair_score, same_kind, found.pose, found.note)
+    print_pair(found.pair_score, same_category_threshold, found.pose, found.warning)
 
 
-def print_pair(pair_score: float, same_kind: float | None, pose: str, note: str | None) -> None:
+def print_pair(
+    pair_score: float, same_category_threshold: float | None, pose: str, note: str | None
+) -> None:
     """The verdict on a pair, and what there is to note."""
     verdict = ""
-    if same_kind is not None:
-        alike = pair_score >= same_kind
+    if same_category_threshold is not None:
+        alike = pair_score >= same_category_threshold
         verdict = f" ({'same kind of thing' if alike else 'perhaps not the same kind'})"
     print(f"pair score {pair_score:.2f}{verdict}, pose {pose}")
     if note is not None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 if TYPE_CHECKING:  # imported only when there is work to do, so that --help is quick
-    from homolog.image.geometry import Pose
+    from homolog.image.geometry import PoseVariant
     from homolog.matcher import Matcher
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Model:
+class ModelOptions:
     """What finds the points.
 
     Parameters
@@ -65,7 +65,7 @@ class Model:
             changes["temperature"] = self.temperature
         return matcher.replace(**changes)
 
-    def pose_list(self) -> tuple[Pose, ...]:
+    def pose_list(self) -> tuple[PoseVariant, ...]:
         """The poses to try."""
         from homolog.image.geometry import POSE_SETS, as_poses
 

@@ -8,9 +8,9 @@ import secrets
 import socket
 from pathlib import Path
 
-from homolog.cli.options import Model
+from homolog.cli.options import ModelOptions
 from homolog.errors import HomologError
-from homolog.utils.progress import Steps
+from homolog.utils.progress import ProgressBar
 
 _LIBRARIES = ("fastapi", "uvicorn")
 
@@ -22,7 +22,7 @@ def serve(
     exemplars: Path | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
-    model: Model = Model(),
+    model: ModelOptions = ModelOptions(),
 ) -> None:
     """Serve a page on which two pictures are matched, or labels reviewed, in a browser.
 
@@ -58,7 +58,7 @@ def serve(
     options = Options(model.preset, folder, labels, exemplars, hosts, token)
     check(options)
     with _listening(host, port) as listening:
-        with Steps(1) as steps:
+        with ProgressBar(1) as steps:
             steps.next("loading the model")
             app = create_app(model.matcher(), options)
         # Nobody can go to an address that stands for all.

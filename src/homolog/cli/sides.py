@@ -10,15 +10,15 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from homolog.cli.match import PICTURES
-from homolog.cli.options import Model
+from homolog.cli.options import ModelOptions
 from homolog.utils.outputs import check_output, write_atomically
-from homolog.utils.progress import Steps
+from homolog.utils.progress import ProgressBar
 
 
 def sides(
     picture: Path,
     *,
-    model: Model = Model(),
+    model: ModelOptions = ModelOptions(),
     out: Path | None = None,
     json_file: Annotated[Path | None, Parameter(name="--json", allow_leading_hyphen=True)] = None,
 ) -> None:
@@ -37,11 +37,11 @@ def sides(
     to_file = json_file if json_file is not None and str(json_file) != "-" else None
     if to_file is not None:
         to_file = check_output(to_file, (".json",), "json")
-    with Steps(3) as steps:
+    with ProgressBar(3) as steps:
         steps.next("loading the model")
         matcher = model.matcher()
         steps.next(f"looking at {picture}")
-        features = matcher.read(picture)
+        features = matcher.load_image(picture)
         found = matcher.sides(features)
         steps.next("drawing")
         if out is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from homolog.cli.data import TAKES, Which
+from homolog.cli.data import DATASET_OPTIONS, DatasetOptions
 from homolog.errors import HomologError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def train(
     *,
     out: Path,
     recipe: str = "small-set",
-    which: Which = Which(),
+    which: DatasetOptions = DatasetOptions(),
     preset: Annotated[str, Parameter(name="--model")] = "embedded",
     start: Path | None = None,
     validation: Path | None = None,
@@ -122,12 +122,12 @@ def train(
 
 
 def _load(
-    dataset: str, root: Path, which: Which, validation: Path | None, hold_out: float
+    dataset: str, root: Path, which: DatasetOptions, validation: Path | None, hold_out: float
 ) -> tuple[DataSet, DataSet | None]:
     """What to learn from, and what to choose the best weights on."""
     if validation is not None and dataset != "coco":
         raise HomologError(f"validation: {dataset} does not take it")
-    if "split" in TAKES.get(dataset, ()) and which.split is None:
+    if "split" in DATASET_OPTIONS.get(dataset, ()) and which.split is None:
         trn, val = (dataclasses.replace(which, split=split) for split in ("trn", "val"))
         return trn.load(dataset, root), val.load(dataset, root)
     data = which.load(dataset, root)

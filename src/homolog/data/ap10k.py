@@ -19,9 +19,9 @@ import numpy as np
 from jaxtyping import Int, UInt64
 
 from homolog.data import manifest as manifests
-from homolog.data.combine import IndexedPairs, shared_keypoints
+from homolog.data.combine import LazyPairs, shared_keypoints
 from homolog.data.formats import coco
-from homolog.data.pairs import Annotation, DataSet, Problems, listed
+from homolog.data.pairs import Annotation, DataSet, ErrorCollector, listed
 from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema
 
@@ -52,7 +52,7 @@ def load(
     exclude: Path | None = None,
     single: bool = False,
     manifest: Path | None = None,
-    problems: Problems | None = None,
+    problems: ErrorCollector | None = None,
 ) -> DataSet:
     """One split of the benchmark: pairs with at least three keypoints in common.
 
@@ -77,7 +77,7 @@ def load(
         HomologError: files are missing or broken, there is no such split or subset, or the
             manifest does not belong to them.
     """
-    problems = problems or Problems()
+    problems = problems or ErrorCollector()
     for name, value, known in (("split", split, SPLITS), ("subset", subset, SUBSETS)):
         if value not in known:
             raise HomologError(f"{name}: {value!r} is none of {', '.join(known)}")
@@ -104,7 +104,7 @@ def load(
             species: KeypointSchema.ap10k()
             for species in sorted({annotations[i].category for i in np.unique(index)})
         },
-        IndexedPairs(annotations, index),
+        LazyPairs(annotations, index),
         threshold="box",
         alphas=(0.1, 0.05, 0.01),
         notes=tuple(notes),
@@ -150,9 +150,9 @@ class _Picture:
         return self.annotation.category
 
 
-def _pictures(root: Path, problems: Problems) -> list[_Picture]:
+def _pictures(root: Path, problems: ErrorCollector) -> list[_Picture]:
     """All annotated pictures, by file name."""
-    things: dict[int, coco.Thing] = {}
+    things: dict[int, coco.Instance] = {}
     families: dict[str, str] = {}
     names = KeypointSchema.ap10k().names
     for name in FILES:
@@ -172,7 +172,7 @@ def _pictures(root: Path, problems: Problems) -> list[_Picture]:
             elif len(thing.keypoints) == len(names):
                 things[thing.id] = thing
     animals = Counter(thing.file_name for thing in things.values())
-    firsts: dict[str, coco.Thing] = {}
+    firsts: dict[str, coco.Instance] = {}
     for number in sorted(things):
         firsts.setdefault(things[number].file_name, things[number])
     return [

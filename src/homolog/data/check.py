@@ -10,11 +10,11 @@ from pathlib import Path
 
 from homolog.data import ap10k, pf_pascal, pf_willow, spair
 from homolog.data.formats import coco
-from homolog.data.pairs import Annotation, DataSet, Problems, outside
+from homolog.data.pairs import Annotation, DataSet, ErrorCollector, out_of_bounds
 from homolog.errors import HomologError
 from homolog.image import reading
 
-Loader = Callable[[Problems], DataSet]
+Loader = Callable[[ErrorCollector], DataSet]
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ def check(root: Path) -> Report:
     Raises:
         HomologError: it is none of these.
     """
-    kind, loaders = recognise(root)
-    problems = Problems(collect=True)
+    kind, loaders = detect_layout(root)
+    problems = ErrorCollector(collect=True)
     notes: list[str] = []
     datasets: dict[str, DataSet] = {}
     for split, load in loaders.items():
@@ -64,7 +64,7 @@ def check(root: Path) -> Report:
         problems.found += _pictures(annotations, sizes)
         problems.found += (f"{dataset.root}: {split}: {line}" for line in _duplicates(dataset))
         notes += (f"{split}: {note}" for note in dataset.notes)
-        notes += outside(_sized(annotations, sizes))
+        notes += out_of_bounds(_sized(annotations, sizes))
         paired = {pair.category for pair in dataset.pairs}
         notes += (f"{split}: no pairs of {name}" for name in sorted(categories - paired))
     return Report(
@@ -76,7 +76,7 @@ def check(root: Path) -> Report:
     )
 
 
-def recognise(root: Path) -> tuple[str, dict[str, Loader]]:
+def detect_layout(root: Path) -> tuple[str, dict[str, Loader]]:
     """Which layout it is, and what loads each of its splits.
 
     Raises:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from homolog.data.pairs import Annotation, Pair
 
 
-class IndexedPairs(Sequence[Pair]):
+class LazyPairs(Sequence[Pair]):
     """Pairs made only when asked for, so that millions of them fit into memory.
 
     Args:
@@ -30,11 +30,11 @@ class IndexedPairs(Sequence[Pair]):
     def __getitem__(self, at: int) -> Pair: ...
 
     @overload
-    def __getitem__(self, at: slice) -> IndexedPairs: ...
+    def __getitem__(self, at: slice) -> LazyPairs: ...
 
-    def __getitem__(self, at: int | slice) -> Pair | IndexedPairs:
+    def __getitem__(self, at: int | slice) -> Pair | LazyPairs:
         if isinstance(at, slice):
-            return IndexedPairs(self._annotations, self._index[at])
+            return LazyPairs(self._annotations, self._index[at])
         source, target = (self._annotations[i] for i in self._index[at])
         return Pair.of(f"{source.name}:{target.name}", source, target)
 

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from homolog.data.formats import coco
-from homolog.data.labels import EXTRA, by_hand
-from homolog.data.pairs import Annotation, Problems, as_box, box_around
+from homolog.data.labels import EXTRA, manual_keypoints
+from homolog.data.pairs import Annotation, ErrorCollector, as_box, box_around
 from homolog.errors import HomologError
 from homolog.image import reading
 from homolog.keypoints import KeypointSchema
 
 
 @dataclass(frozen=True)
-class Labelled:
+class ExemplarSet:
     """Labelled pictures, one thing each.
 
     Attributes:
@@ -39,7 +39,7 @@ class Labelled:
         return {c["name"]: KeypointSchema.coco(c) for c in self.categories}
 
 
-def read(path: Path, folder: Path | None = None) -> Labelled:
+def read(path: Path, folder: Path | None = None) -> ExemplarSet:
     """The labelled pictures of a file.
 
     Of labels that `homolog annotate` wrote only the points count that somebody reviewed.
@@ -69,18 +69,18 @@ def read(path: Path, folder: Path | None = None) -> Labelled:
     if several := len(per_picture) - len(one):
         notes = (*notes, f"exemplars with several labelled things, left out: {several}")
     used = {a.category for a in one}
-    return Labelled(one, [c for c in found.categories if c["name"] in used], notes)
+    return ExemplarSet(one, [c for c in found.categories if c["name"] in used], notes)
 
 
-def _coco(path: Path, folder: Path | None) -> Labelled:
-    file = coco.read(path, Problems())
+def _coco(path: Path, folder: Path | None) -> ExemplarSet:
+    file = coco.read(path, ErrorCollector())
     finder = _finder(path, folder)
     raw = {entry["id"]: entry for entry in file.data["annotations"]}
     annotations = []
     for thing in file.things:
         annotation = thing.annotation(finder.path(thing.file_name))
         if EXTRA in raw[thing.id]:
-            sure = by_hand(raw[thing.id])
+            sure = manual_keypoints(raw[thing.id])
             annotation.keypoints[[k for k in range(len(annotation.keypoints)) if k not in sure]] = (
                 np.nan
             )
@@ -91,7 +91,7 @@ def _coco(path: Path, folder: Path | None) -> Labelled:
         for number, c in file.categories.items()
         if c.schema is not None
     ]
-    return Labelled(annotations, categories)
+    return ExemplarSet(annotations, categories)
 
 
 def _finder(path: Path, folder: Path | None) -> coco.Finder:
@@ -101,7 +101,7 @@ def _finder(path: Path, folder: Path | None) -> coco.Finder:
     return finder
 
 
-def _yolo(path: Path, folder: Path | None) -> Labelled:
+def _yolo(path: Path, folder: Path | None) -> ExemplarSet:
     import yaml
 
     try:
@@ -133,7 +133,7 @@ def _yolo(path: Path, folder: Path | None) -> Labelled:
         labels = _label_file(picture)
         if labels is not None:
             annotations += _yolo_lines(picture, labels, categories, count, numbers)
-    return Labelled(annotations, categories)
+    return ExemplarSet(annotations, categories)
 
 
 def _label_file(picture: Path) -> Path | None:
@@ -180,7 +180,7 @@ def _yolo_lines(
     return found
 
 
-def _table(path: Path, folder: Path | None) -> Labelled:
+def _table(path: Path, folder: Path | None) -> ExemplarSet:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -210,4 +210,4 @@ def _table(path: Path, folder: Path | None) -> Labelled:
         {"id": number, "name": category, "keypoints": keypoints}
         for number, (category, keypoints) in enumerate(names.items(), start=1)
     ]
-    return Labelled(annotations, categories)
+    return ExemplarSet(annotations, categories)

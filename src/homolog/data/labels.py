@@ -136,7 +136,7 @@ class Labels:
                 )
 
 
-def by_hand(annotation: dict[str, Any]) -> set[int]:
+def manual_keypoints(annotation: dict[str, Any]) -> set[int]:
     """The keypoints of an annotation that somebody reviewed, changed or made."""
     count = len(annotation["keypoints"]) // 3
     if EXTRA not in annotation:

@@ -146,7 +146,7 @@ class DataSet:
         return dataclasses.replace(self, pairs=pairs, notes=(*self.notes, note))
 
 
-class Problems:
+class ErrorCollector:
     """What is wrong with a data set: the first problem raised, or all of them collected.
 
     Args:
@@ -199,7 +199,7 @@ def box_around(keypoints: Float[np.ndarray, "K 2"]) -> Box:
     return as_box([*np.nanmin(keypoints, axis=0), *np.nanmax(keypoints, axis=0)])
 
 
-def said(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """What is wrong with an entry, in words."""
     return f"lacks {error}" if isinstance(error, KeyError) else str(error)
 
@@ -211,7 +211,7 @@ def listed(names: Iterable[str], limit: int = 5) -> str:
     return ", ".join(all_names[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
-def outside(annotations: Iterable[Annotation]) -> list[str]:
+def out_of_bounds(annotations: Iterable[Annotation]) -> list[str]:
     """A line for every annotated keypoint that lies outside its picture.
 
     They are evaluated all the same: looked up at the nearest border, and compared as they are.

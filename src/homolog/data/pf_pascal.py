@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from homolog.data.formats import mat
-from homolog.data.pairs import Annotation, DataSet, Pair, Problems, box_around, said
+from homolog.data.pairs import Annotation, DataSet, ErrorCollector, Pair, box_around, describe_error
 from homolog.errors import HomologError
 from homolog.image import reading
 from homolog.keypoints import KeypointSchema
@@ -30,7 +30,9 @@ _POINTS = ("XA", "YA", "XB", "YB")
 Points = Float[np.ndarray, "K 2"]
 
 
-def load(root: Path, split: PfPascalSplit = "test", *, problems: Problems | None = None) -> DataSet:
+def load(
+    root: Path, split: PfPascalSplit = "test", *, problems: ErrorCollector | None = None
+) -> DataSet:
     """One split of PF-PASCAL.
 
     Where the list gives points, keypoints are numbered by their place in the row, which means
@@ -46,7 +48,7 @@ def load(root: Path, split: PfPascalSplit = "test", *, problems: Problems | None
     Raises:
         HomologError: files are missing or broken, or scipy is not installed.
     """
-    problems = problems or Problems()
+    problems = problems or ErrorCollector()
     if split not in SPLITS:
         raise HomologError(f"split: {split!r} is none of {', '.join(SPLITS)}")
     path = find_list(root, split)
@@ -67,7 +69,7 @@ def load(root: Path, split: PfPascalSplit = "test", *, problems: Problems | None
                     else:
                         rows.append(reader.row(lines.line_num, line))
                 except (LookupError, TypeError, ValueError) as error:
-                    problems.add(f"{path}, line {lines.line_num}", said(error))
+                    problems.add(f"{path}, line {lines.line_num}", describe_error(error))
     except OSError as error:
         raise HomologError(f"{path}: cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:

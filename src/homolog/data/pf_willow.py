@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from homolog.data.combine import IndexedPairs
+from homolog.data.combine import LazyPairs
 from homolog.data.formats import mat
-from homolog.data.pairs import Annotation, DataSet, Problems, box_around
+from homolog.data.pairs import Annotation, DataSet, ErrorCollector, box_around
 from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema
 
@@ -18,7 +18,7 @@ KEYPOINTS = 10
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
-def load(root: Path, *, problems: Problems | None = None) -> DataSet:
+def load(root: Path, *, problems: ErrorCollector | None = None) -> DataSet:
     """PF-WILLOW: all ordered pairs of pictures within a folder.
 
     Args:
@@ -28,7 +28,7 @@ def load(root: Path, *, problems: Problems | None = None) -> DataSet:
     Raises:
         HomologError: files are missing or broken, or scipy is not installed.
     """
-    problems = problems or Problems()
+    problems = problems or ErrorCollector()
     files = sorted(root.glob("*/*.mat"))
     if not files:
         raise HomologError(f"{root}: no */*.mat files there; PF-WILLOW is at {WHERE}")
@@ -45,7 +45,7 @@ def load(root: Path, *, problems: Problems | None = None) -> DataSet:
         "PF-WILLOW",
         root,
         {annotation.category: schema for annotation in annotations},
-        IndexedPairs(annotations, np.array(index, dtype=int).reshape(-1, 2)),
+        LazyPairs(annotations, np.array(index, dtype=int).reshape(-1, 2)),
         threshold="box",
         alphas=(0.15, 0.1, 0.05),
     )

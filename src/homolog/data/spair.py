@@ -8,7 +8,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from homolog.data.pairs import Annotation, Box, DataSet, Pair, Problems, as_box, read_json, said
+from homolog.data.pairs import (
+    Annotation,
+    Box,
+    DataSet,
+    ErrorCollector,
+    Pair,
+    as_box,
+    describe_error,
+    read_json,
+)
 from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema
 
@@ -22,7 +31,7 @@ def load(
     split: SpairSplit = "test",
     *,
     category: str | None = None,
-    problems: Problems | None = None,
+    problems: ErrorCollector | None = None,
 ) -> DataSet:
     """One split of SPair-71k.
 
@@ -35,7 +44,7 @@ def load(
     Raises:
         HomologError: files are missing or broken, or there is no such category.
     """
-    problems = problems or Problems()
+    problems = problems or ErrorCollector()
     if split not in SPLITS:
         raise HomologError(f"split: {split!r} is none of {', '.join(SPLITS)}")
     names = _names(root, split, problems)
@@ -53,7 +62,7 @@ def load(
         except HomologError as error:
             problems.add(*str(error).split(": ", 1))
         except (LookupError, TypeError, ValueError) as error:
-            problems.add(path, f"is not a pair of SPair-71k: {said(error)}")
+            problems.add(path, f"is not a pair of SPair-71k: {describe_error(error)}")
     if not pairs:
         problems.add(root, f"no pairs in split {split}")
     return DataSet(
@@ -66,7 +75,7 @@ def load(
     )
 
 
-def _names(root: Path, split: str, problems: Problems) -> list[str]:
+def _names(root: Path, split: str, problems: ErrorCollector) -> list[str]:
     """The pairs of a split in the order of its layout file."""
     layout = root / "Layout" / "large" / f"{split}.txt"
     if not layout.is_file():
@@ -87,7 +96,7 @@ def _names(root: Path, split: str, problems: Problems) -> list[str]:
 class _Reader:
     """Reads pairs; every picture's annotation once."""
 
-    def __init__(self, root: Path, problems: Problems):
+    def __init__(self, root: Path, problems: ErrorCollector):
         self.root = root
         self.problems = problems
         self.annotations: dict[tuple[str, str], Annotation] = {}
@@ -126,7 +135,7 @@ class _Reader:
                     int(entry["azimuth_id"]),
                 )
             except (LookupError, TypeError, ValueError) as error:
-                what = f"is not a picture of SPair-71k: {said(error)}"
+                what = f"is not a picture of SPair-71k: {describe_error(error)}"
                 raise HomologError(f"{path}: {what}") from None
         return self.annotations[key]
 

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from homolog.data import DataSet, Pair
 from homolog.data.pairs import Threshold
 from homolog.keypoints import KeypointSchema
-from homolog.utils.stats import bootstrap
+from homolog.utils.stats import bootstrap_ci
 
 
 def relative_errors(
@@ -106,7 +106,7 @@ def left_right_confusion(
 
 
 @dataclass(frozen=True)
-class Figure:
+class Estimate:
     """A share, and how sure it is.
 
     Attributes:
@@ -134,10 +134,10 @@ class Row:
 
     kind: str
     label: str
-    figures: Mapping[str, Figure]
+    figures: Mapping[str, Estimate]
 
 
-class Accumulator:
+class PCKAccumulator:
     """Takes predictions pair by pair, and gives all figures of them.
 
     Args:
@@ -240,11 +240,13 @@ class Accumulator:
             pck("per_azimuth_difference_per_image", str(difference), chosen)
 
         shares = [share for share in shares if share[4].any()]
-        intervals = bootstrap(*(np.stack([share[i] for share in shares], axis=1) for i in (3, 4)))
-        rows: dict[tuple[str, str], dict[str, Figure]] = {}
+        intervals = bootstrap_ci(
+            *(np.stack([share[i] for share in shares], axis=1) for i in (3, 4))
+        )
+        rows: dict[tuple[str, str], dict[str, Estimate]] = {}
         for (kind, label, name, right, counted), interval in zip(shares, intervals, strict=True):
             value = float(right.sum() / counted.sum())
-            rows.setdefault((kind, label), {})[name] = Figure(
+            rows.setdefault((kind, label), {})[name] = Estimate(
                 value, (float(interval[0]), float(interval[1])), int(counted.sum())
             )
         return [Row(kind, label, figures) for (kind, label), figures in rows.items()]

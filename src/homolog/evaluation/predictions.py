@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,16 +14,17 @@ from jaxtyping import Float
 
 from homolog.data import Annotation, DataSet, Pair
 from homolog.data.pairs import Threshold
+from homolog.descriptors import Features
 from homolog.errors import HomologError
-from homolog.evaluation.metrics import Accumulator
+from homolog.evaluation.metrics import PCKAccumulator
 from homolog.features import FeatureCache
-from homolog.image.geometry import IDENTITY, Pose
+from homolog.image.geometry import IDENTITY, PoseVariant
 from homolog.matcher import Matcher
-from homolog.results import Features
-from homolog.utils.lru_cache import Kept
-from homolog.utils.outputs import claim
-from homolog.utils.progress import Steps
-from homolog.utils.resume_log import whole_lines
+from homolog.utils.lru_cache import LRUCache
+from homolog.utils.outputs import claim_run_dir
+from homolog.utils.progress import ProgressBar
+from homolog.utils.resume_log import read_complete_lines
+from homolog.utils.serialization import to_plain
 
 Predictions = Mapping[str, Float[np.ndarray, "K 2"]]
 """For each pair's name, (x, y) in pixels of the target for its keypoints in order; NaN for none."""
@@ -41,7 +41,7 @@ def predict(
     data: DataSet,
     folder: Path,
     *,
-    poses: Sequence[Pose] = (IDENTITY,),
+    poses: Sequence[PoseVariant] = (IDENTITY,),
     memory: int = MEMORY,
 ) -> Path:
     """Find all keypoints of all pairs; every picture goes through the backbone once a pose.
@@ -71,14 +71,14 @@ def predict(
         if not annotation.path.is_file():
             raise HomologError(f"{annotation.path}: there is no such picture ({annotation.name})")
     path = folder / "predictions.jsonl"
-    claim(folder, _describe(matcher, data, poses))
+    claim_run_dir(folder, _describe(matcher, data, poses))
     done = _resume(path)
     todo = [pair for pair in data.pairs if pair.name not in done]
     try:
         with (
-            _Store.open(matcher, poses, todo, memory, folder) as features,
+            _FeatureStore.open(matcher, poses, todo, memory, folder) as features,
             path.open("a", encoding="utf-8") as file,
-            Steps(len(todo)) as steps,
+            ProgressBar(len(todo)) as steps,
         ):
             for pair in todo:
                 steps.next(f"predicting {data.name}")
@@ -94,7 +94,7 @@ def _predict_pair(
     data: DataSet,
     pair: Pair,
     features: Callable[[Annotation], Features],
-    poses: Sequence[Pose],
+    poses: Sequence[PoseVariant],
 ) -> dict[str, Any]:
     source, target = features(pair.source), features(pair.target)
     # All visible keypoints are given: in a flipped picture, counterparts are looked up.
@@ -104,23 +104,23 @@ def _predict_pair(
     asked = np.searchsorted(given, pair.keypoint_ids)
     line: dict[str, Any] = {"pair": pair.name, "keypoint_ids": pair.keypoint_ids.tolist()}
     if len(given):
-        found = matcher.locate(source, target, points, schema, given.tolist(), poses=poses)
-        line[ALIGNED] = found[asked].tolist()
+        aligned = matcher.pair(source, target, poses=poses, schema=schema)
+        line[ALIGNED] = aligned.transfer_points(points, given.tolist())[asked].tolist()
         if len(poses) > 1:
-            line[UNALIGNED] = matcher.locate(source, target, points[asked]).tolist()
+            line[UNALIGNED] = matcher.pair(source, target).transfer_points(points[asked]).tolist()
     else:
         line[ALIGNED] = []
     return line
 
 
-class _Store:
+class _FeatureStore:
     """Features of pictures, those last used in memory, the others on disk."""
 
-    def __init__(self, matcher: Matcher, poses: Sequence[Pose], memory: int):
+    def __init__(self, matcher: Matcher, poses: Sequence[PoseVariant], memory: int):
         self.matcher = matcher
         self.poses = tuple(dict.fromkeys((IDENTITY, *poses)))
-        self.kept: Kept[tuple[Path, str], Features] = Kept(
-            memory, _bytes, least=2
+        self.kept: LRUCache[tuple[Path, str], Features] = LRUCache(
+            memory, lambda features: features.nbytes, least=2
         )  # both of a pair
 
     @classmethod
@@ -128,11 +128,11 @@ class _Store:
     def open(
         cls,
         matcher: Matcher,
-        poses: Sequence[Pose],
+        poses: Sequence[PoseVariant],
         pairs: Sequence[Pair],
         memory: int,
         folder: Path,
-    ) -> Iterator[_Store]:
+    ) -> Iterator[_FeatureStore]:
         """The store for some pairs; it caches on disk if memory will not do."""
         store = cls(matcher, poses, memory)
         pictures = {side.path for pair in pairs for side in (pair.source, pair.target)}
@@ -140,13 +140,11 @@ class _Store:
             yield store
             return
         one = store(pairs[0].source)
-        if matcher.cache is not None or _bytes(one) * len(pictures) <= memory:
+        if matcher.cache is not None or one.nbytes * len(pictures) <= memory:
             yield store
             return
         with TemporaryDirectory(dir=folder, prefix=".features-") as temporary:
-            cached = matcher.replace()
-            cached.cache = FeatureCache(temporary)
-            yield cls(cached, poses, memory)
+            yield cls(matcher.with_cache(FeatureCache(temporary)), poses, memory)
 
     def __call__(self, annotation: Annotation) -> Features:
         path, category = annotation.path, annotation.category
@@ -155,15 +153,11 @@ class _Store:
         )
 
 
-def _bytes(features: Features) -> int:
-    return sum(posed.descriptors_HWC.nbytes for posed in features.posed.values())
-
-
-def _describe(matcher: Matcher, data: DataSet, poses: Sequence[Pose]) -> dict[str, Any]:
+def _describe(matcher: Matcher, data: DataSet, poses: Sequence[PoseVariant]) -> dict[str, Any]:
     """What decides predictions, to tell one run from another."""
     return {
         **data.identity(),
-        "model": dataclasses.asdict(matcher.config),
+        "model": to_plain(matcher.config),
         "weights": matcher.weights_digest,
         "poses": [pose.name for pose in poses],
     }
@@ -173,7 +167,7 @@ def _resume(path: Path) -> set[str]:
     """The pairs that are done; a line that was being written when a run stopped is taken off."""
     if not path.exists():
         return set()
-    lines = whole_lines(path)
+    lines = read_complete_lines(path)
     try:
         return {json.loads(line)["pair"] for line in lines}
     except (ValueError, KeyError, TypeError):
@@ -267,7 +261,7 @@ def score(
     *,
     threshold: Threshold | None = None,
     alphas: Sequence[float] | None = None,
-) -> Accumulator:
+) -> PCKAccumulator:
     """The predictions of all pairs, ready to be asked for figures.
 
     Args:
@@ -276,7 +270,7 @@ def score(
         threshold: what alpha multiplies, if not the data set's own.
         alphas: the thresholds, if not the data set's own.
     """
-    accumulator = Accumulator(data, threshold, alphas)
+    accumulator = PCKAccumulator(data, threshold, alphas)
     for pair in data.pairs:
         accumulator.add(pair, predictions[pair.name])
     return accumulator

@@ -20,10 +20,10 @@ from rich.table import Table
 
 from homolog import evaluation
 from homolog.data import DataSet
-from homolog.data.pairs import outside
+from homolog.data.pairs import out_of_bounds
 from homolog.evaluation import Predictions
-from homolog.evaluation.metrics import Accumulator, Row
-from homolog.image.geometry import IDENTITY, Pose
+from homolog.evaluation.metrics import PCKAccumulator, Row
+from homolog.image.geometry import IDENTITY, PoseVariant
 from homolog.matcher import Matcher
 from homolog.utils.outputs import write_atomically
 
@@ -65,11 +65,11 @@ class Report:
     def of(
         cls,
         data: DataSet,
-        scored: Accumulator,
+        scored: PCKAccumulator,
         model: str,
         notes: Sequence[str] = (),
         poses: str = "none",
-        unaligned: Accumulator | None = None,
+        unaligned: PCKAccumulator | None = None,
     ) -> Report:
         """The report on scored predictions.
 
@@ -86,7 +86,7 @@ class Report:
             f"PCK@alpha: found within alpha times the longer side of the target's {length}, "
             "in the pictures' own pixels; intervals of 95 % by bootstrap over pairs."
         )
-        outliers = outside(data.annotations)
+        outliers = out_of_bounds(data.annotations)
         if outliers:
             about = f"{len(outliers)} keypoints lie outside their picture, such as {outliers[0]}"
             notes = [*notes, about]
@@ -245,7 +245,7 @@ def evaluate(
     data: DataSet,
     folder: Path,
     model: str,
-    poses: Sequence[Pose] = (IDENTITY,),
+    poses: Sequence[PoseVariant] = (IDENTITY,),
     poses_name: str = "none",
     memory: int = evaluation.MEMORY,
 ) -> Report:
@@ -272,12 +272,12 @@ def evaluate(
     report = Report.of(data, scored, model, notes, poses_name, unaligned)
     report.write(folder)
     draw_charts(folder, report, scored, unaligned)
-    draw_extremes(folder, scored, predictions)
+    plot_best_and_worst(folder, scored, predictions)
     return report
 
 
 def draw_charts(
-    folder: Path, report: Report, scored: Accumulator, unaligned: Accumulator | None = None
+    folder: Path, report: Report, scored: PCKAccumulator, unaligned: PCKAccumulator | None = None
 ) -> None:
     """PCK over alpha, and over azimuth difference where that is annotated.
 
@@ -318,7 +318,7 @@ def draw_charts(
         draw.save(chart, folder / "azimuth.png")
 
 
-def draw_extremes(folder: Path, scored: Accumulator, predictions: Predictions) -> None:
+def plot_best_and_worst(folder: Path, scored: PCKAccumulator, predictions: Predictions) -> None:
     """The pairs with the smallest and the largest errors, no picture twice.
 
     Args:

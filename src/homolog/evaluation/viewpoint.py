@@ -11,11 +11,11 @@ from jaxtyping import Float, Int
 from rich.console import Console
 from rich.table import Table
 
+from homolog.descriptors import FeaturesLike
 from homolog.errors import HomologError
 from homolog.image import reading
 from homolog.matcher import Matcher
-from homolog.results import FeaturesLike
-from homolog.utils.progress import Steps
+from homolog.utils.progress import ProgressBar
 
 VIEWS = ("left", "right", "front", "back")
 """The way a thing faces in the picture: to the picture's left or right, to us or away."""
@@ -37,7 +37,7 @@ def predict(
 
 
 @dataclass(frozen=True)
-class PoseReport:
+class ViewpointReport:
     """How often views are told apart.
 
     Attributes:
@@ -73,7 +73,7 @@ class PoseReport:
                 console.print(f"{name}: {100 * share:.1f} %", highlight=False)
 
 
-def evaluate(root: Path, matcher: Matcher) -> PoseReport:
+def evaluate(root: Path, matcher: Matcher) -> ViewpointReport:
     """Predict the views of all pictures in a folder.
 
     Args:
@@ -95,7 +95,7 @@ def evaluate(root: Path, matcher: Matcher) -> PoseReport:
         raise HomologError(f"{root}: there are no pictures in {', '.join(VIEWS)}")
     references = {view: matcher.extract(path) for view, path in templates.items()}
     labels, distances = [], []
-    with Steps(sum(len(paths) for paths in found.values())) as steps:
+    with ProgressBar(sum(len(paths) for paths in found.values())) as steps:
         for label, view in enumerate(VIEWS):
             for path in found[view]:
                 steps.next(f"looking at {path.name}")
@@ -105,7 +105,9 @@ def evaluate(root: Path, matcher: Matcher) -> PoseReport:
     return summarise(np.array(labels), np.array(distances))
 
 
-def summarise(labels_N: Int[np.ndarray, "N"], distances_N4: Float[np.ndarray, "N 4"]) -> PoseReport:
+def summarise(
+    labels_N: Int[np.ndarray, "N"], distances_N4: Float[np.ndarray, "N 4"]
+) -> ViewpointReport:
     """The report on distances of N pictures to the four templates.
 
     Args:
@@ -118,7 +120,7 @@ def summarise(labels_N: Int[np.ndarray, "N"], distances_N4: Float[np.ndarray, "N
     # Left and right are 0 and 1, front and back 2 and 3: the opposite differs in the last bit.
     right = distances_N4[rows, labels_N] < distances_N4[rows, labels_N ^ 1]
     sides, ends = labels_N < 2, labels_N >= 2
-    return PoseReport(
+    return ViewpointReport(
         confusion,
         float(right[sides].mean()) if sides.any() else None,
         float(right[ends].mean()) if ends.any() else None,

@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from homolog.errors import HomologError
-from homolog.features.codecs import Codec, Compact, Form, Half, Int8
+from homolog.features.codecs import Codec, CodecName, Compact, Half, Int8
 from homolog.utils.outputs import write_atomically
 
 Maps = Sequence[Float[Tensor, "B _C _h _w"]]
@@ -49,7 +49,7 @@ class FeatureCache:
         self,
         folder: str | os.PathLike[str],
         budget: int | None = None,
-        form: Form | None = None,
+        form: CodecName | None = None,
     ):
         self.folder = Path(folder)
         self.budget = budget
@@ -58,7 +58,7 @@ class FeatureCache:
         except OSError as error:
             raise HomologError(f"cache: cannot make {folder}: {error.strerror}") from error
         self.form = self._agreed(form)
-        codecs: dict[Form, Codec] = {"half": Half(), "int8": Int8()}
+        codecs: dict[CodecName, Codec] = {"half": Half(), "int8": Int8()}
         self._codec = codecs.get(self.form)
         self._used = self.size() if budget is not None else 0
 
@@ -94,7 +94,7 @@ class FeatureCache:
                 ) from None
         return self._codec
 
-    def _agreed(self, form: Form | None) -> Form:
+    def _agreed(self, form: CodecName | None) -> CodecName:
         """The folder's form, written down if it has none yet."""
         path = self.folder / _FORM
         try:
@@ -105,9 +105,9 @@ class FeatureCache:
             if form is not None:
                 write_atomically(path, f"{form}\n".encode(), "cache")
             return form or "half"
-        if found not in get_args(Form) or (form is not None and form != found):
+        if found not in get_args(CodecName) or (form is not None and form != found):
             raise HomologError(f"cache: {self.folder} has the form {found!r}, not {form!r}")
-        return cast(Form, found)
+        return cast(CodecName, found)
 
     def maps(
         self, picture: bytes, made_by: str, device: torch.device, make: Callable[[], Maps]

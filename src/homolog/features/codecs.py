@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Form = Literal["half", "int8", "compact"]
+CodecName = Literal["half", "int8", "compact"]
 
 _LEVELS = 127
 _SHARE = 0.375  # of the channels, as principal components

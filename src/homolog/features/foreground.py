@@ -8,20 +8,20 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
-def foreground(
+def saliency(
     descriptors_HWC: Float[Tensor, "H W C"], allowed_HW: Bool[Tensor, "H W"]
 ) -> Float[Tensor, "H W"]:
-    """How far each cell stands out from its picture, 0 to 1; 0 for the background.
+    """How salient each cell is, 0 to 1; 0 for the background.
 
-    Most of a picture is usually background, and its border nearly always; what least resembles
-    the mean descriptors of the whole and of the border is the thing. Otsu's threshold (1979) on
-    the smoothed resemblance tells the two apart; pieces that stand out less than half as much,
-    in all, as the foremost are dropped. On photos nearly all cells of the thing get more than 0,
-    and about half the cells that do are the thing's (docs/experiments.md).
+    Most of an image is usually background, and its border nearly always is; the object is what
+    least resembles the mean descriptors of the whole and of the border. Otsu's threshold (1979) on
+    the smoothed resemblance separates the two; connected components with less than half the total
+    saliency of the largest are dropped. On photos nearly all cells of the object get more than 0,
+    and about half the cells that do belong to the object (docs/experiments.md).
 
     Args:
         descriptors_HWC: descriptors of unit length.
-        allowed_HW: the cells that show the picture.
+        allowed_HW: the cells that show the image.
     """
     weight = allowed_HW[None].float()
     inner = -F.max_pool2d(F.pad(-weight, (2, 2, 2, 2)), 5, 1) > 0  # two cells off the border
@@ -32,7 +32,7 @@ def foreground(
     unlike = F.avg_pool2d(-(descriptors_HWC @ background)[None] * weight, 3, 1, 1)
     unlike = (unlike / F.avg_pool2d(weight, 3, 1, 1).clamp_min(1e-6))[0]
     values = unlike[allowed_HW].sort().values
-    if values[0] == values[-1]:  # nothing stands out: a picture of one cell, or of one colour
+    if values[0] == values[-1]:  # nothing is salient: an image of one cell, or of one colour
         return allowed_HW.float()
     low = torch.arange(1, len(values), device=values.device)
     total = values.cumsum(0)
@@ -40,17 +40,17 @@ def foreground(
     split = int((low * (len(values) - low) * (high_mean - low_mean) ** 2).argmax())
     level, threshold = low_mean[split], (values[split] + values[split + 1]) / 2
     prominence = (unlike - level) / (values[-1] - level) * ((unlike > threshold) & allowed_HW)
-    pieces = _pieces(prominence > 0)
+    components = _connected_components(prominence > 0)
     mass = torch.zeros(prominence.numel() + 1, device=values.device)
-    mass.index_add_(0, pieces.flatten(), prominence.flatten())
-    return prominence * (mass >= mass.max() / 2)[pieces]
+    mass.index_add_(0, components.flatten(), prominence.flatten())
+    return prominence * (mass >= mass.max() / 2)[components]
 
 
-def _pieces(mask_HW: Bool[Tensor, "H W"]) -> Int[Tensor, "H W"]:
-    """Connected pieces of a mask, corners included: a number for each, 0 outside."""
+def _connected_components(mask_HW: Bool[Tensor, "H W"]) -> Int[Tensor, "H W"]:
+    """Connected components of a mask, corners included: a number for each, 0 outside."""
     numbers = torch.arange(1, mask_HW.numel() + 1, device=mask_HW.device, dtype=torch.float64)
     numbers = numbers.view(mask_HW.shape) * mask_HW
-    while True:  # the largest number floods its piece
+    while True:  # the largest number floods its component
         flooded = F.max_pool2d(numbers[None], 3, 1, 1)[0] * mask_HW
         if torch.equal(flooded, numbers):
             return numbers.long()

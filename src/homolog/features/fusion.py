@@ -41,7 +41,7 @@ def fuse(
     maps: Sequence[Float[Tensor, "B _C _h _w"]],
     grids: Sequence[Grid],
     grid: Grid,
-    content_BHW: Bool[Tensor, "B H W"],
+    valid_BHW: Bool[Tensor, "B H W"],
     config: FusionConfig,
 ) -> Float[Tensor, "B H W C"]:
     """Descriptors of unit length from feature maps.
@@ -50,13 +50,13 @@ def fuse(
         maps: feature maps, each on its own grid.
         grids: the grid of each map.
         grid: the grid of the descriptors.
-        content_BHW: the cells of `grid` that show the picture; means are taken over these.
+        valid_BHW: the cells of `grid` that show the picture; means are taken over these.
         config: the groups and their weights.
     """
     total = math.fsum(config.weights)
     descriptors = []
     for group, weight in zip(config.groups, config.weights, strict=True):
-        parts = [_resample(maps[i], grids[i], grid, content_BHW, config) for i in group]
+        parts = [_resample(maps[i], grids[i], grid, valid_BHW, config) for i in group]
         part = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
         length = torch.linalg.vector_norm(part, dim=-1, keepdim=True)
         descriptors.append(part.mul_(math.sqrt(weight / total) / length.clamp_min(1e-6)))
@@ -81,11 +81,11 @@ def stack(
 
 
 def _resample(
-    features_BChw: Tensor, source: Grid, grid: Grid, content_BHW: Tensor, config: FusionConfig
+    features_BChw: Tensor, source: Grid, grid: Grid, valid_BHW: Tensor, config: FusionConfig
 ) -> Float[Tensor, "B H W C"]:
     features = features_BChw.float().permute(0, 2, 3, 1)
     if config.center:
-        content = F.adaptive_avg_pool2d(content_BHW.float(), (source.height, source.width))
+        content = F.adaptive_avg_pool2d(valid_BHW.float(), (source.height, source.width))
         share = content.flatten(1) / content.sum((1, 2))[:, None]
         features = features - (share[:, None] @ features.flatten(1, 2))[:, :, None]
     return _on_grid(features, source, grid, config.kernel)

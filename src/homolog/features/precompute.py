@@ -11,7 +11,7 @@ from torch import Tensor
 from homolog.backbones.base import Backbone
 from homolog.errors import HomologError
 from homolog.features.cache import FeatureCache, Maps
-from homolog.utils.prefetch import read_ahead
+from homolog.utils.prefetch import prefetch
 
 Canvas = UInt8[Tensor, "side side 3"]
 
@@ -44,7 +44,7 @@ def build(
     """
     done = 0
     waiting: list[Canvas] = []
-    for canvas in read_ahead(canvases, readers, 2 * batch + readers):
+    for canvas in prefetch(canvases, readers, 2 * batch + readers):
         done += 1
         if not cache.holds(canvas.numpy().tobytes(), made_by):
             waiting.append(canvas)

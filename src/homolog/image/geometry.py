@@ -1,9 +1,9 @@
-"""Where a point of a picture lies: letterbox, poses, grids.
+"""Where a point of an image lies: letterbox, pose variants, grids of cells.
 
-Conventions, kept everywhere: points are (x, y) in pixels of the original upright picture, x to
-the right, y down, the picture covering [0, width] x [0, height]; pixel (i, j) has its centre at
-(i + 0.5, j + 0.5). The *canvas* is the square picture that a backbone sees. *Cells* are positions
-on the grid of descriptors, whole numbers at cell centres.
+Conventions, kept everywhere: points are (x, y) in pixels of the original upright image, x to the
+right, y down, the image covering [0, width] x [0, height]; pixel (i, j) has its centre at
+(i + 0.5, j + 0.5). The *canvas* is the square image that a backbone sees. *Cells* are positions on
+a grid of feature maps or descriptors, whole numbers at cell centres.
 """
 
 from __future__ import annotations
@@ -27,63 +27,70 @@ Points = Float[np.ndarray, "K 2"]
 
 @dataclass(frozen=True)
 class Letterbox:
-    """A picture scaled to fit a square canvas, centred, the rest black.
+    """An image scaled to fit a square canvas, centred, the rest black.
 
     The longer side fills the canvas. Lengths are rounded to whole pixels as in the published
     implementation, points are not.
 
-    >>> box = Letterbox(width=500, height=375, side=840)
-    >>> box.scale, box.content, box.offset
+    Attributes:
+        width: of the image, in pixels.
+        height: of the image, in pixels.
+        size: of the canvas, in pixels along either axis.
+
+    >>> box = Letterbox(width=500, height=375, size=840)
+    >>> box.scale, box.scaled_size, box.offset
     (1.68, (840, 630), (0, 105))
     """
 
     width: int
     height: int
-    side: int
+    size: int
 
-    @property
+    @cached_property
     def scale(self) -> float:
-        """Canvas pixels per picture pixel."""
-        return self.side / max(self.width, self.height)
+        """Canvas pixels per image pixel."""
+        return self.size / max(self.width, self.height)
 
-    @property
-    def content(self) -> tuple[int, int]:
-        """Width and height of the picture on the canvas, at least one pixel each."""
+    @cached_property
+    def scaled_size(self) -> tuple[int, int]:
+        """Width and height of the image on the canvas, at least one pixel each."""
         return (
             max(1, round(self.width * self.scale)),
             max(1, round(self.height * self.scale)),
         )
 
-    @property
+    @cached_property
     def offset(self) -> tuple[int, int]:
-        """Canvas position of the picture's upper left corner."""
-        width, height = self.content
-        return (self.side - width) // 2, (self.side - height) // 2
+        """Canvas position of the image's upper left corner."""
+        width, height = self.scaled_size
+        return (self.size - width) // 2, (self.size - height) // 2
 
-    def apply(self, picture: Image.Image) -> Image.Image:
-        """The picture on its canvas; it may come in any resolution of the same shape."""
-        if picture.size != self.content:
-            picture = picture.resize(self.content, Image.Resampling.BILINEAR)
-        canvas = Image.new(picture.mode, (self.side, self.side))
-        canvas.paste(picture, self.offset)
+    def apply(self, image: Image.Image) -> Image.Image:
+        """The image on its canvas; it may come in any resolution of the same shape."""
+        if image.size != self.scaled_size:
+            image = image.resize(self.scaled_size, Image.Resampling.BILINEAR)
+        canvas = Image.new(image.mode, (self.size, self.size))
+        canvas.paste(image, self.offset)
         return canvas
 
     def to_canvas(self, points: Points) -> Points:
-        """Picture points (K x 2) to canvas points."""
+        """Image points (K x 2) to canvas points."""
         return points * self.scale + np.asarray(self.offset, dtype=float)
 
-    def to_picture(self, points: Points) -> Points:
-        """Canvas points (K x 2) to picture points; the inverse of `to_canvas`."""
+    def to_image(self, points: Points) -> Points:
+        """Canvas points (K x 2) to image points; the inverse of `to_canvas`."""
         return (points - np.asarray(self.offset, dtype=float)) / self.scale
 
 
 @dataclass(frozen=True)
-class Pose:
-    """How a picture is turned before it is looked at: flipped left to right, then rotated.
+class PoseVariant:
+    """How an image is transformed before its features are extracted: flipped, then rotated.
 
-    `rotation` is in degrees, counter-clockwise as seen, kept in (-180, 180].
+    Attributes:
+        flip: whether it is mirrored left to right.
+        rotation: in degrees, counter-clockwise as seen, kept in (-180, 180].
 
-    >>> Pose.parse("flip+rotate90").name
+    >>> PoseVariant.parse("flip+rotate90").name
     'flip+rotate90'
     """
 
@@ -92,13 +99,13 @@ class Pose:
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.rotation):
-            raise HomologError(f"rotation: {self.rotation} is not a number of degrees")
+            raise HomologError(f"rotation: expected a number of degrees, got {self.rotation}")
         turned = -((180.0 - self.rotation) % 360.0 - 180.0)
         object.__setattr__(self, "rotation", turned)
 
     @classmethod
-    def parse(cls, name: str) -> Pose:
-        """The pose of that name: `identity`, `flip`, `rotate90`, `rotate-30`, `flip+rotate180`."""
+    def parse(cls, name: str) -> PoseVariant:
+        """The pose of a name such as `identity`, `flip`, `rotate-30` or `flip+rotate180`."""
         if name == "identity":
             return cls()
         flip, _, rotation = name.rpartition("rotate")
@@ -110,25 +117,25 @@ class Pose:
         except ValueError:
             pass  # not a number, or not a finite one
         raise HomologError(
-            f"pose: {name!r} is none of identity, flip, rotate<degrees>, flip+rotate<degrees>"
+            f"pose: expected identity, flip, rotate<degrees> or flip+rotate<degrees>, got {name!r}"
         )
 
     @property
     def name(self) -> str:
-        """What `parse` takes."""
+        """The name that `parse` reads."""
         parts = ["flip"] if self.flip else []
         if self.rotation:
             parts.append(f"rotate{self.rotation:g}")
         return "+".join(parts) or "identity"
 
-    @property
+    @cached_property
     def _quarter_turns(self) -> int | None:
         """Counter-clockwise quarter turns, where there is a whole number of them."""
         return int(self.rotation // 90) % 4 if self.rotation % 90 == 0 else None
 
-    @property
+    @cached_property
     def _matrix(self) -> Float[np.ndarray, "2 2"]:
-        """Acts on row vectors from the picture's centre, from the right."""
+        """Multiplies row vectors that start at the image's centre, from the right."""
         if self._quarter_turns is not None:
             cos, sin = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[self._quarter_turns]
         else:
@@ -138,71 +145,81 @@ class Pose:
         return np.array([[mirror * cos, -mirror * sin], [sin, cos]], dtype=float)
 
     def size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Width and height of a picture of that size in this pose; nothing is cut off."""
+        """Width and height of an image of that size in this pose; nothing is cut off."""
         spans = np.abs(np.asarray(size, dtype=float) @ np.abs(self._matrix))
         # The small allowance keeps rounding noise from adding a pixel.
         return math.ceil(spans[0] - 1e-6), math.ceil(spans[1] - 1e-6)
 
-    def apply(self, picture: Image.Image) -> Image.Image:
-        """The picture in this pose; corners that a rotation leaves empty are black."""
+    def apply(self, image: Image.Image) -> Image.Image:
+        """The image in this pose; corners that a rotation leaves empty are black."""
         if self._quarter_turns is None:
-            size = self.size(picture.size)
+            size = self.size(image.size)
             to_source = self._matrix.T  # the inverse: the matrix is orthogonal
-            shift = np.asarray(picture.size) / 2 - np.asarray(size) / 2 @ to_source
+            shift = np.asarray(image.size) / 2 - np.asarray(size) / 2 @ to_source
             (a, d), (b, e) = to_source
             coefficients = (a, b, shift[0], d, e, shift[1])
-            return picture.transform(
+            return image.transform(
                 size, Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC
             )
         if self.flip:
-            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         turn = (
             None,
             Image.Transpose.ROTATE_90,
             Image.Transpose.ROTATE_180,
             Image.Transpose.ROTATE_270,
         )[self._quarter_turns]
-        return picture if turn is None else picture.transpose(turn)
+        return image if turn is None else image.transpose(turn)
 
     def points(self, points: Points, size: tuple[int, int]) -> Points:
-        """Where points (K x 2) of a picture of that size (width, height) go in this pose."""
+        """Where points (K x 2) of an image of that size (width, height) go in this pose."""
         return (points - np.asarray(size) / 2) @ self._matrix + np.asarray(self.size(size)) / 2
 
     def inverse_points(self, points: Points, size: tuple[int, int]) -> Points:
-        """Where points of the posed picture come from; `size` is the original picture's."""
+        """Where points of the image in this pose come from; `size` is that of the original."""
         return (points - np.asarray(self.size(size)) / 2) @ self._matrix.T + np.asarray(size) / 2
 
 
-IDENTITY = Pose()
-FLIP = Pose(flip=True)
+IDENTITY = PoseVariant()
+FLIP = PoseVariant(flip=True)
 
 PoseSet = Literal["none", "flip", "rotations", "all"]
 
-POSE_SETS: dict[str, tuple[Pose, ...]] = {
+POSE_SETS: dict[str, tuple[PoseVariant, ...]] = {
     "none": (IDENTITY,),
     "flip": (IDENTITY, FLIP),
-    "rotations": (IDENTITY, Pose(rotation=90), Pose(rotation=180), Pose(rotation=-90)),
+    "rotations": (
+        IDENTITY,
+        PoseVariant(rotation=90),
+        PoseVariant(rotation=180),
+        PoseVariant(rotation=-90),
+    ),
 }
 POSE_SETS["all"] = (*POSE_SETS["flip"], *POSE_SETS["rotations"][1:])
 
 
-def as_poses(poses: str | Pose | Sequence[str | Pose]) -> tuple[Pose, ...]:
+def as_poses(poses: str | PoseVariant | Sequence[str | PoseVariant]) -> tuple[PoseVariant, ...]:
     """The poses meant by a set's name (`none`, `flip`, `rotations`, `all`) or by a list.
 
-    A list is taken as it is, so `["flip"]` is the flipped picture alone, while `"flip"` is the
-    picture as it is and flipped. Raises `HomologError` for unknown names and for an empty list.
+    A list is taken literally: `["flip"]` is the flipped image alone, while `"flip"` is the image
+    as it is and flipped.
+
+    Raises:
+        HomologError: a name is unknown, or the list is empty.
     """
-    if isinstance(poses, Pose):
+    if isinstance(poses, PoseVariant):
         return (poses,)
     if isinstance(poses, str):
         if poses not in POSE_SETS:
             raise HomologError(
-                f"poses: {poses!r} is none of {', '.join(POSE_SETS)}; a list takes names of poses"
+                f"poses: expected {', '.join(POSE_SETS)} or a list of poses, got {poses!r}"
             )
         return POSE_SETS[poses]
-    chosen = tuple(pose if isinstance(pose, Pose) else Pose.parse(pose) for pose in poses)
+    chosen = tuple(
+        pose if isinstance(pose, PoseVariant) else PoseVariant.parse(pose) for pose in poses
+    )
     if not chosen:
-        raise HomologError("poses: got an empty list, takes at least one pose")
+        raise HomologError("poses: expected at least one pose, got an empty list")
     return tuple(dict.fromkeys(chosen))
 
 
@@ -225,9 +242,9 @@ class Grid:
         return self.height, self.width
 
     @classmethod
-    def of_patches(cls, side: int, patch: int) -> Grid:
-        """The grid of a canvas cut into square patches."""
-        return cls(side // patch, side // patch, patch, patch / 2)
+    def from_patches(cls, size: int, patch: int) -> Grid:
+        """The grid of a canvas of `size` pixels cut into square patches."""
+        return cls(size // patch, size // patch, patch, patch / 2)
 
     def to_cells(self, points: Points) -> Points:
         """Canvas points (K x 2) to cells, not rounded."""
@@ -244,101 +261,121 @@ class Grid:
         return np.stack([x.ravel(), y.ravel()], axis=1).astype(float)
 
     def resampling(self, source: Grid, kernel: float) -> tuple[Tensor, Tensor]:
-        """Matrices that bring a map on `source` to this grid: H x h for rows, W x w for columns.
+        """Matrices that resample a map on `source` to this grid: H x h for rows, W x w for columns.
 
-        Every cell takes a mean of the source cells around it, weighted by a tent of half-width
+        Every cell is a mean of the source cells around it, weighted by a tent of half-width
         `kernel`, in cells of this grid, and never narrower than the source's own stride, for
         which it is bilinear interpolation. Beyond the border the nearest source cells count.
         """
 
         def matrix(count: int, source_count: int) -> Tensor:
             centres = self.origin + torch.arange(count, dtype=torch.float64) * self.stride
-            theirs = source.origin + torch.arange(source_count, dtype=torch.float64) * source.stride
-            centres = centres.clamp(theirs[0], theirs[-1])
+            positions = (
+                source.origin + torch.arange(source_count, dtype=torch.float64) * source.stride
+            )
+            centres = centres.clamp(positions[0], positions[-1])
             half_width = max(kernel * self.stride, source.stride)
-            weights = (1 - (centres[:, None] - theirs).abs() / half_width).clamp_min(0)
+            weights = (1 - (centres[:, None] - positions).abs() / half_width).clamp_min(0)
             return (weights / weights.sum(1, keepdim=True)).float()
 
         return matrix(self.height, source.height), matrix(self.width, source.width)
 
 
 @dataclass(frozen=True)
-class View:
-    """One picture, in one pose, on one grid: the way from its points to cells and back."""
+class CanvasTransform:
+    """From points of an image to cells of a grid and back, for one pose of the image.
+
+    Attributes:
+        width: of the original upright image, in pixels.
+        height: of the original upright image, in pixels.
+        pose: how the image is transformed before it is put on the canvas.
+        canvas_size: of the canvas, in pixels along either axis.
+        grid: the cells on the canvas.
+    """
 
     width: int
     height: int
-    pose: Pose
-    side: int
+    pose: PoseVariant
+    canvas_size: int
     grid: Grid
 
     @cached_property
     def letterbox(self) -> Letterbox:
-        """The letterbox of the posed picture."""
-        return Letterbox(*self.pose.size((self.width, self.height)), self.side)
+        """The letterbox of the image in its pose."""
+        return Letterbox(*self.pose.size(self.size), self.canvas_size)
 
-    def apply(self, picture: Image.Image) -> Image.Image:
-        """The canvas: the picture posed and letterboxed."""
-        return self.letterbox.apply(self.pose.apply(picture))
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the original upright image."""
+        return self.width, self.height
+
+    def apply(self, image: Image.Image) -> Image.Image:
+        """The canvas: the image in its pose, letterboxed."""
+        return self.letterbox.apply(self.pose.apply(image))
 
     def to_cells(self, points: Points) -> Points:
-        """Points of the original picture (K x 2) to cells, not rounded."""
-        posed = self.pose.points(points, (self.width, self.height))
+        """Points of the original image (K x 2) to cells, not rounded."""
+        posed = self.pose.points(points, self.size)
         return self.grid.to_cells(self.letterbox.to_canvas(posed))
 
     def to_points(self, cells: Points) -> Points:
-        """Cells (K x 2) to points of the original picture; they may lie outside it."""
-        posed = self.letterbox.to_picture(self.grid.to_canvas(cells))
-        return self.pose.inverse_points(posed, (self.width, self.height))
+        """Cells (K x 2) to points of the original image; they may lie outside it."""
+        posed = self.letterbox.to_image(self.grid.to_canvas(cells))
+        return self.pose.inverse_points(posed, self.size)
 
     def clip(self, points: Points) -> Points:
-        """Points moved to the picture's border where they lie beyond it."""
-        return np.clip(points, 0.0, (self.width, self.height))
+        """Points moved to the image's border where they lie beyond it."""
+        return np.clip(points, 0.0, self.size)
 
-    def sampled(
+    def resample(
         self, values_HWD: Float[np.ndarray, "H W D"], size: tuple[int, int]
     ) -> Float[np.ndarray, "height width D"]:
-        """Values on the grid, at each pixel of the picture drawn with that width and height."""
+        """Values on the grid, at each pixel of the image drawn with that width and height."""
         width, height = size
         x = (np.arange(width) + 0.5) * self.width / width
         y = (np.arange(height) + 0.5) * self.height / height
         points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-        found = interpolate(values_HWD, self.to_cells(points))
-        return found.reshape(height, width, values_HWD.shape[-1])
+        values = interpolate(values_HWD, self.to_cells(points))
+        return values.reshape(height, width, values_HWD.shape[-1])
 
     @cached_property
-    def content(self) -> Bool[np.ndarray, "H W"]:
-        """The cells that show the picture, and not the black around it."""
+    def valid_cells(self) -> Bool[np.ndarray, "H W"]:
+        """The cells that show the image rather than the black around it."""
         points = self.to_points(self.grid.cells)
-        # A quarter of a cell beyond the border, the larger part of the cell is still picture.
+        # A quarter of a cell beyond the border, the larger part of the cell still shows the image.
         margin = self.grid.stride / 4 / self.letterbox.scale
-        size = np.array([self.width, self.height])
+        size = np.array(self.size)
         inside = np.all((points >= -margin) & (points <= size + margin), axis=1)
-        if not inside.any():  # a picture thinner than a cell may lie between cell centres
+        if not inside.any():  # an image thinner than a cell may lie between cell centres
             inside[np.abs(points - np.clip(points, 0, size)).max(axis=1).argmin()] = True
-        return inside.reshape(self.grid.height, self.grid.width)
+        return inside.reshape(self.grid.shape)
 
-    def mask(self, mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "H W"]:
-        """A mask of the original picture, on the grid: the cells whose centre it covers.
+    def mask_cells(self, mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "H W"]:
+        """A mask of the original image on the grid: the cells whose centre it covers.
 
         An object that covers no cell's centre gets the cells nearest to its pixels.
         """
         points = self.to_points(self.grid.cells)
         column, row = np.floor(self.clip(points)).astype(int).T
-        cells = self.content.ravel().copy()
+        cells = self.valid_cells.ravel().copy()
         cells &= mask[row.clip(max=self.height - 1), column.clip(max=self.width - 1)]
         if not cells.any():
             y, x = np.nonzero(mask)
             nearest = self.to_cells(np.stack([x, y], axis=1) + 0.5).round().astype(int)
             nearest = nearest.clip(0, (self.grid.width - 1, self.grid.height - 1))
             cells[np.unique(nearest[:, 1] * self.grid.width + nearest[:, 0])] = True
-        return cells.reshape(self.grid.height, self.grid.width)
+        return cells.reshape(self.grid.shape)
 
 
 def interpolate(
     values_HWD: Float[np.ndarray, "H W D"], cells_K2: Float[np.ndarray, "K 2"]
 ) -> Float[np.ndarray, "K D"]:
-    """Values between cells, bilinear; beyond the grid those of its border."""
+    """Values at positions between cells, bilinear; beyond the grid those of its border.
+
+    Args:
+        values_HWD: values on a grid.
+        cells_K2: (x, y) in cells.
+    """
     height, width = values_HWD.shape[:2]
     limit = np.array([width - 1, height - 1])
     cells = np.clip(cells_K2, 0, limit)

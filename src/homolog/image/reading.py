@@ -186,7 +186,7 @@ def _read_file(path: Path, side: int | None, max_pixels: int, name: str) -> Pict
         width, height = picture.size
         if side is not None and picture.format == "JPEG":
             # Twice the size needed keeps the resampling that follows as good as from the whole.
-            content = Letterbox(width, height, side).content
+            content = Letterbox(width, height, side).scaled_size
             picture.draft(None, (2 * content[0], 2 * content[1]))
         picture.load()
         if _sideways(picture):
@@ -201,7 +201,7 @@ def _sideways(picture: Image.Image) -> bool:
 def _reduce(picture: Image.Image, side: int | None, size: tuple[int, int] | None = None) -> Picture:
     width, height = size or picture.size
     if side is not None:
-        content = Letterbox(width, height, side).content
+        content = Letterbox(width, height, side).scaled_size
         picture = picture.resize(content, Image.Resampling.BILINEAR)
     return Picture(picture, width, height)
 

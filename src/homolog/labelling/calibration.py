@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from homolog.utils.stats import logistic, sigmoid
+from homolog.utils.stats import fit_logistic, sigmoid
 
 # Logistic regression of "within a tenth of the box" on the evidence (docs/experiments.md).
 _WEIGHTS = (3.5, 1.7, 0.9, 1.25)
@@ -52,7 +52,7 @@ class Calibration:
         _, place, counts = np.unique(pictures, return_inverse=True, return_counts=True)
         weights = np.minimum(1, _PER_PICTURE / counts)[place]
         logits = _logit(evidence)
-        slope, offset = logistic(logits, right, weights, (1.0, 0.0), _SPREADS)
+        slope, offset = fit_logistic(logits, right, weights, (1.0, 0.0), _SPREADS)
         return Calibration(max(slope, 0.05), offset)
 
 

@@ -21,13 +21,13 @@ from torch import Tensor
 from homolog import matching
 from homolog.config import MatcherConfig
 from homolog.data.pairs import Annotation, Box
+from homolog.descriptors import DescriptorMap, Features
 from homolog.errors import HomologError
-from homolog.image.geometry import IDENTITY, Pose
+from homolog.image.geometry import IDENTITY, PoseVariant
 from homolog.keypoints import KeypointSchema
 from homolog.labelling.calibration import TRAINED, Calibration
 from homolog.matcher import Matcher
-from homolog.matching.consensus import GuidanceConfig, Layout, with_surroundings
-from homolog.results import Features, PosedFeatures
+from homolog.matching.consensus import AffinePrior, ConsensusConfig, neighbourhood_average
 
 DIRECTIONS = 96
 _PLACES = 64  # of the thing besides its keypoints: for what lies around, and for the layout
@@ -36,12 +36,14 @@ _ASKED, _LIKELY = 12, 16  # keypoints by which a first choice is made, and of ho
 _BLEND = 0.015  # temperature at which better ones outweigh others, in units of similarity
 _NEAR = 0.1  # of the box's longer side: what counts as the same place
 
-TURNED = tuple(Pose(flip, turn) for flip in (False, True) for turn in (0.0, 90.0, 180.0, -90.0))
+EXEMPLAR_POSES = tuple(
+    PoseVariant(flip, turn) for flip in (False, True) for turn in (0.0, 90.0, 180.0, -90.0)
+)
 """All poses that keep a picture's pixels: exemplars are tried in these."""
 
 
 @dataclass(frozen=True)
-class Found:
+class KeypointPrediction:
     """Where the keypoints of a thing lie in a picture.
 
     Attributes:
@@ -72,7 +74,7 @@ class _Variant:
         pose: of it.
         cells_K2: (x, y) of the keypoints in cells; of those not visible, of no meaning.
         visible_K: which are visible.
-        queries_SKC: descriptors at the keypoints and around them (`GuidanceConfig.steps`).
+        queries_SKC: descriptors at the keypoints and around them (`ConsensusConfig.offsets`).
         places_P2: (x, y) of places on the thing, in cells.
         places_PC: descriptors there.
         margins: how far the box reaches beyond the visible keypoints, left, top, right and bottom,
@@ -80,7 +82,7 @@ class _Variant:
     """
 
     annotation: Annotation
-    pose: Pose
+    pose: PoseVariant
     cells_K2: Float[Tensor, "K 2"]
     visible_K: Bool[Tensor, "K"]
     queries_SKC: Float[Tensor, "S K C"]
@@ -108,22 +110,22 @@ class Exemplars:
         matcher: Matcher,
         annotations: Sequence[Annotation],
         schemas: Mapping[str, KeypointSchema],
-        poses: Sequence[Pose] = TURNED,
+        poses: Sequence[PoseVariant] = EXEMPLAR_POSES,
     ):
         self.config: MatcherConfig = matcher.config
         self.schemas = schemas
         if not annotations:
             raise HomologError("exemplars: got none, takes at least one labelled picture")
-        around = self.config.guidance or GuidanceConfig()
-        self._own: dict[Annotation, PosedFeatures] = {}
+        around = self.config.consensus or ConsensusConfig()
+        self._own: dict[Annotation, DescriptorMap] = {}
         variants: list[_Variant] = []
         for annotation in annotations:
             schema = schemas[annotation.category]
             wanted = [p for p in poses if schema.sides_known or not p.flip]
             # One pose at a time: all of them at once would take eight times the memory.
-            read = matcher.read(annotation.path, str(annotation.path), annotation.category)
+            read = matcher.load_image(annotation.path, str(annotation.path), annotation.category)
             for pose in wanted:
-                posed = matcher.extract(dataclasses.replace(read, posed={}), [pose]).posed[pose]
+                posed = matcher.extract(dataclasses.replace(read, by_pose={}), [pose]).by_pose[pose]
                 variants.append(_variant(annotation, schema, posed, around))
                 if pose == IDENTITY:
                     self._own[annotation] = posed
@@ -147,19 +149,19 @@ class Exemplars:
         elif len(self._own) > 2:
             self.calibration = self._calibrated()
 
-    def find(self, features: Features) -> Found:
+    def find(self, features: Features) -> KeypointPrediction:
         """The keypoints of the thing in a picture.
 
         Args:
             features: of the picture, in the pose in which it is.
         """
-        return self._find(self._reduced(features.posed[IDENTITY]), None)
+        return self._find(self._reduced(features.by_pose[IDENTITY]), None)
 
-    def _reduced(self, posed: PosedFeatures) -> PosedFeatures:
+    def _reduced(self, posed: DescriptorMap) -> DescriptorMap:
         return dataclasses.replace(
             posed,
             descriptors_HWC=posed.descriptors_HWC @ self.basis_CD,
-            standing_out_HW=posed.foreground_HW,
+            saliency_HW=posed.saliency_HW,
         )
 
     def _calibrated(self) -> Calibration:
@@ -183,7 +185,7 @@ class Exemplars:
             np.concatenate(evidence), np.concatenate(right), np.concatenate(pictures)
         )
 
-    def _find(self, target: PosedFeatures, without: Annotation | None) -> Found:
+    def _find(self, target: DescriptorMap, without: Annotation | None) -> KeypointPrediction:
         """As `find`, perhaps as if an exemplar were not there."""
         chosen, quality = self._shortlist(target, without)
         maps = self._maps(chosen, target)
@@ -201,7 +203,7 @@ class Exemplars:
         # Of exemplars that do not show a keypoint, the others speak; of one that none shows, all.
         shares_VK = torch.where(visible_K > 0, seen_VK / visible_K, weights[:, None])
         blended = (shares_VK[:, :, None, None] * maps_VKHW.clamp_min(-1e4)).sum(0)
-        blended = blended.masked_fill(~target.content_HW, -torch.inf)
+        blended = blended.masked_fill(~target.valid_HW, -torch.inf)
         config = self.config
         cells = matching.window_soft_argmax(blended, config.window, config.temperature)
         box = _box(cells, visible_K, chosen, weights, target)
@@ -209,10 +211,10 @@ class Exemplars:
         evidence = self._evidence(
             blended, maps_VKHW, cells, side, chosen, shares_VK, quality, target
         )
-        view = target.view
+        view = target.transform
         points = view.clip(view.to_points(cells.double().cpu().numpy()))
         corners = view.clip(view.to_points(np.array([box[:2], box[2:]])))
-        return Found(
+        return KeypointPrediction(
             category=best,
             points=points,
             scores=self.calibration.probability(evidence),
@@ -223,14 +225,14 @@ class Exemplars:
         )
 
     def _shortlist(
-        self, target: PosedFeatures, without: Annotation | None
+        self, target: DescriptorMap, without: Annotation | None
     ) -> tuple[list[_Variant], float]:
         """The exemplars and poses whose keypoints have the nearest counterparts in the picture.
 
         The instance matching distance over the keypoints alone: a cell each for the source, every
         other row and column of the target.
         """
-        thin = target.descriptors_HWC[matching.thinned_cells(target.content_HW).unbind(1)]
+        thin = target.descriptors_HWC[matching.subsample_cells(target.valid_HW).unbind(1)]
         likely = self._nearest(self._some, range(len(self.variants)), thin, without)[:_LIKELY]
         found = self._nearest(self._all, [number for _, number in likely], thin, without)
         return [self.variants[number] for _, number in found[:_BLENDED]], found[0][0]
@@ -251,35 +253,39 @@ class Exemplars:
         return [(values[i], usable[i]) for i in order]
 
     def _maps(
-        self, chosen: Sequence[_Variant], target: PosedFeatures
+        self, chosen: Sequence[_Variant], target: DescriptorMap
     ) -> list[Float[Tensor, "K H W"]]:
         """Similarity maps of each exemplar's keypoints, guided as the matcher's are."""
-        height, width = target.content_HW.shape
+        height, width = target.valid_HW.shape
         cells_D = target.descriptors_HWC.flatten(0, 1).T
-        guidance = self.config.guidance
+        guidance = self.config.consensus
         maps = []
         for variant in chosen:
             if guidance is None:
                 found = (variant.queries_SKC[0] @ cells_D).unflatten(1, (height, width))
-                maps.append(found.masked_fill(~target.content_HW, -torch.inf))
+                maps.append(found.masked_fill(~target.valid_HW, -torch.inf))
                 continue
             count = len(variant.cells_K2)
             rows = torch.cat([variant.queries_SKC.flatten(0, 1), variant.places_PC])
             both = rows @ cells_D
-            found, logits = both.split([len(guidance.steps) * count, len(variant.places_PC)])
+            found, logits = both.split([len(guidance.offsets) * count, len(variant.places_PC)])
             logits = logits / guidance.temperature
             popularity = logits.logsumexp(0) - math.log(len(logits))
             popularity *= guidance.temperature / 2
-            steps = (found - popularity).view(len(guidance.steps), count, height, width)
-            guided = with_surroundings(steps.unbind(0), guidance)
-            thin = matching.thinned_cells(target.content_HW)
+            steps = (found - popularity).view(len(guidance.offsets), count, height, width)
+            guided = neighbourhood_average(steps.unbind(0), guidance)
+            thin = matching.subsample_cells(target.valid_HW)
             y, x = thin.unbind(1)
             near = logits[:, y * width + x]
-            likelihood = near.softmax(1) * near.softmax(0) * target.foreground_HW[y, x]
-            layout = Layout.of(likelihood, variant.places_P2, thin.flip(1), max(height, width) - 1)
+            likelihood = near.softmax(1) * near.softmax(0) * target.saliency_HW[y, x]
+            layout = AffinePrior.fit(
+                likelihood, variant.places_P2, thin.flip(1), max(height, width) - 1
+            )
             if layout is not None:
-                guided += guidance.layout * layout.log_likelihood(variant.cells_K2, (height, width))
-            maps.append(guided.masked_fill_(~target.content_HW, -torch.inf))
+                guided += guidance.affine_weight * layout.log_likelihood(
+                    variant.cells_K2, (height, width)
+                )
+            maps.append(guided.masked_fill_(~target.valid_HW, -torch.inf))
         return maps
 
     def _evidence(
@@ -291,15 +297,15 @@ class Exemplars:
         chosen: Sequence[_Variant],
         shares_VK: Float[Tensor, "V K"],
         quality: float,
-        target: PosedFeatures,
+        target: DescriptorMap,
     ) -> Float[np.ndarray, "K 4"]:
         """What tells right answers from wrong ones.
 
         Whether the map has one place only; whether the place leads back to the keypoint and not to
         another; whether exemplars agree; how like the best exemplar is.
         """
-        there = matching.window_log_mass(blended_KHW, cells_K2)
-        answers = matching.sample(target.descriptors_HWC, cells_K2)
+        there = matching.window_log_prob(blended_KHW, cells_K2)
+        answers = matching.sample_descriptors(target.descriptors_HWC, cells_K2)
         back, agree = torch.zeros_like(there), torch.zeros_like(there)
         near = _NEAR * max(side, 1.0)
         for variant, maps_KHW, shares_K in zip(chosen, maps_VKHW, shares_VK, strict=True):
@@ -316,19 +322,19 @@ class Exemplars:
 
 
 def _variant(
-    annotation: Annotation, schema: KeypointSchema, posed: PosedFeatures, guidance: GuidanceConfig
+    annotation: Annotation, schema: KeypointSchema, posed: DescriptorMap, guidance: ConsensusConfig
 ) -> _Variant:
-    view, descriptors = posed.view, posed.descriptors_HWC
+    view, descriptors = posed.transform, posed.descriptors_HWC
     keypoints = annotation.keypoints
     if view.pose.flip:  # the left paw is now where the right paw would be
         keypoints = keypoints[list(schema.mirror)]
     visible = np.isfinite(keypoints[:, 0])
     cells = torch.from_numpy(view.to_cells(np.nan_to_num(keypoints))).to(descriptors)
-    steps = cells.new_tensor(guidance.steps)
-    queries = matching.sample(descriptors, (cells[None] + steps[:, None]).flatten(0, 1))
-    places = (posed.foreground_HW > 0).nonzero()
+    steps = cells.new_tensor(guidance.offsets)
+    queries = matching.sample_descriptors(descriptors, (cells[None] + steps[:, None]).flatten(0, 1))
+    places = (posed.saliency_HW > 0).nonzero()
     if not len(places):
-        places = matching.thinned_cells(posed.content_HW)
+        places = matching.subsample_cells(posed.valid_HW)
     places = _spread(places, _PLACES)
     x0, y0, x1, y1 = annotation.box
     corners = view.to_cells(np.array([[x0, y0], [x1, y1], [x0, y1], [x1, y0]]))
@@ -340,7 +346,7 @@ def _variant(
         view.pose,
         cells,
         torch.from_numpy(visible).to(descriptors.device),
-        queries.unflatten(0, (len(guidance.steps), len(cells))),
+        queries.unflatten(0, (len(guidance.offsets), len(cells))),
         places.flip(1),
         descriptors[places.unbind(1)],
         margins / _unit(low, high),
@@ -363,7 +369,7 @@ def _box(
     visible_K: Float[Tensor, "K"],
     chosen: Sequence[_Variant],
     weights_V: Float[Tensor, "V"],
-    target: PosedFeatures,
+    target: DescriptorMap,
 ) -> Box:
     """The thing's box in cells."""
     kept = visible_K >= min(0.5, float(visible_K.max()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,29 +12,30 @@ from typing import Any
 
 import numpy as np
 
-from homolog.data.exemplars import Labelled
-from homolog.data.labels import EXTRA, Labels, by_hand
+from homolog.data.exemplars import ExemplarSet
+from homolog.data.labels import EXTRA, Labels, manual_keypoints
 from homolog.data.pairs import Annotation
+from homolog.descriptors import Features
 from homolog.errors import HomologError
 from homolog.image import reading
-from homolog.image.geometry import Pose
-from homolog.labelling.exemplars import TURNED, Exemplars, Found
+from homolog.image.geometry import PoseVariant
+from homolog.labelling.exemplars import EXEMPLAR_POSES, Exemplars, KeypointPrediction
 from homolog.matcher import Matcher
-from homolog.results import Features
 from homolog.utils.outputs import check_output, write_atomically
-from homolog.utils.prefetch import read_ahead
-from homolog.utils.progress import Steps
-from homolog.utils.resume_log import whole_lines
+from homolog.utils.prefetch import prefetch
+from homolog.utils.progress import ProgressBar
+from homolog.utils.resume_log import read_complete_lines
+from homolog.utils.serialization import to_plain
 
 _READERS = 2
 _AHEAD = 4  # pictures that may wait, as large as the backbone sees them
 
-Line = dict[str, Any]
+Record = dict[str, Any]
 """What is written down of a picture: its annotation, or why there is none."""
 
 
 @dataclass(frozen=True)
-class Settings:
+class AnnotateConfig:
     """What is written beside the points.
 
     Attributes:
@@ -44,7 +44,7 @@ class Settings:
     """
 
     review: float = 0.8
-    poses: tuple[Pose, ...] = TURNED
+    poses: tuple[PoseVariant, ...] = EXEMPLAR_POSES
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ class Summary:
         pictures: how many were labelled.
         points: visible points in all of these.
         doubtful: how many of these somebody should look at.
-        by_hand: points kept as somebody labelled or corrected them.
+        manual: points kept as somebody labelled or corrected them.
         failed: pictures that could not be read, and why.
     """
 
     pictures: int
     points: int
     doubtful: int
-    by_hand: int
+    manual: int
     failed: Sequence[tuple[str, str]]
 
 
@@ -75,7 +75,7 @@ class Annotator:
         settings: the rest.
     """
 
-    def __init__(self, matcher: Matcher, labelled: Labelled, settings: Settings):
+    def __init__(self, matcher: Matcher, labelled: ExemplarSet, settings: AnnotateConfig):
         self.matcher = matcher
         self.settings = settings
         self.exemplars = Exemplars(matcher, labelled.annotations, labelled.schemas, settings.poses)
@@ -86,11 +86,11 @@ class Annotator:
         try:
             # What the picture shows is not known before it is labelled.
             (category,) = self._ids if len(self._ids) == 1 else (None,)
-            return self.matcher.read(path, str(path), category)
+            return self.matcher.load_image(path, str(path), category)
         except HomologError as error:
             return error
 
-    def line(self, name: str, read: Features | HomologError) -> Line:
+    def line(self, name: str, read: Features | HomologError) -> Record:
         """What is to be written down of a picture.
 
         Args:
@@ -104,7 +104,7 @@ class Annotator:
         size = {"width": features.width, "height": features.height}
         return {"file_name": name, **size, "annotation": self._annotation(found)}
 
-    def _annotation(self, found: Found) -> dict[str, Any]:
+    def _annotation(self, found: KeypointPrediction) -> dict[str, Any]:
         visible = found.visible >= 0.5
         points = np.round(np.where(visible[:, None], found.points, 0), 2)
         keypoints = np.column_stack([points, np.where(visible, 2, 0)])
@@ -131,19 +131,19 @@ class Annotator:
         }
 
 
-Engine = Callable[[Sequence[Path], Callable[[Path], str]], Iterator[Line]]
+Executor = Callable[[Sequence[Path], Callable[[Path], str]], Iterator[Record]]
 """Makes the lines of pictures; it is given these and what each is called."""
 
 
 def annotate(
     matcher: Matcher,
-    labelled: Labelled,
+    labelled: ExemplarSet,
     folder: Path,
     out: Path,
     *,
-    settings: Settings = Settings(),
+    settings: AnnotateConfig = AnnotateConfig(),
     overwrite: bool = False,
-    engine: Engine | None = None,
+    engine: Executor | None = None,
 ) -> Summary:
     """Carry the keypoints of labelled pictures to all pictures in a folder.
 
@@ -179,11 +179,11 @@ def annotate(
         return path.relative_to(folder).as_posix()
 
     own = {annotation.path.resolve(): annotation for annotation in labelled.annotations}
-    journal = _Journal(out, _describe(matcher, labelled, settings), overwrite)
+    journal = _ResumeLog(out, _describe(matcher, labelled, settings), overwrite)
     todo = [p for p in files if name_of(p) not in journal.lines and p.resolve() not in own]
     if todo:
         work = engine or _here(matcher, labelled, settings)
-        with journal, Steps(len(todo)) as steps:
+        with journal, ProgressBar(len(todo)) as steps:
             for done, line in enumerate(work(todo, name_of)):
                 steps.next("labelling", done)
                 journal.add(line)
@@ -193,24 +193,24 @@ def annotate(
     return summary
 
 
-def _here(matcher: Matcher, labelled: Labelled, settings: Settings) -> Engine:
+def _here(matcher: Matcher, labelled: ExemplarSet, settings: AnnotateConfig) -> Executor:
     """In this process; pictures are read ahead in threads."""
 
-    def run(files: Sequence[Path], name_of: Callable[[Path], str]) -> Iterator[Line]:
+    def run(files: Sequence[Path], name_of: Callable[[Path], str]) -> Iterator[Record]:
         annotator = Annotator(matcher, labelled, settings)
-        read = read_ahead((partial(annotator.read, path) for path in files), _READERS, _AHEAD)
+        read = prefetch((partial(annotator.read, path) for path in files), _READERS, _AHEAD)
         for path, features in zip(files, read, strict=True):
             yield annotator.line(name_of(path), features)
 
     return run
 
 
-class _Journal:
+class _ResumeLog:
     """What has been done of a run: a file of lines beside its result."""
 
     def __init__(self, out: Path, about: Mapping[str, Any], anew: bool):
         self.path = out.with_name(f"{out.name}.partial")
-        self.lines: dict[str, Line] = {}
+        self.lines: dict[str, Record] = {}
         head = json.dumps(about).encode() + b"\n"
         kept = self.path.read_bytes() if self.path.exists() else b""
         if not kept.startswith(head) and (anew or not kept):
@@ -221,11 +221,11 @@ class _Journal:
                 f"out: {self.path} is of a run with other exemplars or settings; remove it, or "
                 "give --overwrite"
             )
-        for text in whole_lines(self.path)[1:]:
+        for text in read_complete_lines(self.path)[1:]:
             line = json.loads(text)
             self.lines[line["file_name"]] = line
 
-    def __enter__(self) -> _Journal:
+    def __enter__(self) -> _ResumeLog:
         try:
             self._file = self.path.open("a", encoding="utf-8")
         except OSError as error:
@@ -235,7 +235,7 @@ class _Journal:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def add(self, line: Line) -> None:
+    def add(self, line: Record) -> None:
         self.lines[line["file_name"]] = line
         try:
             self._file.write(json.dumps(line, allow_nan=False) + "\n")
@@ -247,7 +247,7 @@ class _Journal:
         self.path.unlink(missing_ok=True)
 
 
-def _describe(matcher: Matcher, labelled: Labelled, settings: Settings) -> dict[str, Any]:
+def _describe(matcher: Matcher, labelled: ExemplarSet, settings: AnnotateConfig) -> dict[str, Any]:
     """What decides labels, to tell one run from another."""
     digest = hashlib.sha256(json.dumps(list(labelled.categories), sort_keys=True).encode())
     for annotation in labelled.annotations:
@@ -256,7 +256,7 @@ def _describe(matcher: Matcher, labelled: Labelled, settings: Settings) -> dict[
     return {
         "exemplars": len(labelled.annotations),
         "exemplars_sha256": digest.hexdigest(),
-        "model": dataclasses.asdict(matcher.config),
+        "model": to_plain(matcher.config),
         "weights": matcher.weights_digest,
         "poses": [pose.name for pose in settings.poses],
         "review": settings.review,
@@ -267,8 +267,8 @@ def _assemble(
     files: Sequence[Path],
     name_of: Callable[[Path], str],
     own: Mapping[Path, Annotation],
-    lines: Mapping[str, Line],
-    labelled: Labelled,
+    lines: Mapping[str, Record],
+    labelled: ExemplarSet,
     before: Labels | None,
 ) -> tuple[dict[str, Any], Summary]:
     """The COCO file of all pictures, and what there is to say of it."""
@@ -299,7 +299,7 @@ def _assemble(
             {"id": number, "file_name": name, "width": size[0], "height": size[1]}
         )
         for entry in entries:
-            kept += len(by_hand(entry))
+            kept += len(manual_keypoints(entry))
             identity = {"id": len(data["annotations"]) + 1, "image_id": number}
             data["annotations"].append(identity | entry)
     labels = Labels(data)
@@ -328,7 +328,7 @@ def _with_corrections(
         for old in earlier:
             if EXTRA not in entry or len(old["keypoints"]) != len(entry["keypoints"]):
                 continue
-            for keypoint in by_hand(old):
+            for keypoint in manual_keypoints(old):
                 row = slice(3 * keypoint, 3 * keypoint + 3)
                 entry["keypoints"][row] = old["keypoints"][row]
                 entry[EXTRA]["reviewed"] = sorted({*entry[EXTRA]["reviewed"], keypoint})

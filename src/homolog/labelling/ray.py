@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from homolog.data.exemplars import Labelled
-from homolog.labelling.propagate import Annotator, Engine, Line, Settings
+from homolog.data.exemplars import ExemplarSet
+from homolog.labelling.propagate import AnnotateConfig, Annotator, Executor, Record
 from homolog.matcher import Matcher
-from homolog.utils.optional import library
+from homolog.utils.optional import require
 
 
 class _Worker:
@@ -22,7 +22,9 @@ class _Worker:
         settings: the rest.
     """
 
-    def __init__(self, make: Callable[[], Matcher], labelled: Labelled, settings: Settings):
+    def __init__(
+        self, make: Callable[[], Matcher], labelled: ExemplarSet, settings: AnnotateConfig
+    ):
         self.annotator = Annotator(make(), labelled, settings)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -31,12 +33,12 @@ class _Worker:
         return {"line": json.dumps(self.annotator.line(row["name"], read))}
 
 
-def engine(
+def ray_executor(
     make: Callable[[], Matcher],
-    labelled: Labelled,
-    settings: Settings,
+    labelled: ExemplarSet,
+    settings: AnnotateConfig,
     workers: int | None = None,
-) -> Engine:
+) -> Executor:
     """An engine for `annotate`: one matcher a worker, pictures given out one by one.
 
     A worker that dies is started again, and its pictures given out again. Ray's own cluster is
@@ -52,10 +54,10 @@ def engine(
     Raises:
         HomologError: Ray is not installed.
     """
-    ray = library("ray", "scale")
-    data = library("ray.data", "scale")
+    ray = require("ray", "scale")
+    data = require("ray.data", "scale")
 
-    def run(files: Sequence[Path], name_of: Callable[[Path], str]) -> Iterator[Line]:
+    def run(files: Sequence[Path], name_of: Callable[[Path], str]) -> Iterator[Record]:
         if not ray.is_initialized():
             ray.init(log_to_driver=False, include_dashboard=False, logging_level="ERROR")
         context = data.DataContext.get_current()

@@ -1,47 +1,51 @@
-"""From descriptors to correspondences."""
+"""From descriptors to correspondences; everything here works on cells and knows no images."""
 
 from typing import Any
 
 from homolog import moved
-from homolog.matching.correspondence import (
+from homolog.matching.confidence import (
     SCORE_TEMPERATURE,
-    argmax,
-    bilinear,
-    dense,
+    cycle_confidence,
+    cycle_log_prob,
+    match_confidence,
+    pair_similarity,
+    window_log_prob,
+)
+from homolog.matching.dense import adaptive_nms, dense_matches
+from homolog.matching.imd import instance_matching_distance, saliency_weighted_imd
+from homolog.matching.neighbours import (
     has_fast_bfloat16,
     mutual_nearest_neighbours,
-    nearest_cells,
     nearest_neighbours,
-    pair_score,
-    sample,
-    scores,
-    similarity,
-    spread,
-    thinned_cells,
-    way_back,
-    window_log_mass,
-    window_soft_argmax,
 )
-from homolog.matching.imd import instance_matching_distance
+from homolog.matching.sampling import (
+    bilinear,
+    nearest_cells,
+    sample_descriptors,
+    subsample_cells,
+)
+from homolog.matching.soft_argmax import argmax, similarity, window_soft_argmax
 
 __all__ = [
     "SCORE_TEMPERATURE",
+    "adaptive_nms",
     "argmax",
     "bilinear",
-    "dense",
+    "cycle_confidence",
+    "cycle_log_prob",
+    "dense_matches",
     "has_fast_bfloat16",
     "instance_matching_distance",
+    "match_confidence",
     "mutual_nearest_neighbours",
     "nearest_cells",
     "nearest_neighbours",
-    "pair_score",
-    "sample",
-    "scores",
+    "pair_similarity",
+    "saliency_weighted_imd",
+    "sample_descriptors",
     "similarity",
-    "spread",
-    "thinned_cells",
-    "way_back",
-    "window_log_mass",
+    "subsample_cells",
+    "window_log_prob",
     "window_soft_argmax",
 ]
 

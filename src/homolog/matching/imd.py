@@ -1,4 +1,4 @@
-"""Instance matching distance: which pose of one thing looks most like another."""
+"""Instance matching distance (IMD): which pose of one object is most like another object."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from homolog.errors import HomologError
-from homolog.matching.correspondence import (
-    mutual_nearest_neighbours,
-    nearest_neighbours,
-    thinned_cells,
-)
+from homolog.matching.neighbours import mutual_nearest_neighbours, nearest_neighbours
+from homolog.matching.sampling import subsample_cells
 
 
 def instance_matching_distance(
@@ -20,7 +17,7 @@ def instance_matching_distance(
     source_mask: Bool[Tensor, "H W"] | None = None,
     target_mask: Bool[Tensor, "H2 W2"] | None = None,
 ) -> float:
-    """How far two things are apart in the space of descriptors: the IMD.
+    """The instance matching distance of two objects, in the space of descriptors.
 
     With masks, the mean over the source's cells of the Euclidean distance to the nearest target
     descriptor. Without any, the mean distance of mutual nearest neighbours over the whole grids.
@@ -30,8 +27,8 @@ def instance_matching_distance(
     Args:
         source_HWC: descriptors of the source.
         target_HWC: descriptors of the target.
-        source_mask: the source's cells that show the thing; None for all.
-        target_mask: the target's cells that show the thing; None for all.
+        source_mask: the source's cells that show the object; None for all.
+        target_mask: the target's cells that show the object; None for all.
 
     Raises:
         HomologError: a mask has another shape than its grid, or is empty.
@@ -51,35 +48,34 @@ def instance_matching_distance(
     return _mean_distance(source, target, source_rows, nearest)
 
 
-def weighted_distance(
+def saliency_weighted_imd(
     source_HWC: Float[Tensor, "H W C"],
     target_HWC: Float[Tensor, "H2 W2 C"],
     source_weight_HW: Float[Tensor, "H W"],
     target_weight_HW: Float[Tensor, "H2 W2"],
 ) -> float:
-    """How far two things are apart where it is only known how much each cell stands out.
+    """The instance matching distance where no masks say which cells show the object.
 
-    The instance matching distance both ways: of each cell the Euclidean distance to the nearest
-    descriptor of the other picture, averaged with weights over either picture, and the mean of the
-    two. Over every other row and column, which costs a sixteenth and chooses poses as well
-    (docs/experiments.md).
+    Symmetric: the Euclidean distance of each cell to the nearest descriptor of the other image,
+    averaged over each image with its saliency as weights, and the mean of the two. Over every
+    other row and column, which costs a sixteenth and chooses poses as well (docs/experiments.md).
 
     Args:
         source_HWC: descriptors of unit length.
         target_HWC: descriptors of unit length.
-        source_weight_HW: the source's cells' weights (`matching.foreground`); not all 0.
-        target_weight_HW: the target's.
+        source_weight_HW: the saliency of the source's cells, 0 to 1; not all 0.
+        target_weight_HW: the same for the target.
     """
-    thinned = [
+    subsets = [
         (descriptors[cells], weight[cells])
         for descriptors, weight, cells in (
-            (source_HWC, source_weight_HW, thinned_cells(source_weight_HW > 0).unbind(1)),
-            (target_HWC, target_weight_HW, thinned_cells(target_weight_HW > 0).unbind(1)),
+            (source_HWC, source_weight_HW, subsample_cells(source_weight_HW > 0).unbind(1)),
+            (target_HWC, target_weight_HW, subsample_cells(target_weight_HW > 0).unbind(1)),
         )
     ]
-    similarity = thinned[0][0] @ thinned[1][0].T
+    similarity = subsets[0][0] @ subsets[1][0].T
     means = []
-    for axis, (_, weight) in zip((1, 0), thinned, strict=True):
+    for axis, (_, weight) in zip((1, 0), subsets, strict=True):
         distances = (2 - 2 * similarity.amax(axis)).clamp_min(0).sqrt()
         means.append(distances @ weight / weight.sum())
     return float(means[0] + means[1]) / 2
@@ -99,7 +95,8 @@ def _check_mask(mask: Tensor | None, features_HWC: Tensor, name: str) -> None:
         return
     if mask.shape != features_HWC.shape[:2]:
         raise HomologError(
-            f"{name}: got {tuple(mask.shape)}, takes the grid's {tuple(features_HWC.shape[:2])}"
+            f"{name}: expected the grid's shape {tuple(features_HWC.shape[:2])}, "
+            f"got {tuple(mask.shape)}"
         )
     if not mask.any():
-        raise HomologError(f"{name}: is empty, takes at least one cell")
+        raise HomologError(f"{name}: expected at least one cell, got an empty mask")

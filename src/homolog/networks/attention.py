@@ -1,4 +1,4 @@
-"""What networks that look at the whole picture are made of."""
+"""Parts of networks that attend to the whole image."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 HEADS = 4
-"""Of the attention; widths are multiples of it."""
+"""Attention heads; widths are multiples of their number."""
 
 
-class ContextLayer(nn.Module):
-    """Self-attention and a small perceptron, both added; they start as nothing."""
+class TransformerBlock(nn.Module):
+    """A transformer block: self-attention and a perceptron, both residual, initialised to zero."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -28,10 +28,15 @@ class ContextLayer(nn.Module):
         nn.init.zeros_(last.weight)
 
     def forward(
-        self, tokens: Float[Tensor, "B N C"], places: Float[Tensor, "N C"]
+        self, tokens: Float[Tensor, "B N C"], positions: Float[Tensor, "N C"]
     ) -> Float[Tensor, "B N C"]:
-        """The tokens, each having looked at all others."""
-        mixed = self.queries_keys_values(self.norm1(tokens) + places)
+        """The tokens after attention to all others.
+
+        Args:
+            tokens: one a cell.
+            positions: their positional encoding (`sincos_encoding`).
+        """
+        mixed = self.queries_keys_values(self.norm1(tokens) + positions)
         mixed = mixed.unflatten(2, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(*mixed.unbind(0))
         tokens = tokens + self.out(attended.transpose(1, 2).flatten(2))
@@ -41,7 +46,7 @@ class ContextLayer(nn.Module):
 def principal_components(
     features_NC: Float[Tensor, "N C"], count: int
 ) -> Float[Tensor, "C {count}"]:
-    """The foremost principal components, scaled halfway to unit variance.
+    """The first principal components, scaled halfway to unit variance.
 
     Args:
         features_NC: descriptors, whose mean is taken to be 0.
@@ -55,8 +60,10 @@ def principal_components(
 
 
 @functools.lru_cache(maxsize=8)
-def places(height: int, width: int, channels: int, device: torch.device) -> Float[Tensor, "N C"]:
-    """Sines and cosines of where cells are on the picture, from slow to fast."""
+def sincos_encoding(
+    height: int, width: int, channels: int, device: torch.device
+) -> Float[Tensor, "N C"]:
+    """Positional encoding of the cells of a grid: sines and cosines from low to high frequency."""
     frequencies = math.pi * torch.logspace(-0.3, 1.0, channels // 4)
     y, x = torch.meshgrid(
         torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij"

@@ -13,13 +13,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from homolog.errors import HomologError
-from homolog.networks.attention import HEADS, ContextLayer, places, principal_components
+from homolog.networks.attention import (
+    HEADS,
+    TransformerBlock,
+    principal_components,
+    sincos_encoding,
+)
 
 _WAVES = (0.5, 1.0, 2.0, 4.0)  # of the position in the frame, in half turns a length of the axis
 _LANDMARK_NOISE = 0.5  # cells
 
 
-class ContextProcessor(nn.Module, PyTorchModelHubMixin, library_name="homolog"):
+class AttentionHead(nn.Module, PyTorchModelHubMixin, library_name="homolog"):
     """Descriptors from zero-shot descriptors, each cell seen within the whole picture.
 
     Principal components of the descriptors go through self-attention at half the resolution, so
@@ -64,7 +69,7 @@ class ContextProcessor(nn.Module, PyTorchModelHubMixin, library_name="homolog"):
         self.register_buffer("basis", torch.eye(feature_dim, components))
         self.enter, self.enter_norm = nn.Linear(components, width), nn.LayerNorm(width)
         self.down = nn.Conv2d(width, width, 3, stride=2, padding=1)
-        self.layers = nn.ModuleList(ContextLayer(width) for _ in range(layers))
+        self.layers = nn.ModuleList(TransformerBlock(width) for _ in range(layers))
         self.up, self.leave_norm = nn.Linear(width, width), nn.LayerNorm(width)
         self.leave = nn.Linear(width, projection_dim)
         self.shortcut = nn.Linear(components, projection_dim, bias=False)
@@ -112,7 +117,7 @@ class ContextProcessor(nn.Module, PyTorchModelHubMixin, library_name="homolog"):
         tokens = self.down(F.relu(inside).permute(0, 3, 1, 2))
         small = tokens.shape[2:]
         tokens = tokens.flatten(2).transpose(1, 2)
-        where = places(*small, tokens.shape[2], tokens.device)
+        where = sincos_encoding(*small, tokens.shape[2], tokens.device)
         for layer in self.layers:
             tokens = layer(tokens, where)
         seen = self.up(tokens).transpose(1, 2).unflatten(2, small)
@@ -137,22 +142,22 @@ class ContextProcessor(nn.Module, PyTorchModelHubMixin, library_name="homolog"):
         count, _, height, width = logits_BAHW.shape
         cells_N2 = _cells(height, width, logits_BAHW.device).to(logits_BAHW)
         found = logits_BAHW.flatten(2).softmax(2)
-        places = found @ cells_N2
-        spread = (found * (cells_N2 - places[:, :, None]).square().sum(3)).sum(2)
+        sincos_encoding = found @ cells_N2
+        spread = (found * (cells_N2 - sincos_encoding[:, :, None]).square().sum(3)).sum(2)
         if truth_BA2 is not None:
             told = (torch.rand(count, device=found.device) < 0.5) & truth_BA2.isfinite().all((1, 2))
             noisy = truth_BA2.nan_to_num() + _LANDMARK_NOISE * torch.randn_like(truth_BA2)
-            places = torch.where(told[:, None, None], noisy, places)
+            sincos_encoding = torch.where(told[:, None, None], noisy, sincos_encoding)
             spread = torch.where(told[:, None], torch.zeros_like(spread), spread)
         # A line through the landmarks by weighted least squares: those that are anywhere count
         # little, so that one that is missed does not turn the frame.
         weights = 1 / (spread + 1)
         weights = (weights / weights.sum(1, keepdim=True))[..., None]
         along = self.positions[None, :, None]
-        centre, middle = (weights * places).sum(1), (weights * along).sum(1)
+        centre, middle = (weights * sincos_encoding).sum(1), (weights * along).sum(1)
         offset = along - middle[:, None]
         variance = (weights * offset.square()).sum(1)
-        axis = (weights * offset * (places - centre[:, None])).sum(1) / variance
+        axis = (weights * offset * (sincos_encoding - centre[:, None])).sum(1) / variance
         origin = (centre - middle * axis)[:, None]
         length = axis.square().sum(1).clamp_min(4.0)[:, None]
         away = cells_N2 - origin

@@ -1,13 +1,12 @@
-"""Which side of a thing each part of a picture shows, learned from rendered animals.
+"""A head that tells which side of an object each cell shows, learned from rendered animals.
 
-A paw looks like a paw whichever it is; what tells a left one from a right one is which way the
-thing faces and which of the two is nearer. So a small network looks at the whole picture at once.
-Not from the paper; trained as docs/synthetic.md tells.
+A paw looks like a paw whichever it is; what tells a left one from a right one is the heading of
+the object and which of the two is nearer. So a small network attends to the whole image at once.
+Not from the paper; docs/synthetic.md describes its training.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from dataclasses import dataclass
@@ -21,84 +20,91 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from homolog.backbones.hub import load_state, read_tensors
-from homolog.networks.attention import ContextLayer, places, principal_components
+from homolog.networks.attention import TransformerBlock, principal_components, sincos_encoding
 
 _FEW_CELLS = 4
 _OUTPUTS = 8
 _WAVES = 64
-_OF_CELL = 0.25  # to this power a cell's probability counts (docs/experiments.md)
+_OBJECTNESS_POWER = 0.25  # exponent applied to a cell's objectness (docs/experiments.md)
 
 
 @dataclass(frozen=True)
 class SidesConfig:
-    """The network that tells sides (`homolog.networks.sides`), and its part in similarity.
+    """The architecture of a side head, and its part in similarity.
 
     Attributes:
         feature_dim: channels of the zero-shot descriptors.
-        components: principal components kept of them.
+        components: principal components kept of these.
         widths: channels at the full resolution, at half and at a quarter of it.
-        layers: of self-attention at a quarter.
-        side: how much two cells' agreement in side counts; 0 for not at all.
-        place: how much their agreement in place counts.
-        reach: how far apart places still agree, in about half the length of a body.
-        presence: slope and offset of the logit that a picture shows such a thing at all, as a
-            function of `certainty`; None where that was not learnt, and is taken as sure.
+        layers: of self-attention at a quarter of the resolution.
+        side_weight: of two cells' agreement in side; 0 leaves it out.
+        coordinate_weight: of their agreement in canonical coordinates.
+        coordinate_bandwidth: how far apart coordinates still agree, in about half a body's length.
+        presence_calibration: slope and offset of the logit that an image shows an object of the
+            trained kinds at all, as a function of `objectness_confidence`; None where it was not
+            fitted, and every image counts in full.
     """
 
     feature_dim: int
     components: int = 256
     widths: tuple[int, int, int] = (64, 96, 192)
     layers: int = 3
-    side: float = 0.0
-    place: float = 0.0
-    reach: float = 0.5
-    presence: tuple[float, float] | None = None
+    side_weight: float = 0.0
+    coordinate_weight: float = 0.0
+    coordinate_bandwidth: float = 0.5
+    presence_calibration: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
 class SideMaps:
-    """What the network says of each cell of one picture, or of B pictures (a dimension before).
+    """What a side head predicts for each cell of an image, or of B images (a dimension before).
 
     Attributes:
-        thing: probability that the cell shows a thing of the kinds it was trained on.
+        objectness: probability that the cell shows an object of the kinds it was trained on.
         side: probability of its left side less that of its right, -1 to 1; 0 on its midplane.
-        place: distance from the midplane, and where along (forward) and up, in about half the
-            length of a body.
-        facing: which way the thing faces: x right, y down, z away from us; not of unit length.
+        canonical_xyz: canonical coordinates: distance from the midplane, and position forward
+            and up, in about half a body's length.
+        heading: which way the object faces: x right, y down, z away from the camera; not of unit
+            length.
     """
 
-    thing: Float[Tensor, "*B H W"]
+    objectness: Float[Tensor, "*B H W"]
     side: Float[Tensor, "*B H W"]
-    place: Float[Tensor, "*B H W 3"]
-    facing: Float[Tensor, "*B H W 3"]
+    canonical_xyz: Float[Tensor, "*B H W 3"]
+    heading: Float[Tensor, "*B H W 3"]
 
     def __getitem__(self, index: int) -> SideMaps:
-        """Those of one of several pictures."""
-        return SideMaps(*(getattr(self, each.name)[index] for each in dataclasses.fields(self)))
+        """The maps of one of several images."""
+        return SideMaps(
+            self.objectness[index],
+            self.side[index],
+            self.canonical_xyz[index],
+            self.heading[index],
+        )
 
     @property
-    def known(self) -> bool:
-        """Whether one picture shows a thing whose sides are known, on at least a few cells."""
-        return int((self.thing > 0.5).sum()) >= _FEW_CELLS
+    def recognised(self) -> bool:
+        """Whether one image shows an object of the trained kinds, on at least a few cells."""
+        return int((self.objectness > 0.5).sum()) >= _FEW_CELLS
 
-    def direction(self) -> Float[Tensor, "3"]:
-        """Which way the thing of one picture faces: the mean over its cells, at most of length 1.
+    def mean_heading(self) -> Float[Tensor, "3"]:
+        """The heading of one image's object: the mean over its cells, at most of length 1.
 
-        The shorter, the more the cells differ, as they do where nothing has a front.
+        The shorter, the more the cells disagree, as they do where nothing has a front.
         """
-        weight = self.thing / self.thing.sum().clamp_min(1e-6)
-        return (weight[..., None] * F.normalize(self.facing, dim=-1)).sum((0, 1))
+        weight = self.objectness / self.objectness.sum().clamp_min(1e-6)
+        return (weight[..., None] * F.normalize(self.heading, dim=-1)).sum((0, 1))
 
 
-class SideNetwork(nn.Module):
-    """Sides from zero-shot descriptors, each cell seen within the whole picture.
+class SideHead(nn.Module):
+    """Predicts sides from zero-shot descriptors, each cell in the context of the whole image.
 
-    Principal components at the full resolution, convolutions at half of it, and at a quarter
-    self-attention, which finds which way the thing faces and is so coarse that it costs little.
+    Principal components at the full resolution, convolutions at half of it, and self-attention
+    at a quarter, which finds the heading and is so coarse that it costs little.
 
     Args:
-        config: its sizes.
-        dropout: of what goes from layer to layer, while training.
+        config: the architecture.
+        dropout: between the layers of attention, while training.
     """
 
     basis: Tensor
@@ -112,7 +118,7 @@ class SideNetwork(nn.Module):
         self.enter, self.enter_norm = nn.Linear(config.components, fine), nn.LayerNorm(fine)
         self.halve = nn.Conv2d(fine, middle, 3, stride=2, padding=1)
         self.quarter = nn.Conv2d(middle, coarse, 3, stride=2, padding=1)
-        self.layers = nn.ModuleList(ContextLayer(coarse) for _ in range(config.layers))
+        self.layers = nn.ModuleList(TransformerBlock(coarse) for _ in range(config.layers))
         self.to_middle, self.to_fine = nn.Linear(coarse, middle), nn.Linear(middle, fine)
         self.near = nn.Sequential(
             nn.ReLU(),
@@ -126,59 +132,62 @@ class SideNetwork(nn.Module):
         self.leave_norm, self.leave = nn.LayerNorm(fine), nn.Linear(fine, _OUTPUTS)
 
     def fit(self, features_NC: Float[Tensor, "N C"]) -> None:
-        """Take the principal components of some descriptors, scaled halfway to unit variance."""
+        """Set the basis to the principal components of descriptors."""
         self.basis.copy_(principal_components(features_NC, self.basis.shape[1]))
 
     def reduce(self, features_BHWC: Float[Tensor, "B H W C"]) -> Float[Tensor, "B H W K"]:
-        """The components of descriptors: all that the rest of the network sees of them."""
+        """Project descriptors onto the principal components."""
         return features_BHWC @ self.basis
 
     def forward(self, features_BHWC: Float[Tensor, "B H W C"]) -> SideMaps:
-        """What each cell shows.
+        """Objectness, side, canonical coordinates and heading of each cell.
 
         Args:
             features_BHWC: zero-shot descriptors.
         """
-        found = self.logits(self.reduce(features_BHWC)).float()
+        logits = self.logits(self.reduce(features_BHWC)).float()
         return SideMaps(
-            found[..., 0].sigmoid(), (found[..., 1] / 2).tanh(), found[..., 2:5], found[..., 5:8]
+            logits[..., 0].sigmoid(),
+            (logits[..., 1] / 2).tanh(),
+            logits[..., 2:5],
+            logits[..., 5:8],
         )
 
     def logits(self, reduced_BHWK: Float[Tensor, "B H W K"]) -> Float[Tensor, "B H W O"]:
-        """Logits of thing and left, the place and the facing, in this order.
+        """Logits of objectness and left side, canonical coordinates and heading, in this order.
 
         Args:
-            reduced_BHWK: what `reduce` returns.
+            reduced_BHWK: the output of `reduce`.
         """
         fine = F.relu(self.enter_norm(self.enter(reduced_BHWK)))
         middle = self.halve(fine.permute(0, 3, 1, 2))
         coarse = self.quarter(F.relu(middle))
         tokens = coarse.flatten(2).transpose(1, 2)
-        where = places(*coarse.shape[2:], tokens.shape[2], tokens.device)
+        positions = sincos_encoding(*coarse.shape[2:], tokens.shape[2], tokens.device)
         for layer in self.layers:
-            tokens = F.dropout(layer(tokens, where), self.dropout, self.training)
-        seen = self.to_middle(tokens).transpose(1, 2).unflatten(2, coarse.shape[2:])
-        middle = middle + _resized(seen, middle.shape[2:])
+            tokens = F.dropout(layer(tokens, positions), self.dropout, self.training)
+        context = self.to_middle(tokens).transpose(1, 2).unflatten(2, coarse.shape[2:])
+        middle = middle + _resized(context, middle.shape[2:])
         middle = middle + self.near(middle)
-        seen = self.to_fine(middle.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        fine = fine + _resized(seen, fine.shape[1:3]).permute(0, 2, 3, 1)
+        context = self.to_fine(middle.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        fine = fine + _resized(context, fine.shape[1:3]).permute(0, 2, 3, 1)
         fine = fine + self.mix(fine)
         return self.leave(F.relu(self.leave_norm(fine)))
 
 
-def load_sides(config: SidesConfig, path: Path) -> SideNetwork:
-    """A network with its weights, ready for use.
+def load_sides(config: SidesConfig, path: Path) -> SideHead:
+    """A side head with its weights, ready for use.
 
     Raises:
-        HomologError: they are missing or damaged, or of another network.
+        HomologError: the weights are missing, damaged, or of another architecture.
     """
-    network = SideNetwork(config)
+    network = SideHead(config)
     load_state(network, read_tensors(path), str(path))
     return network.eval().requires_grad_(False)
 
 
-def shipped(config: SidesConfig) -> SideNetwork:
-    """The network that comes with the package: docs/synthetic.md tells what it learned from."""
+def load_bundled(config: SidesConfig) -> SideHead:
+    """The side head that comes with the package; docs/synthetic.md describes its training data."""
     with resources.as_file(resources.files("homolog").joinpath("assets/sides.safetensors")) as path:
         return load_sides(config, path)
 
@@ -187,53 +196,55 @@ def _resized(maps_BCHW: Float[Tensor, "B C h w"], size: torch.Size) -> Float[Ten
     return F.interpolate(maps_BCHW, size=tuple(size), mode="bilinear", align_corners=True)
 
 
-def with_sides(
+def append_sides(
     descriptors_HWC: Float[Tensor, "H W C"], maps: SideMaps, config: SidesConfig
 ) -> Float[Tensor, "H W D"]:
-    """Descriptors of unit length whose similarity also says whether sides and places agree.
+    """Descriptors of unit length whose similarity also tells agreement in side and coordinates.
 
-    Two cells of things that are known gain by agreeing in side and in place, and lose by
-    disagreeing in side; by how much, say the geometric means of the probabilities that the pictures
-    show such a thing and of the roots of those that the cells do. The similarity of all other cells
-    is what it was, for what is added to them is nothing: bottles and balls are left alone.
+    Two cells of recognised objects gain by agreeing in side and canonical coordinates, and lose by
+    disagreeing in side, in proportion to the geometric means of the probabilities that the images
+    show such an object and of the roots of the cells' objectness. The similarity of all other cells
+    is unchanged, for nothing is appended to them: bottles and balls are left alone.
 
-    Places agree by a Gaussian kernel, here the inner product of random waves (Rahimi and Recht,
-    NIPS 2007).
+    Coordinates agree by a Gaussian kernel, here the inner product of random Fourier features
+    (Rahimi and Recht, NIPS 2007).
 
     Args:
         descriptors_HWC: of unit length.
-        maps: what the network says of the cells.
-        config: how much sides and places count.
+        maps: the side head's predictions.
+        config: the weights of side and coordinates.
     """
-    known = maps.thing[..., None] ** _OF_CELL
-    if config.presence is not None:
-        slope, offset = config.presence
-        known = known * torch.sigmoid(slope * certainty(maps.thing) + offset).sqrt()
+    weight = maps.objectness[..., None] ** _OBJECTNESS_POWER
+    if config.presence_calibration is not None:
+        slope, offset = config.presence_calibration
+        presence = torch.sigmoid(slope * objectness_confidence(maps.objectness) + offset)
+        weight = weight * presence.sqrt()
     parts = [descriptors_HWC]
-    if config.side > 0:
-        parts.append(math.sqrt(config.side) * known * maps.side[..., None])
-    if config.place > 0:
-        angles = maps.place @ (_waves(maps.place.device) / config.reach)
+    if config.side_weight > 0:
+        parts.append(math.sqrt(config.side_weight) * weight * maps.side[..., None])
+    if config.coordinate_weight > 0:
+        frequencies = _frequencies(maps.canonical_xyz.device) / config.coordinate_bandwidth
+        angles = maps.canonical_xyz @ frequencies
         waves = torch.cat([angles.sin(), angles.cos()], dim=-1) / math.sqrt(_WAVES)
-        parts.append(math.sqrt(config.place) * known * waves)
+        parts.append(math.sqrt(config.coordinate_weight) * weight * waves)
     return F.normalize(torch.cat(parts, dim=-1), dim=-1)
 
 
-def certainty(thing: Float[Tensor, "*B H W"]) -> Float[Tensor, "*B"]:
-    """How sure the network is of what it takes for a thing, however large that is.
+def objectness_confidence(objectness: Float[Tensor, "*B H W"]) -> Float[Tensor, "*B"]:
+    """How confident a side head is of what it takes for the object, however large that is.
 
     Args:
-        thing: probability of each cell, 0 to 1.
+        objectness: probability of each cell, 0 to 1.
 
     Returns:
-        The mean over the cells, each counted by its own probability.
+        The mean over the cells, each weighted by its own probability.
     """
-    return thing.square().sum((-2, -1)) / thing.sum((-2, -1)).clamp_min(1e-6)
+    return objectness.square().sum((-2, -1)) / objectness.sum((-2, -1)).clamp_min(1e-6)
 
 
 @functools.lru_cache(maxsize=4)
-def _waves(device: torch.device) -> Float[Tensor, "3 W"]:
-    """Frequencies drawn from a normal distribution, always the same."""
+def _frequencies(device: torch.device) -> Float[Tensor, "3 W"]:
+    """Frequencies of the random Fourier features: drawn from a normal distribution, once."""
     return (
         torch.from_numpy(np.random.default_rng(0).standard_normal((3, _WAVES))).float().to(device)
     )

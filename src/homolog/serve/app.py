@@ -22,10 +22,10 @@ from homolog import example
 from homolog.errors import HomologError
 from homolog.image import reading
 from homolog.matcher import Matcher
-from homolog.serve.jobs import POSES, Line, Work, pose_named
+from homolog.serve.jobs import POSES, MatchService, SerialExecutor, pose_named
 from homolog.serve.review import Review
 from homolog.serve.security import Guard
-from homolog.serve.uploads import Picture, Pictures, TooLarge, Unknown
+from homolog.serve.uploads import ImageStore, Picture, TooLarge, Unknown
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 """The names of a machine for itself."""
@@ -78,14 +78,14 @@ class Correction(BaseModel):
     visible: bool = True
 
 
-class _Desk:
+class AppState:
     """All that lies ready while the server runs."""
 
     def __init__(self, matcher: Matcher, options: Options, folder: Path):
-        self.pictures = Pictures(folder, options.max_bytes, options.max_sent, matcher.max_pixels)
-        self.work = Work(matcher, options.memory)
+        self.pictures = ImageStore(folder, options.max_bytes, options.max_sent, matcher.max_pixels)
+        self.work = MatchService(matcher, options.memory)
         # Showing pictures does not wait for matching them.
-        self.matching, self.showing = Line("matching"), Line("showing")
+        self.matching, self.showing = SerialExecutor("matching"), SerialExecutor("showing")
         self.folder: list[Picture] = []
         self.review: Review | None = None
         if options.labels is not None:
@@ -110,7 +110,7 @@ def check(options: Options) -> None:
         raise HomologError(f"folder: there is no folder {options.folder}")
     if options.exemplars is not None and options.labels is None:
         raise HomologError("exemplars: are shown beside labels under review, give labels")
-    nowhere = Pictures(Path(), 0, 0, 0)
+    nowhere = ImageStore(Path(), 0, 0, 0)
     if options.labels is not None:
         place = options.folder or options.labels.parent
         Review(options.labels, place, options.exemplars, nowhere)
@@ -135,7 +135,7 @@ def create_app(matcher: Matcher, options: Options | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="homolog-")))
-            desk = app.state.desk = _Desk(matcher, given, folder)
+            desk = app.state.desk = AppState(matcher, given, folder)
             pair = stack.enter_context(example.pair())
             app.state.example = [
                 desk.pictures.add(path, name)
@@ -158,8 +158,8 @@ def create_app(matcher: Matcher, options: Options | None = None) -> FastAPI:
     return app
 
 
-def _desk(request: Request) -> _Desk:
-    desk: _Desk = request.app.state.desk
+def _desk(request: Request) -> AppState:
+    desk: AppState = request.app.state.desk
     return desk
 
 
@@ -266,11 +266,11 @@ def _add_pictures(app: FastAPI, options: Options, matcher: Matcher) -> None:
     async def thumbnail(request: Request, id: str) -> Response:
         return await shown(_desk(request), id, _THUMBNAIL)
 
-    async def shown(desk: _Desk, id: str, side: int) -> Response:
+    async def shown(desk: AppState, id: str, side: int) -> Response:
         content = await desk.showing(desk.pictures.shown, desk.pictures[id], side)
         return Response(content, media_type="image/jpeg", headers=_PER_PICTURE)
 
-    async def _known(desk: _Desk, picture: Picture) -> dict[str, Any]:
+    async def _known(desk: AppState, picture: Picture) -> dict[str, Any]:
         """A picture's size; its features are made meanwhile."""
         features = await desk.matching(desk.work.features, picture)
         width, height = features.size
@@ -308,7 +308,7 @@ def _add_pairs(app: FastAPI) -> None:
         content = await desk.matching(desk.work.warp, *_asked(desk, first, second, pose))
         return Response(content, media_type="image/jpeg", headers=_PER_PICTURE)
 
-    def _asked(desk: _Desk, first: str, second: str, pose: str) -> tuple[Any, ...]:
+    def _asked(desk: AppState, first: str, second: str, pose: str) -> tuple[Any, ...]:
         return desk.pictures[first], desk.pictures[second], pose_named(pose)
 
 

@@ -1,9 +1,9 @@
 """A pair made small enough for a browser, which then finds points by itself.
 
-What is sent is a product that approximates the similarity of all cells of one picture to all of
+What is sent is a product that approximates the similarity of all cells of one image to all of
 the other. Of all products of a given rank the truncated singular value decomposition comes
-closest (Eckart and Young, 1936); it is linear in either picture's descriptors, so that places
-between cells can be asked for as well.
+closest (Eckart and Young, 1936); it is linear in either image's descriptors, so that positions
+between cells can be queried as well.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ import torch
 from jaxtyping import Float, Int8
 from torch import Tensor
 
-from homolog.image.geometry import View
-from homolog.matcher import Matcher
-from homolog.matching.consensus import Guide
-from homolog.pair import Pairing, Side, choose
-from homolog.results import Features
+from homolog.descriptors import DescriptorMap
+from homolog.image.geometry import IDENTITY, CanvasTransform
+from homolog.matching.consensus import Consensus
+from homolog.pair import ImagePair
 
 RANK = 128
 """Numbers a cell; 0.99992 of the similarity of the example pair, as a share of its square."""
@@ -30,76 +29,59 @@ _SPARE = 48  # directions searched beyond those kept, which makes these exact
 _ROUNDS = 2
 
 
-class Couple:
-    """Two pictures, the first in a pose, ready to be asked in either direction.
+class CompressedPair:
+    """A pair with the source in one pose, ready to be asked in either direction.
 
     Args:
-        matcher: how they are matched.
-        first: features of the first picture in one pose.
-        second: features of the second picture as it is.
+        pair: of one pose.
     """
 
-    def __init__(self, matcher: Matcher, first: Features, second: Features):
-        ((self.pose, posed0),) = first.posed.items()
-        ((_, posed1),) = second.posed.items()
-        self.matcher = matcher
-        self.features = first, second
-        self.sides = Side.of(posed0, None), Side.of(posed1, None)
-
-    @property
-    def distance(self) -> float:
-        """The instance matching distance, as `Matcher.transfer` reports it."""
-        return self.sides[0].distance(self.sides[1], masked=False)
-
-    def pairing(self, source: int) -> Pairing:
-        """The pair with one of the pictures, 0 or 1, as the one that points are on."""
-        _, note = choose([self.pose], {}, named=False)
-        (a, side0), (b, side1) = (
-            (self.features[end], self.sides[end]) for end in (source, 1 - source)
-        )
-        return Pairing(a, b, side0, side1, {self.pose: self.distance}, note, self.matcher.config)
+    def __init__(self, pair: ImagePair):
+        (self.pose,) = pair.poses
+        self.pair = pair
+        self.directions = pair, pair.reversed()
 
     def packed(self) -> bytes:
-        """All that a browser needs to find the points of either picture in the other.
+        """All that a browser needs to find the points of either image in the other.
 
         The length of a JSON header (uint32, little endian), the header, then the arrays that it
         lists, each at a multiple of four bytes from the header's end.
         """
-        pairing = self.pairing(0)
-        config = self.matcher.config
-        factors = _factors(*self.sides)
+        config = self.pair.config
+        maps = self.pair.source_map(self.pose), self.pair.target_map
         arrays: list[np.ndarray] = []
-        sides: list[dict[str, Any]] = []
-        for side, factor in zip(self.sides, factors, strict=True):
+        images: list[dict[str, Any]] = []
+        for each, factor in zip(maps, _factors(*maps), strict=True):
             values, scale = _quantised(factor)
-            allowed = side.allowed_HW.cpu().numpy().astype(np.uint8)
-            arrays += [values.cpu().numpy(), scale.cpu().numpy(), allowed]
-            sides.append(_view(side.posed.view) | {"channels": factor.shape[2]})
-        guides: list[dict[str, Any] | None] = []
-        for source in (0, 1):
-            guide = self._guide(source)
-            if guide is None:
-                guides.append(None)
+            matchable = each.matchable_HW.cpu().numpy().astype(np.uint8)
+            arrays += [values.cpu().numpy(), scale.cpu().numpy(), matchable]
+            images.append(_transform(each.transform) | {"channels": factor.shape[2]})
+        priors: list[dict[str, Any] | None] = []
+        for pair, pose in zip(self.directions, (self.pose, IDENTITY), strict=True):
+            consensus = pair.consensus(pose)
+            if consensus is None:
+                priors.append(None)
                 continue
-            arrays.append(guide.popularity_HW.float().cpu().numpy())
-            guides.append({"layout": _layout(guide)})
+            arrays.append(consensus.hubness_HW.float().cpu().numpy())
+            priors.append({"layout": _affine_prior(consensus)})
+        _, warning = self.pair.alignment.select_pose(flip=False)
         header = {
             "pose": self.pose.name,
-            "distance": self.distance,
-            "pair_score": pairing.score,
-            "same_kind": config.same_kind,
-            "note": pairing.note,
+            "distance": self.pair.distance(),
+            "pair_score": self.pair.score,
+            "same_kind": config.same_category_threshold,
+            "note": warning,
             "window": config.window,
             "temperature": config.temperature,
             "guidance": None
-            if config.guidance is None
+            if config.consensus is None
             else {
-                "surroundings": config.guidance.surroundings,
-                "reach": config.guidance.reach,
-                "layout": config.guidance.layout,
+                "surroundings": config.consensus.neighbourhood_weight,
+                "reach": config.consensus.neighbourhood_radius,
+                "layout": config.consensus.affine_weight,
             },
-            "guides": guides,
-            "sides": sides,
+            "guides": priors,
+            "sides": images,
             "arrays": [{"type": str(a.dtype), "length": a.size} for a in arrays],
         }
         text = json.dumps(header, allow_nan=False).encode()
@@ -110,26 +92,18 @@ class Couple:
             parts += [content, bytes(-len(content) % 4)]
         return b"".join(parts)
 
-    def _guide(self, source: int) -> Guide | None:
-        guidance = self.matcher.config.guidance
-        if guidance is None:
-            return None
-        side0, side1 = self.sides[source], self.sides[1 - source]
-        return Guide(
-            side0.posed.descriptors_HWC, side1.posed.descriptors_HWC, side0.weight_HW,
-            side1.weight_HW, side0.allowed_HW, side1.allowed_HW, guidance,
-        )  # fmt: skip
 
-
-def _factors(side0: Side, side1: Side) -> tuple[Float[Tensor, "H W R"], Float[Tensor, "H2 W2 R"]]:
-    """Arrays whose products come closest to the similarity of all cells to all that count.
+def _factors(
+    source: DescriptorMap, target: DescriptorMap
+) -> tuple[Float[Tensor, "H W R"], Float[Tensor, "H2 W2 R"]]:
+    """Arrays whose products come closest to the similarity of all matchable cells.
 
     By subspace iteration from seeded directions (Halko, Martinsson and Tropp, 2011); the
     similarity itself is never made.
     """
     first, second = (
-        (side.posed.descriptors_HWC * side.allowed_HW[..., None]).flatten(0, 1)
-        for side in (side0, side1)
+        (each.descriptors_HWC * each.matchable_HW[..., None]).flatten(0, 1)
+        for each in (source, target)
     )
     most = min(first.shape[1], len(first), len(second))
     generator = torch.Generator().manual_seed(0)
@@ -144,7 +118,7 @@ def _factors(side0: Side, side1: Side) -> tuple[Float[Tensor, "H W R"], Float[Te
     # With S = A B' = U s V', half of it, U sqrt(s), is A B' V / sqrt(s): a map of descriptors.
     to_first = second.T @ (basis1 @ right.T[:, :rank]) / root
     to_second = first.T @ (basis0 @ left[:, :rank]) / root
-    return side0.posed.descriptors_HWC @ to_first, side1.posed.descriptors_HWC @ to_second
+    return source.descriptors_HWC @ to_first, target.descriptors_HWC @ to_second
 
 
 def _quantised(
@@ -155,8 +129,8 @@ def _quantised(
     return (factor_HWR / scale).round().to(torch.int8), scale
 
 
-def _view(view: View) -> dict[str, Any]:
-    """The way between points and cells, affine both ways: each a row of x, y and 1 times these."""
+def _transform(transform: CanvasTransform) -> dict[str, Any]:
+    """The affine maps between points and cells: each a row of x, y and 1 times these."""
     corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
 
     def matrix(images: np.ndarray) -> list[list[float]]:
@@ -164,21 +138,21 @@ def _view(view: View) -> dict[str, Any]:
         return np.stack([right - origin, down - origin, origin]).tolist()
 
     return {
-        "size": [view.width, view.height],
-        "grid": [view.grid.height, view.grid.width],
-        "to_cells": matrix(view.to_cells(corners)),
-        "to_points": matrix(view.to_points(corners)),
+        "size": list(transform.size),
+        "grid": list(transform.grid.shape),
+        "to_cells": matrix(transform.to_cells(corners)),
+        "to_points": matrix(transform.to_points(corners)),
     }
 
 
-def _layout(guide: Guide) -> dict[str, Any] | None:
-    layout = guide.layout
-    if layout is None:
+def _affine_prior(consensus: Consensus) -> dict[str, Any] | None:
+    prior = consensus.affine_prior
+    if prior is None:
         return None
     return {
-        "side": layout.side,
-        "source_mean": layout.source_mean.tolist(),
-        "target_mean": layout.target_mean.tolist(),
-        "affine": layout.affine.tolist(),
-        "variance": float(layout.variance),
+        "side": prior.grid_size,
+        "source_mean": prior.source_mean.tolist(),
+        "target_mean": prior.target_mean.tolist(),
+        "affine": prior.affine.tolist(),
+        "variance": float(prior.variance),
     }

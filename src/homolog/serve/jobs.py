@@ -8,16 +8,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import numpy as np
 from PIL import Image
 
+from homolog.descriptors import Features
 from homolog.errors import HomologError
-from homolog.image.geometry import IDENTITY, POSE_SETS, Pose
+from homolog.image.geometry import IDENTITY, POSE_SETS, PoseVariant
 from homolog.matcher import Matcher
-from homolog.results import Features
-from homolog.serve.compression import Couple
-from homolog.serve.uploads import Picture, called
-from homolog.utils.lru_cache import Kept
+from homolog.pair import ImagePair
+from homolog.serve.compression import CompressedPair
+from homolog.serve.uploads import Picture, hide_path
+from homolog.utils.lru_cache import LRUCache
 from homolog.viz import draw
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ POSES = POSE_SETS["all"]
 _MATCHES = 40
 
 
-class Line:
+class SerialExecutor:
     """A thread of its own; what is asked for waits its turn, however many ask."""
 
     def __init__(self, name: str) -> None:
@@ -41,7 +41,7 @@ class Line:
         self._thread.shutdown(cancel_futures=True)
 
 
-class Work:
+class MatchService:
     """The matcher and the features it has made; all methods for one thread only.
 
     Args:
@@ -51,14 +51,16 @@ class Work:
 
     def __init__(self, matcher: Matcher, memory: int):
         self._matcher = matcher
-        self._features: Kept[tuple[str, Pose], Features] = Kept(memory, _size, least=4)
+        self._features: LRUCache[tuple[str, PoseVariant], Features] = LRUCache(
+            memory, _size, least=4
+        )
 
     def warm_up(self) -> None:
         """The first picture takes longer than all others; let it be nobody's."""
         features = self._matcher.extract(Image.new("RGB", (64, 64)))
-        Couple(self._matcher, features, features).packed()
+        CompressedPair(self._matcher.pair(features, features)).packed()
 
-    def features(self, picture: Picture, pose: Pose = IDENTITY) -> Features:
+    def features(self, picture: Picture, pose: PoseVariant = IDENTITY) -> Features:
         """Features of a picture in one pose.
 
         Raises:
@@ -66,53 +68,54 @@ class Work:
         """
 
         def make() -> Features:
-            with called(picture):
-                return self._matcher.extract(self._matcher.read(picture.path, "picture"), [pose])
+            with hide_path(picture):
+                return self._matcher.extract(
+                    self._matcher.load_image(picture.path, "picture"), [pose]
+                )
 
         return self._features.get((picture.id, pose), make)
 
-    def pair(self, first: Picture, second: Picture, pose: Pose) -> bytes:
-        """What a browser needs of a pair (`Couple.packed`)."""
-        return self._couple(first, second, pose).packed()
+    def pair(self, first: Picture, second: Picture, pose: PoseVariant) -> bytes:
+        """What a browser needs of a pair (`CompressedPair.packed`)."""
+        return CompressedPair(self._pair(first, second, pose)).packed()
 
     def point(
-        self, first: Picture, second: Picture, pose: Pose, source: int, x: float, y: float
+        self, first: Picture, second: Picture, pose: PoseVariant, source: int, x: float, y: float
     ) -> dict[str, float]:
         """Where a point of one of the two, 0 or 1, lies in the other: x, y and score.
 
         Raises:
             HomologError: it lies outside the picture.
         """
-        pairing = self._couple(first, second, pose).pairing(source)
-        width, height = pairing.source.size
+        pair = self._pair(first, second, pose)
+        if source == 1:
+            pair = pair.reversed()
+        width, height = pair.image0.size
         if not (0 <= x <= width and 0 <= y <= height):
             raise HomologError(
                 f"point: ({x:g}, {y:g}) lies outside the picture of {width} x {height} pixels"
             )
-        located = pairing.locate(np.array([[x, y]]))
-        ((found_x, found_y),) = located.points.tolist()
-        return {"x": found_x, "y": found_y, "score": float(located.scores()[0])}
+        found = pair.transfer([[x, y]])
+        ((found_x, found_y),) = found.keypoints1.tolist()
+        return {"x": found_x, "y": found_y, "score": float(found.matching_scores[0])}
 
-    def matches(self, first: Picture, second: Picture, pose: Pose) -> dict[str, Any]:
+    def matches(self, first: Picture, second: Picture, pose: PoseVariant) -> dict[str, Any]:
         """What the two have in common (`Matches.to_dict`)."""
-        couple = self._couple(first, second, pose)
-        return self._matcher.match(*couple.features, _MATCHES, poses=[pose]).to_dict()
+        return self._pair(first, second, pose).match(_MATCHES).to_dict()
 
-    def warp(self, first: Picture, second: Picture, pose: Pose) -> bytes:
+    def warp(self, first: Picture, second: Picture, pose: PoseVariant) -> bytes:
         """The first picture on the second one's shape, a JPEG."""
-        couple = self._couple(first, second, pose)
-        flow = self._matcher.flow(*couple.features, poses=[pose])
+        pair = self._pair(first, second, pose)
         buffer = io.BytesIO()
-        warped = draw.warp(couple.features[0].image, flow.backward.smoothed())
+        warped = draw.warp(pair.image0.image, pair.flow().backward.smoothed())
         warped.save(buffer, "JPEG", quality=90)
         return buffer.getvalue()
 
-    def _couple(self, first: Picture, second: Picture, pose: Pose) -> Couple:
-        features = self.features(first, pose), self.features(second)
-        return Couple(self._matcher, *features)
+    def _pair(self, first: Picture, second: Picture, pose: PoseVariant) -> ImagePair:
+        return self._matcher.pair(self.features(first, pose), self.features(second), poses=[pose])
 
 
-def pose_named(name: str) -> Pose:
+def pose_named(name: str) -> PoseVariant:
     """One of the poses that the page offers.
 
     Raises:
@@ -126,5 +129,4 @@ def pose_named(name: str) -> Pose:
 
 def _size(features: Features) -> int:
     """Bytes that features take."""
-    descriptors = sum(p.descriptors_HWC.nbytes for p in features.posed.values())
-    return descriptors + 3 * features.image.width * features.image.height
+    return features.nbytes + 3 * features.image.width * features.image.height

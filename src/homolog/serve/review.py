@@ -12,7 +12,7 @@ import numpy as np
 from homolog.data import exemplars
 from homolog.data.labels import Labels
 from homolog.errors import HomologError
-from homolog.serve.uploads import Picture, Pictures
+from homolog.serve.uploads import ImageStore, Picture
 
 
 class Review:
@@ -28,7 +28,7 @@ class Review:
         HomologError: a file cannot be read, or none of the labels' pictures is in the folder.
     """
 
-    def __init__(self, path: Path, folder: Path, exemplars: Path | None, pictures: Pictures):
+    def __init__(self, path: Path, folder: Path, exemplars: Path | None, pictures: ImageStore):
         self._path, self._labels = path, Labels.read(path)
         self._lock = threading.Lock()
         self._stamp = _stamp(path)
@@ -96,7 +96,7 @@ def _stamp(path: Path) -> tuple[int, int]:
     return found.st_mtime_ns, found.st_size
 
 
-def _pictures_of(labels: Labels, folder: Path, pictures: Pictures) -> dict[int, Picture]:
+def _pictures_of(labels: Labels, folder: Path, pictures: ImageStore) -> dict[int, Picture]:
     """Pictures by their ids in the file; a name that leads out of the folder has none."""
     home = folder.resolve()
     found = {}
@@ -108,7 +108,7 @@ def _pictures_of(labels: Labels, folder: Path, pictures: Pictures) -> dict[int, 
     return found
 
 
-def _examples(path: Path, folder: Path, pictures: Pictures) -> dict[str, dict[str, Any]]:
+def _examples(path: Path, folder: Path, pictures: ImageStore) -> dict[str, dict[str, Any]]:
     """For each category's name and each keypoint's, where one can be seen well."""
     given = exemplars.read(path, folder)
     names = {category["name"]: category["keypoints"] for category in given.categories}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from homolog.errors import HomologError
 from homolog.image import reading
-from homolog.utils.lru_cache import Kept
+from homolog.utils.lru_cache import LRUCache
 
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _TAKES = "takes a JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP picture"
@@ -44,7 +44,7 @@ class Picture:
     path: Path
 
 
-class Pictures:
+class ImageStore:
     """Pictures sent by clients, which give way to newer ones, and those there from the start.
 
     Args:
@@ -59,7 +59,7 @@ class Pictures:
         self._max_pixels = max_pixels
         self._there: dict[str, Picture] = {}
         self._sent: OrderedDict[str, Picture] = OrderedDict()
-        self._shown: Kept[tuple[str, int], bytes] = Kept(_SHOWN_MEMORY, len)
+        self._shown: LRUCache[tuple[str, int], bytes] = LRUCache(_SHOWN_MEMORY, len)
         self._lock = threading.Lock()
 
     def add(self, path: Path, name: str) -> Picture:
@@ -127,7 +127,7 @@ class Pictures:
         Raises:
             HomologError: it cannot be read.
         """
-        with called(picture):
+        with hide_path(picture):
             return reading.size(picture.path, max_pixels=self._max_pixels, name="picture")
 
     def shown(self, picture: Picture, side: int) -> bytes:
@@ -143,7 +143,7 @@ class Pictures:
 
         def make() -> bytes:
             longest = min(side, max(self.size(picture)))
-            with called(picture):
+            with hide_path(picture):
                 read = reading.read(
                     picture.path, side=longest, max_pixels=self._max_pixels, name="picture"
                 )
@@ -155,7 +155,7 @@ class Pictures:
 
 
 @contextmanager
-def called(picture: Picture) -> Iterator[None]:
+def hide_path(picture: Picture) -> Iterator[None]:
     """Errors call the picture what people call it: where it lies is nobody's business."""
     try:
         yield

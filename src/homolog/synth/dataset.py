@@ -31,9 +31,9 @@ from homolog.synth.posing import unposable
 from homolog.synth.render import Renderer, Tracer, library
 from homolog.synth.rig import Rig
 from homolog.synth.scene import Scene, Thing, random_scene
-from homolog.utils.outputs import claim, write_atomically
-from homolog.utils.progress import Steps
-from homolog.utils.resume_log import whole_lines
+from homolog.utils.outputs import claim_run_dir, write_atomically
+from homolog.utils.progress import ProgressBar
+from homolog.utils.resume_log import read_complete_lines
 
 VERSION = 3
 """Raised when the same seed gives other pictures."""
@@ -160,7 +160,9 @@ def render_set(
     kept = len(records)
     todo = [index for index in range(count) if index not in records]
     log = target / _LOG
-    with Steps(len(todo)) as steps:  # of this run alone: what is left is reckoned from its speed
+    with ProgressBar(
+        len(todo)
+    ) as steps:  # of this run alone: what is left is reckoned from its speed
         steps.next("rendering", 0)
         try:
             with log.open("ab") as lines:
@@ -237,7 +239,7 @@ def _claim(target: Path, settings: Settings, rigs: Sequence[Rig], backgrounds: P
             if backgrounds is None
             else [str(path.relative_to(backgrounds)) for path in settings.backgrounds],
         }
-        claim(target, run)
+        claim_run_dir(target, run)
         for name in ("pictures", "coordinates"):
             (target / name).mkdir(exist_ok=True)
     except OSError as error:
@@ -250,7 +252,7 @@ def _kept(target: Path, count: int) -> dict[int, dict[str, Any]]:
     if not log.is_file():
         return {}
     found = {}
-    for line in whole_lines(log):
+    for line in read_complete_lines(log):
         try:
             record = json.loads(line)
             index = int(record["index"])

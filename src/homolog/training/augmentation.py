@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image, ImageEnhance
 
-from homolog.image.geometry import FLIP, IDENTITY, Pose, View
+from homolog.image.geometry import FLIP, IDENTITY, CanvasTransform, PoseVariant
 from homolog.training.recipes import ViewsConfig
 
 Keypoints = Float[np.ndarray, "K 2"]
@@ -24,7 +24,7 @@ class Posed:
         scale: how much larger than usual things are.
     """
 
-    pose: Pose
+    pose: PoseVariant
     scale: float = 1.0
 
     @property
@@ -32,27 +32,27 @@ class Posed:
         """Whether left and right are exchanged."""
         return self.pose.flip
 
-    def canvas(self, image: Image.Image, view: View) -> Image.Image:
+    def canvas(self, image: Image.Image, view: CanvasTransform) -> Image.Image:
         """What the backbone sees."""
         return self._of(view).apply(image)
 
-    def cells(self, keypoints: Keypoints, view: View) -> Keypoints:
+    def cells(self, keypoints: Keypoints, view: CanvasTransform) -> Keypoints:
         """Where points of the picture are, in cells."""
         return self._of(view).to_cells(keypoints)
 
-    def content(self, view: View) -> Bool[np.ndarray, "H W"]:
+    def content(self, view: CanvasTransform) -> Bool[np.ndarray, "H W"]:
         """The cells that show the picture."""
-        return self._of(view).content
+        return self._of(view).valid_cells
 
-    def _of(self, view: View) -> View:
-        return View(view.width, view.height, self.pose, view.side, view.grid)
+    def _of(self, view: CanvasTransform) -> CanvasTransform:
+        return CanvasTransform(view.width, view.height, self.pose, view.canvas_size, view.grid)
 
 
 AS_IT_IS, FLIPPED = Posed(IDENTITY), Posed(FLIP)
 
 
 @dataclass(frozen=True)
-class RandomView:
+class RandomAffineView:
     """The canvas flipped or not, turned, scaled, moved, and its colours changed.
 
     What comes in from beyond the canvas repeats its border.
@@ -74,7 +74,7 @@ class RandomView:
     tint: tuple[float, float, float]
 
     @classmethod
-    def draw(cls, config: ViewsConfig, rng: np.random.Generator) -> RandomView:
+    def draw(cls, config: ViewsConfig, rng: np.random.Generator) -> RandomAffineView:
         """A view at random."""
         limits = np.log(config.scale), config.shift, config.colour
         scale, shift, light, tint = (
@@ -90,9 +90,9 @@ class RandomView:
             tint=tuple(np.exp(tint).tolist()),
         )
 
-    def canvas(self, image: Image.Image, view: View) -> Image.Image:
+    def canvas(self, image: Image.Image, view: CanvasTransform) -> Image.Image:
         """What the backbone sees."""
-        side = view.side
+        side = view.canvas_size
         # As far as a corner of the turned and moved canvas reaches.
         reach = (math.sqrt(0.5) + math.hypot(*self.shift)) / self.scale
         pad = max(0, math.ceil(side * (reach - 0.5))) + 1
@@ -113,21 +113,21 @@ class RandomView:
         tinted = np.asarray(turned) * np.array(self.tint)
         return Image.fromarray(tinted.clip(0, 255).astype(np.uint8))
 
-    def cells(self, keypoints: Keypoints, view: View) -> Keypoints:
+    def cells(self, keypoints: Keypoints, view: CanvasTransform) -> Keypoints:
         """Where points of the picture are, in cells; NaN for those that are off the canvas."""
-        matrix, offset = self._affine(view.side)
+        matrix, offset = self._affine(view.canvas_size)
         points = view.letterbox.to_canvas(keypoints) @ matrix.T + offset
         with np.errstate(invalid="ignore"):
-            off = ~((points > 0) & (points < view.side)).all(axis=1)
+            off = ~((points > 0) & (points < view.canvas_size)).all(axis=1)
         points[off] = np.nan
         return view.grid.to_cells(points)
 
-    def content(self, view: View) -> Bool[np.ndarray, "H W"]:
+    def content(self, view: CanvasTransform) -> Bool[np.ndarray, "H W"]:
         """The cells that show the picture, or its border repeated."""
-        matrix, offset = self._affine(view.side)
+        matrix, offset = self._affine(view.canvas_size)
         centres = view.grid.to_canvas(view.grid.cells)
-        sources = ((centres - offset) @ np.linalg.inv(matrix).T).clip(0, view.side)
-        points = view.letterbox.to_picture(sources)
+        sources = ((centres - offset) @ np.linalg.inv(matrix).T).clip(0, view.canvas_size)
+        points = view.letterbox.to_image(sources)
         margin = view.grid.stride / 4 / view.letterbox.scale
         size = np.array([view.width, view.height])
         inside = np.all((points >= -margin) & (points <= size + margin), axis=1)
@@ -144,5 +144,5 @@ class RandomView:
         return matrix, centre + np.array(self.shift) * side - matrix @ centre
 
 
-Showing = Posed | RandomView
+Augmentation = Posed | RandomAffineView
 """One way of showing a picture to a backbone."""

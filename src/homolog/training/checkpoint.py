@@ -19,7 +19,7 @@ _MODEL, _OPTIMIZER = "model.", "optimizer."
 
 
 @dataclass
-class Progress:
+class TrainState:
     """How far a run is.
 
     Attributes:
@@ -36,7 +36,7 @@ def write_state(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
-    progress: Progress,
+    progress: TrainState,
 ) -> None:
     """Write all that a run needs to go on.
 
@@ -61,14 +61,14 @@ def read_state(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
-) -> Progress:
+) -> TrainState:
     """Take up a run where it was left; at the start if there is no file.
 
     Raises:
         HomologError: the file is damaged, or of another network.
     """
     if not path.exists():
-        return Progress()
+        return TrainState()
     try:
         with safe_open(path, framework="pt") as file:
             plain: dict[str, Any] = json.loads(file.metadata()["progress"])
@@ -88,7 +88,7 @@ def read_state(
             values.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": values, "param_groups": plain["groups"]})
     schedule.load_state_dict(plain["schedule"])
-    return Progress(plain["step"], plain["best"])
+    return TrainState(plain["step"], plain["best"])
 
 
 def _is_plain(value: object) -> bool:

@@ -15,7 +15,7 @@ from homolog.backbones.adapters import trainable
 from homolog.backbones.dino import DinoBackbone
 from homolog.features import stack
 from homolog.matching import has_fast_bfloat16
-from homolog.networks.context import ContextProcessor
+from homolog.networks.context import AttentionHead
 from homolog.networks.post_processor import PostProcessor
 from homolog.training.losses import (
     PointLoss,
@@ -42,7 +42,7 @@ class Objective(nn.Module):
 
     def __init__(
         self,
-        network: PostProcessor | ContextProcessor,
+        network: PostProcessor | AttentionHead,
         config: TrainingConfig,
         keypoints: Mapping[str, int],
         landmarks: Sequence[int] = (),
@@ -74,7 +74,7 @@ class Objective(nn.Module):
         """Descriptors of unit length, and what the network says of landmarks."""
         logits = None
         with self._autocast(features_BHWC.device):
-            if isinstance(self.network, ContextProcessor):
+            if isinstance(self.network, AttentionHead):
                 found, logits = self.network.describe(features_BHWC, landmarks_BA2)
             else:
                 found = self.network(features_BHWC.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)

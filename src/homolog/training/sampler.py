@@ -19,21 +19,20 @@ from torch import Tensor
 
 from homolog.data import Annotation, DataSet
 from homolog.errors import HomologError
-from homolog.extractor import Describer
-from homolog.features import FeatureCache
+from homolog.extractor import DescriptorExtractor
 from homolog.image import reading
-from homolog.image.geometry import IDENTITY, View
+from homolog.image.geometry import IDENTITY, CanvasTransform
 from homolog.keypoints import KeypointSchema
-from homolog.training.augmentation import AS_IT_IS, FLIPPED, RandomView, Showing
+from homolog.training.augmentation import AS_IT_IS, FLIPPED, Augmentation, RandomAffineView
 from homolog.training.recipes import PoseVariants, TrainingConfig, ViewsConfig
-from homolog.utils.lru_cache import Kept
+from homolog.utils.lru_cache import LRUCache
 
 MEMORY = 4_000_000_000
 """What the network is given, kept in memory, in bytes."""
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class Batch:
     """Some pictures of one category, and the pairs among them.
 
     Attributes:
@@ -45,7 +44,7 @@ class Group:
     """
 
     category: str
-    pictures: Sequence[tuple[Annotation, Showing]]
+    pictures: Sequence[tuple[Annotation, Augmentation]]
     sparse_weights_BB: Float[np.ndarray, "B B"]
     dense_weights_BB: Float[np.ndarray, "B B"]
     seed: int
@@ -62,7 +61,7 @@ class _Category:
         return int(self.listed_NN.sum())
 
 
-class Groups:
+class BatchSampler:
     """Draws groups; the same for the same seed, step and number.
 
     Args:
@@ -103,7 +102,7 @@ class Groups:
             )
         )
 
-    def draw(self, step: int, number: int) -> Group:
+    def draw(self, step: int, number: int) -> Batch:
         """The group of that number in a step."""
         config = self.config
         rng = np.random.default_rng([config.seed, step, number])
@@ -114,25 +113,31 @@ class Groups:
         weights = category.listed_NN[np.ix_(chosen, chosen)] / _expected_pairs(category, count)
         annotations = [category.annotations[index] for index in chosen]
         showings = [self._show(annotation, rng) for annotation in annotations]
-        pictures: list[tuple[Annotation, Showing]] = list(zip(annotations, showings, strict=True))
+        pictures: list[tuple[Annotation, Augmentation]] = list(
+            zip(annotations, showings, strict=True)
+        )
         sparse = dense = weights
         if config.variants is not None:
             pictures += [(annotation, FLIPPED) for annotation in annotations]
             sparse, dense = _with_variants(weights, config.variants)
         seed = int(rng.integers(2**62))
-        return Group(category.name, pictures, sparse, dense, seed)
+        return Batch(category.name, pictures, sparse, dense, seed)
 
-    def _show(self, annotation: Annotation, rng: np.random.Generator) -> Showing:
+    def _show(self, annotation: Annotation, rng: np.random.Generator) -> Augmentation:
         views = self.config.views
         if views is None:
             return AS_IT_IS
-        return random_view(annotation, int(rng.integers(views.count)), views, self.config.seed)
+        return random_augmentation(
+            annotation, int(rng.integers(views.count)), views, self.config.seed
+        )
 
 
-def random_view(annotation: Annotation, number: int, views: ViewsConfig, seed: int) -> RandomView:
+def random_augmentation(
+    annotation: Annotation, number: int, views: ViewsConfig, seed: int
+) -> RandomAffineView:
     """The random view of a picture that has that number."""
     name = zlib.crc32(annotation.name.encode())
-    return RandomView.draw(views, np.random.default_rng([seed, name, number]))
+    return RandomAffineView.draw(views, np.random.default_rng([seed, name, number]))
 
 
 def _categories(data: DataSet) -> list[_Category]:
@@ -174,7 +179,7 @@ def _with_variants(
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class Sample:
     """A picture as the network is given it.
 
     Attributes:
@@ -188,13 +193,12 @@ class Shown:
     side: float
 
 
-class Shows:
+class SampleLoader:
     """Makes what the network is given of pictures; those last used are kept in memory.
 
     Args:
-        describer: the backbone, and what the network is given of its maps.
+        extractor: makes feature maps, and of these the network's inputs.
         schemas: by category, for flips.
-        cache: keeps the backbone's maps on disk.
         reduce: applied to what the network is given, before it is kept.
         raw: give canvases (0 to 255) in place of features, for a backbone that is trained, too.
         max_pixels: refuse picture files with more pixels than this.
@@ -202,24 +206,22 @@ class Shows:
 
     def __init__(
         self,
-        describer: Describer,
+        extractor: DescriptorExtractor,
         schemas: Mapping[str, KeypointSchema],
-        cache: FeatureCache | None,
         max_pixels: int,
         reduce: Callable[[Tensor], Tensor] = lambda features: features,
         raw: bool = False,
     ):
         self.raw = raw
-        self.describer = describer
+        self.extractor = extractor
         self.schemas = schemas
-        self.cache = cache
         self.max_pixels = max_pixels
         self.reduce = reduce
-        self._kept: Kept[tuple[Annotation, Showing], Shown] = Kept(
+        self._kept: LRUCache[tuple[Annotation, Augmentation], Sample] = LRUCache(
             MEMORY, lambda shown: shown.features_HWC.nbytes
         )
 
-    def __call__(self, annotation: Annotation, showing: Showing) -> Shown:
+    def __call__(self, annotation: Annotation, showing: Augmentation) -> Sample:
         """A picture, shown that way.
 
         Raises:
@@ -229,27 +231,29 @@ class Shows:
         return self._kept.get(key, lambda: self._show(annotation, showing))
 
     @torch.no_grad()
-    def _show(self, annotation: Annotation, showing: Showing) -> Shown:
-        backbone = self.describer.backbone
+    def _show(self, annotation: Annotation, showing: Augmentation) -> Sample:
+        backbone = self.extractor.backbone
         picture = reading.read(
             annotation.path,
             side=backbone.side,
             max_pixels=self.max_pixels,
             name=str(annotation.path),
         )
-        view = View(picture.width, picture.height, IDENTITY, backbone.side, backbone.grid)
+        view = CanvasTransform(
+            picture.width, picture.height, IDENTITY, backbone.side, backbone.grid
+        )
         canvas = torch.from_numpy(np.array(showing.canvas(picture.image, view)))
         if self.raw:
             given = canvas[None]  # half precision holds 0 to 255 as they are
         else:
-            maps = self.describer.maps(canvas, self.cache, annotation.category)
+            maps = next(self.extractor.feature_maps([canvas], annotation.category))
             content = torch.from_numpy(showing.content(view)).to(backbone.device)
-            given = self.describer.inputs(maps, content[None])
+            given = self.extractor.network_inputs(maps, content[None])
         keypoints = showing.cells(annotation.keypoints, view)
         if showing.mirrored:  # the left paw is now where the right paw would be
             keypoints = keypoints[list(self.schemas[annotation.category].mirror)]
         scale = showing.scale * view.letterbox.scale / backbone.grid.stride
-        return Shown(
+        return Sample(
             self.reduce(given)[0].half().cpu(),
             torch.from_numpy(keypoints).float(),
             annotation.side("box") * scale,

@@ -25,15 +25,21 @@ from torch import Tensor
 
 from homolog import checkpoints, matching
 from homolog.data.pairs import Annotation, DataSet, Pair
+from homolog.descriptors import Features
 from homolog.errors import HomologError
 from homolog.evaluation.metrics import left_right_confusion, relative_errors
-from homolog.image.geometry import FLIP, IDENTITY, View
+from homolog.image.geometry import FLIP, IDENTITY, CanvasTransform
 from homolog.keypoints import KeypointSchema
 from homolog.matcher import Matcher
-from homolog.networks.sides import SideMaps, SideNetwork, SidesConfig, certainty, with_sides
-from homolog.results import Features, PosedFeatures
-from homolog.utils.progress import Steps
-from homolog.utils.stats import bootstrap, logistic
+from homolog.networks.sides import (
+    SideHead,
+    SideMaps,
+    SidesConfig,
+    append_sides,
+    objectness_confidence,
+)
+from homolog.utils.progress import ProgressBar
+from homolog.utils.stats import bootstrap_ci, fit_logistic
 
 _EVEN = 0.05  # from the midplane to where a side is certain, in half lengths of a body
 _COVERED = 0.25  # the least part of a cell that the thing has to cover for its side to count
@@ -128,7 +134,7 @@ class Score:
     @property
     def interval(self) -> tuple[float, float]:
         """Of the share, 95 %, pictures drawn with replacement."""
-        ((low, high),) = bootstrap(
+        ((low, high),) = bootstrap_ci(
             self.right[:, None].astype(float), self.counts[:, None].astype(float)
         )
         return float(low), float(high)
@@ -161,7 +167,7 @@ def train(
     """
     if matcher.network is not None:
         raise HomologError("model: is trained already; sides are taught to zero-shot models")
-    matcher = matcher.replace(sides=None)
+    matcher = matcher.with_config(sides=None)
     listing = read(folder)
     known = {thing["model"] for things in listing.things for thing in things}
     if strange := sorted(set(held_out) - known):
@@ -175,7 +181,7 @@ def train(
     network, examples = look(listing, matcher, recipe.seed)
     teach(network, examples, seen, recipe)
     present = presence(network, examples, listing, unseen or seen)
-    network.config = dataclasses.replace(network.config, presence=present)
+    network.config = dataclasses.replace(network.config, presence_calibration=present)
     rendered = listing.data_set(listing.alone(unseen)[:_CALIBRATED_ON]).limited(_PAIRS)
     sets = [data for data in (rendered, validation) if data is not None and data.pairs]
     settings = calibrate(matcher, network, sets)[0] if sets else network.config
@@ -183,9 +189,7 @@ def train(
     return score(network, examples, unseen) if unseen else None
 
 
-def teach(
-    network: SideNetwork, examples: Examples, rows: Sequence[int], recipe: SidesRecipe
-) -> None:
+def teach(network: SideHead, examples: Examples, rows: Sequence[int], recipe: SidesRecipe) -> None:
     """Optimise a network; it ends with the mean of its weights over the last steps.
 
     Args:
@@ -207,7 +211,7 @@ def teach(
         )
         half = device.type == "cuda" or matching.has_fast_bfloat16(device)
         network.train()
-        with Steps(recipe.steps) as steps:
+        with ProgressBar(recipe.steps) as steps:
             for step in range(recipe.steps):
                 drawn, others = torch.from_numpy(rng.choice(rows, (2, recipe.pictures)))
                 given = examples.reduced[drawn].float()
@@ -235,7 +239,7 @@ def teach(
 
 
 @torch.no_grad()
-def score(network: SideNetwork, examples: Examples, rows: Sequence[int]) -> Score:
+def score(network: SideHead, examples: Examples, rows: Sequence[int]) -> Score:
     """How often a network is right at visible keypoints with a side.
 
     Args:
@@ -253,7 +257,7 @@ def score(network: SideNetwork, examples: Examples, rows: Sequence[int]) -> Scor
     return Score(right, counts)
 
 
-def _logits(network: SideNetwork, examples: Examples, row: int) -> Float[Tensor, "H W O"]:
+def _logits(network: SideHead, examples: Examples, row: int) -> Float[Tensor, "H W O"]:
     given = examples.reduced[row].float().to(network.basis.device)
     return network.logits(given[None])[0].float().cpu()
 
@@ -263,7 +267,7 @@ def _logits(network: SideNetwork, examples: Examples, row: int) -> Float[Tensor,
 
 @torch.no_grad()
 def presence(
-    network: SideNetwork, examples: Examples, listing: Listing, rows: Sequence[int]
+    network: SideHead, examples: Examples, listing: Listing, rows: Sequence[int]
 ) -> tuple[float, float] | None:
     """How likely a picture is to show a thing, from pictures that do and that do not.
 
@@ -286,12 +290,14 @@ def presence(
     things = torch.stack([_logits(network, examples, row)[..., 0] for row in chosen]).sigmoid()
     present = np.arange(len(chosen)) < len(shows)
     counted = len(chosen) / 2 / np.where(present, len(shows), len(shows_not))
-    return logistic(certainty(things).double().numpy(), present, counted, (0.0, 0.0), _SPREADS)
+    return fit_logistic(
+        objectness_confidence(things).double().numpy(), present, counted, (0.0, 0.0), _SPREADS
+    )
 
 
 @torch.no_grad()
 def calibrate(
-    matcher: Matcher, network: SideNetwork, sets: Sequence[DataSet]
+    matcher: Matcher, network: SideHead, sets: Sequence[DataSet]
 ) -> tuple[SidesConfig, list[tuple[SidesConfig, float]]]:
     """How much sides and places are to count in similarity, chosen on pairs not learnt from.
 
@@ -308,20 +314,20 @@ def calibrate(
     Returns:
         The network's configuration with the best weights, and all that was tried, with the mean.
     """
-    assert matcher.side_network is None
+    assert matcher.side_head is None
     pictures = list(dict.fromkeys(a.path for data in sets for a in data.annotations))
     features, maps = {}, {}
-    with Steps(len(pictures)) as steps:
+    with ProgressBar(len(pictures)) as steps:
         for index, path in enumerate(pictures):
             steps.next("looking at pictures to calibrate on", index)
             features[path] = matcher.extract(path)
-            maps[path] = network(features[path].posed[IDENTITY].descriptors_HWC[None])[0]
+            maps[path] = network(features[path].by_pose[IDENTITY].descriptors_HWC[None])[0]
     configs, means, harmless = [], [], []
     without: list[Float[np.ndarray, "N"]] = []
-    with Steps(len(_SIDE) * len(_PLACE)) as steps:
+    with ProgressBar(len(_SIDE) * len(_PLACE)) as steps:
         for index, (side, place) in enumerate(itertools.product(_SIDE, _PLACE)):
             steps.next("calibrating", index)
-            config = dataclasses.replace(network.config, side=side, place=place)
+            config = dataclasses.replace(network.config, side_weight=side, coordinate_weight=place)
             told = {path: fused(found, maps[path], config) for path, found in features.items()}
             found, confused = zip(*(_shares(matcher, data, told) for data in sets), strict=True)
             without = without or list(found)  # the first weights are none
@@ -337,10 +343,10 @@ def calibrate(
 
 def fused(found: Features, maps: SideMaps, config: SidesConfig) -> Features:
     """Features as a matcher with sides extracts them, from those of one without."""
-    posed = found.posed[IDENTITY]
-    descriptors = with_sides(posed.descriptors_HWC, maps, config)
-    posed = PosedFeatures(posed.view, descriptors, posed.content_HW, posed.foreground_HW, maps)
-    return dataclasses.replace(found, posed={IDENTITY: posed})
+    plain = found.by_pose[IDENTITY]
+    descriptors = append_sides(plain.descriptors_HWC, maps, config)
+    with_sides = dataclasses.replace(plain, descriptors_HWC=descriptors, sides=maps)
+    return dataclasses.replace(found, by_pose={IDENTITY: with_sides})
 
 
 def _shares(
@@ -350,9 +356,8 @@ def _shares(
     found, confused = [], []
     for pair in data.pairs:
         ids, target = pair.keypoint_ids, pair.target
-        points = matcher.locate(
-            features[pair.source.path], features[target.path], pair.source.keypoints[ids]
-        )
+        prepared = matcher.pair(features[pair.source.path], features[target.path])
+        points = prepared.transfer_points(pair.source.keypoints[ids])
         errors = relative_errors(points, target.keypoints[ids], target.side("box"))
         schema = data.schemas[pair.category]
         _, mixed_up = left_right_confusion(points, ids, target.keypoints, schema)
@@ -516,7 +521,7 @@ def flipped(count: int, seed: int) -> Bool[np.ndarray, "N"]:
     return np.random.default_rng(seed).random(count) < 0.5
 
 
-def look(listing: Listing, matcher: Matcher, seed: int) -> tuple[SideNetwork, Examples]:
+def look(listing: Listing, matcher: Matcher, seed: int) -> tuple[SideHead, Examples]:
     """A fresh network with its principal components, and the examples seen through these."""
     backbone = matcher.backbone
     flips = flipped(len(listing.files), seed)
@@ -527,11 +532,11 @@ def look(listing: Listing, matcher: Matcher, seed: int) -> tuple[SideNetwork, Ex
     config = SidesConfig(sample.shape[1], components=min(256, sample.shape[1]))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = SideNetwork(config)
+        network = SideHead(config)
     network.fit(sample.cpu())
     network.to(backbone.device)
     columns: list[tuple[np.ndarray | Tensor, ...]] = []
-    with Steps(len(paths)) as steps:
+    with ProgressBar(len(paths)) as steps:
         for index, path in enumerate(paths):
             steps.next("looking at pictures", index)
             flip = bool(flips[index])
@@ -546,7 +551,7 @@ def look(listing: Listing, matcher: Matcher, seed: int) -> tuple[SideNetwork, Ex
 def _descriptors(matcher: Matcher, path: Path, mirrored: bool) -> Float[Tensor, "H W C"]:
     """Zero-shot descriptors of a picture, as it is or mirrored."""
     pose = FLIP if mirrored else IDENTITY
-    return matcher.extract(path, [pose]).posed[pose].descriptors_HWC
+    return matcher.extract(path, [pose]).by_pose[pose].descriptors_HWC
 
 
 def _truth(
@@ -564,7 +569,7 @@ def _truth(
         raise HomologError(f"folder: {path} is not of a rendered set: {error}") from None
     height, width = instance.shape
     sign = -1.0 if mirrored else 1.0
-    view = View(width, height, FLIP if mirrored else IDENTITY, matcher.backbone.side,
+    view = CanvasTransform(width, height, FLIP if mirrored else IDENTITY, matcher.backbone.side,
                 matcher.backbone.grid)  # fmt: skip
     # Places inside each cell, evenly apart.
     steps = (np.arange(_ACROSS) + 0.5) / _ACROSS - 0.5
@@ -594,7 +599,7 @@ def _truth(
 
 
 def _points(
-    listing: Listing, index: int, view: View, sign: float
+    listing: Listing, index: int, view: CanvasTransform, sign: float
 ) -> tuple[Float[np.ndarray, "P 2"], Float[np.ndarray, "P"]]:
     """Visible keypoints with a side, of the foremost things first, padded with zeros."""
     cells = np.zeros((_MOST_POINTS, 2), np.float32)

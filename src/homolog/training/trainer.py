@@ -36,17 +36,18 @@ from homolog.backbones.hub import load_state
 from homolog.config import MatcherConfig, PostProcessorConfig
 from homolog.data import DataSet
 from homolog.errors import HomologError
-from homolog.evaluation.metrics import Accumulator
-from homolog.extractor import Describer
+from homolog.evaluation.metrics import PCKAccumulator
+from homolog.extractor import DescriptorExtractor
 from homolog.matcher import Matcher
-from homolog.networks.context import ContextProcessor
+from homolog.networks.context import AttentionHead
 from homolog.networks.post_processor import PostProcessor
 from homolog.training.checkpoint import read_state, write_state
 from homolog.training.objective import Objective
 from homolog.training.recipes import TrainingConfig
-from homolog.training.sampler import Group, Groups, Shows
-from homolog.utils.outputs import claim, write_atomically
-from homolog.utils.progress import Steps
+from homolog.training.sampler import Batch, BatchSampler, SampleLoader
+from homolog.utils.outputs import claim_run_dir, write_atomically
+from homolog.utils.progress import ProgressBar
+from homolog.utils.serialization import to_plain
 
 STATE, LOG, LAST, REPORT = "state.safetensors", "log.jsonl", "last", "report"
 
@@ -82,11 +83,11 @@ def train(
         HomologError: there is nothing to learn from, the folder holds another run or cannot be
             written, a picture cannot be read, or the loss is not a number.
     """
-    matcher = matcher.replace(sides=None)
+    matcher = matcher.with_config(sides=None)
     with _processes(matcher.backbone.device) as (rank, world):
-        groups = Groups(data, config)
+        groups = BatchSampler(data, config)
         steps = _steps(config, groups, world)
-        claim(folder, _describe(data, matcher, config, validation, start, steps, world))
+        claim_run_dir(folder, _describe(data, matcher, config, validation, start, steps, world))
         if validation is not None:
             validation = validation.limited(config.validation_pairs)
         landmarks = _landmarks(data, config)
@@ -111,7 +112,7 @@ def train(
         with (
             _Log(folder, progress.step) if rank == 0 else contextlib.nullcontext() as log,
             _Interrupt(enabled=world == 1) as interrupt,
-            Steps(steps - progress.step) as shown,
+            ProgressBar(steps - progress.step) as shown,
         ):
             objective.train()
             for step in range(progress.step, steps):
@@ -173,7 +174,7 @@ def _processes(device: torch.device) -> Iterator[tuple[int, int]]:
         dist.destroy_process_group()
 
 
-def _steps(config: TrainingConfig, groups: Groups, world: int) -> int:
+def _steps(config: TrainingConfig, groups: BatchSampler, world: int) -> int:
     if config.epochs is None:
         if config.steps is None or config.steps < 1:
             raise HomologError(f"steps: got {config.steps}, takes at least 1")
@@ -195,11 +196,11 @@ def _describe(
     return {
         "training": data.identity(),
         "validation": None if validation is None else validation.identity(),
-        "model": dataclasses.asdict(matcher.config),
+        "model": to_plain(matcher.config),
         "start": None if start is None else str(start),
         "steps": steps,
         "processes": world,
-        "config": dataclasses.asdict(config),
+        "config": to_plain(config),
     }
 
 
@@ -244,7 +245,7 @@ class _Learner:
     """
 
     def __init__(
-        self, matcher: Matcher, network: PostProcessor | ContextProcessor, config: TrainingConfig
+        self, matcher: Matcher, network: PostProcessor | AttentionHead, config: TrainingConfig
     ):
         self.matcher, self.network, self.tuning = matcher, network, config.tuning
         published = config.network.kind == "published"
@@ -260,7 +261,7 @@ class _Learner:
         self.settings = dataclasses.replace(
             zero_shot,
             window=config.window,
-            guidance=zero_shot.guidance if config.guided else None,
+            consensus=zero_shot.consensus if config.guided else None,
             post_processor=PostProcessorConfig(
                 "maps" if published else "descriptors", config.network.zero_shot, config.tuning
             ),
@@ -281,7 +282,7 @@ class _Learner:
         digest = hashlib.sha256(b"".join(t.cpu().numpy().tobytes() for t in state.values()))
         assert self.settings.post_processor is not None
         post_processor = dataclasses.replace(
-            self.settings.post_processor, tuned=digest.hexdigest()[:16]
+            self.settings.post_processor, backbone_digest=digest.hexdigest()[:16]
         )
         settings = dataclasses.replace(self.settings, post_processor=post_processor)
         checkpoints.save(folder, self.network, settings, state)
@@ -310,15 +311,16 @@ def _network(
     config: TrainingConfig,
     landmarks: Mapping[int, float],
     start: Path | None,
-) -> PostProcessor | ContextProcessor:
+) -> PostProcessor | AttentionHead:
     if matcher.network is not None:
         raise HomologError("model: is trained already; give its folder as the start of a run")
     backbone, fusion, width = matcher.backbone, matcher.config.fusion, config.network.projection_dim
     canvas = torch.zeros(backbone.side, backbone.side, 3, dtype=torch.uint8)
-    maps = Describer(backbone, matcher.config, None).maps(canvas, None, next(iter(data.schemas)))
+    extractor = DescriptorExtractor(backbone, matcher.config)
+    maps = next(extractor.feature_maps([canvas], next(iter(data.schemas))))
     channels = [features.shape[1] for features in maps]
     groups = [sum(channels[index] for index in group) for group in fusion.groups]
-    network: PostProcessor | ContextProcessor
+    network: PostProcessor | AttentionHead
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         if config.network.kind == "published":
@@ -327,7 +329,7 @@ def _network(
             network = PostProcessor(groups, width, residual=True)
         else:
             total = sum(groups)
-            network = ContextProcessor(
+            network = AttentionHead(
                 total, width, components=min(256, total), landmarks=list(landmarks.values())
             )
     if start is not None:
@@ -344,17 +346,17 @@ def _network(
 
 def _shows(
     data: DataSet,
-    groups: Groups,
+    groups: BatchSampler,
     matcher: Matcher,
     settings: MatcherConfig,
-    network: PostProcessor | ContextProcessor,
+    network: PostProcessor | AttentionHead,
     config: TrainingConfig,
     fit: bool,
-) -> Shows:
+) -> SampleLoader:
     """What makes the network's inputs; its principal components are taken first, if it has any."""
-    describer = Describer(matcher.backbone, settings, network)
-    shows = partial(Shows, describer, data.schemas, matcher.cache, matcher.max_pixels)
-    if not isinstance(network, ContextProcessor):
+    extractor = DescriptorExtractor(matcher.backbone, settings, network, cache=matcher.cache)
+    shows = partial(SampleLoader, extractor, data.schemas, matcher.max_pixels)
+    if not isinstance(network, AttentionHead):
         return shows(raw=config.tuning is not None)
     if fit:
         plain, features = shows(), []
@@ -368,7 +370,7 @@ def _shows(
 # A step.
 
 
-def _accumulate(module: nn.Module, drawn: list[Group], shows: Shows) -> dict[str, float]:
+def _accumulate(module: nn.Module, drawn: list[Batch], shows: SampleLoader) -> dict[str, float]:
     """Add the gradient of the mean over some groups; the mean losses by name."""
     totals: dict[str, float] = {}
     for number, group in enumerate(drawn):
@@ -383,9 +385,9 @@ def _accumulate(module: nn.Module, drawn: list[Group], shows: Shows) -> dict[str
     return totals
 
 
-def _losses(module: nn.Module, group: Group, shows: Shows) -> dict[str, Tensor]:
+def _losses(module: nn.Module, group: Batch, shows: SampleLoader) -> dict[str, Tensor]:
     shown = [shows(annotation, showing) for annotation, showing in group.pictures]
-    device = shows.describer.backbone.device
+    device = shows.extractor.backbone.device
     features = torch.stack([picture.features_HWC for picture in shown]).to(device).float()
     cells = torch.stack([picture.cells_K2 for picture in shown]).to(device)
     sides = torch.tensor([picture.side for picture in shown], device=device)
@@ -398,7 +400,7 @@ def _losses(module: nn.Module, group: Group, shows: Shows) -> dict[str, Tensor]:
         return module(group.category, features, cells, sides, *matrices)
 
 
-def _check_finite(losses: Mapping[str, float], drawn: list[Group], step: int, folder: Path) -> None:
+def _check_finite(losses: Mapping[str, float], drawn: list[Batch], step: int, folder: Path) -> None:
     if math.isfinite(losses["loss"]):
         return
     pictures = dict.fromkeys(a.name for group in drawn for a, _ in group.pictures)
@@ -493,21 +495,21 @@ def _step_of(line: str) -> float:
 # Validation and the end.
 
 
-def _validate(learner: _Learner, data: DataSet) -> Accumulator:
+def _validate(learner: _Learner, data: DataSet) -> PCKAccumulator:
     learner.network.eval()
     trained = learner.trained()
-    scored = Accumulator(data)
+    scored = PCKAccumulator(data)
     with torch.no_grad():
         features = {a: trained.extract(a.path) for a in data.annotations}
         for pair in data.pairs:
             points = pair.source.keypoints[pair.keypoint_ids]
-            found = trained.locate(features[pair.source], features[pair.target], points)
-            scored.add(pair, found)
+            prepared = trained.pair(features[pair.source], features[pair.target])
+            scored.add(pair, prepared.transfer_points(points))
     learner.network.train()
     return scored
 
 
-def _figures(scored: Accumulator) -> dict[str, float]:
+def _figures(scored: PCKAccumulator) -> dict[str, float]:
     rows = {row.kind: row.figures for row in scored.rows() if not row.label}
     wide, fine = (f"pck@{alpha:.2f}" for alpha in scored.alphas[:2])
     found = {"pck": rows["per_image"][wide].value, "fine pck": rows["per_image"][fine].value}
@@ -536,7 +538,7 @@ def _finish(
         # A backbone that was trained, too, stands at the last step; others serve as they are.
         backbone = matcher.backbone
         if config.tuning is not None:
-            backbone = checkpoints.backbone_of(str(folder), best, device)
+            backbone = checkpoints.load_backbone(str(folder), best, device)
         trained = Matcher(backbone, best, matcher.max_pixels, matcher.cache, network)
         evaluate(trained, validation, report, str(folder))
     lines = [json.loads(line) for line in (folder / LOG).read_text("utf-8").splitlines()]

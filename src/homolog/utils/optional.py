@@ -8,8 +8,12 @@ from typing import Any
 from homolog.errors import HomologError
 
 
-def library(name: str, extra: str) -> Any:
-    """A library that only some things need.
+def require(name: str, extra: str | None = None) -> Any:
+    """An optional library, imported.
+
+    Args:
+        name: of the module.
+        extra: the extra of this package that installs it; None where users install it themselves.
 
     Raises:
         HomologError: it is not installed.
@@ -17,4 +21,7 @@ def library(name: str, extra: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise HomologError(f"this needs {name}, try: pip install 'homolog[{extra}]'") from None
+        package = name if extra is None else f"'homolog[{extra}]'"
+        raise HomologError(
+            f"{name}: expected it to be installed, got none; try: pip install {package}"
+        ) from None

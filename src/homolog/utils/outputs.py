@@ -52,7 +52,7 @@ def write_atomically(path: Path, data: bytes, name: str = "out") -> None:
         ) as file:
             temporary = Path(file.name)
             file.write(data)
-        publish(temporary, path)
+        replace_atomically(temporary, path)
     except OSError as error:
         raise HomologError(f"{name}: cannot write {path}: {error.strerror}") from error
     finally:
@@ -60,7 +60,7 @@ def write_atomically(path: Path, data: bytes, name: str = "out") -> None:
             temporary.unlink(missing_ok=True)
 
 
-def publish(temporary: Path, path: Path) -> None:
+def replace_atomically(temporary: Path, path: Path) -> None:
     """Put a finished temporary file in a file's place.
 
     Raises:
@@ -73,7 +73,7 @@ def publish(temporary: Path, path: Path) -> None:
     temporary.replace(path)
 
 
-def claim(folder: Path, run: Mapping[str, Any]) -> None:
+def claim_run_dir(folder: Path, run: Mapping[str, Any]) -> None:
     """Make the folder a run's, by `run.json` in it, or find that it is.
 
     Args:

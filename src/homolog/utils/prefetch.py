@@ -11,7 +11,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def read_ahead(jobs: Iterable[Callable[[], T]], readers: int, ahead: int) -> Iterator[T]:
+def prefetch(jobs: Iterable[Callable[[], T]], readers: int, ahead: int) -> Iterator[T]:
     """What the jobs return, in order; what one raises is raised where its result would be.
 
     Args:

@@ -17,7 +17,7 @@ _INTERVAL = 10.0
 _FEW = 20
 
 
-class Steps:
+class ProgressBar:
     """A piece of work in a known number of steps.
 
     Args:
@@ -49,7 +49,7 @@ class Steps:
         self._timer = threading.Timer(_PATIENCE, self._bar.start)
         self._timer.daemon = True
 
-    def __enter__(self) -> Steps:
+    def __enter__(self) -> ProgressBar:
         if self._console.is_terminal:
             self._timer.start()
         return self

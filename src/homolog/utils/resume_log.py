@@ -7,7 +7,7 @@ from pathlib import Path
 from homolog.utils.outputs import write_atomically
 
 
-def whole_lines(path: Path) -> list[bytes]:
+def read_complete_lines(path: Path) -> list[bytes]:
     """The lines of a file that is written line by line.
 
     A line that was being written when that stopped is taken off the file.

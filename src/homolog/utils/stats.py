@@ -12,7 +12,7 @@ _CELLS = 20_000_000  # of the table of resamples that is held at a time
 _ROUNDS = 30
 
 
-def logistic(
+def fit_logistic(
     given: Float[np.ndarray, "N"],
     right: Bool[np.ndarray, "N"],
     weights: Float[np.ndarray, "N"],
@@ -45,7 +45,7 @@ def sigmoid(logits: Float[np.ndarray, "N"]) -> Float[np.ndarray, "N"]:
     return 1 / (1 + np.exp(-logits))
 
 
-def bootstrap(
+def bootstrap_ci(
     numerators_NF: Float[np.ndarray, "N F"], denominators_NF: Float[np.ndarray, "N F"]
 ) -> Float[np.ndarray, "F 2"]:
     """95 % intervals of F quotients of sums over N pairs, the pairs drawn with replacement."""

@@ -16,10 +16,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image, ImageDraw, ImageFont
 
+from homolog.descriptors import Features, FeaturesLike
+from homolog.flow import Flow, FlowField
 from homolog.image import reading
 from homolog.image.geometry import interpolate
 from homolog.image.reading import ImageLike
-from homolog.results import Features, FeaturesLike, Flow, FlowField, Heatmap, Matches, Sides
+from homolog.results import Heatmap, Matches, Sides
 from homolog.utils.outputs import write_atomically
 
 if TYPE_CHECKING:  # matplotlib is imported when the first picture is drawn
@@ -96,7 +98,7 @@ def heatmap(
     probability = heat.probability(temperature)[0]
     import matplotlib
 
-    share = heat.view1.sampled(probability[..., None], reduced(found.size1))[..., 0]
+    share = heat.transform1.resample(probability[..., None], reduced(found.size1))[..., 0]
     share /= probability.max()
     painted = matplotlib.colormaps["inferno"](share)
     painted[..., 3] = 0.35 + 0.5 * share**0.5
@@ -126,16 +128,16 @@ def sides(image: FeaturesLike, found: Sides) -> Image.Image:
     """
     from matplotlib.patheffects import withStroke
 
-    size = found.view.width, found.view.height
+    size = found.transform.width, found.transform.height
     figure, (axes,) = _panels([_picture(image).convert("L").convert("RGB")], [size], columns=1)
     left, right, confidence = np.moveaxis(found.dense(reduced(size)), -1, 0)
     colours = np.where((left > right)[..., None], LEFT, RIGHT)
     opacity = 0.8 * confidence * np.abs(left - right)
     axes.imshow(np.dstack([colours, opacity]), extent=_extent(size), zorder=2)
-    middle = found.middle
+    middle = found.centre
     if middle is not None:
         length = 0.25 * max(size)
-        tip = middle + length * np.array(found.facing[:2])
+        tip = middle + length * np.array(found.heading[:2])
         ends = tuple(tip), tuple(middle)
         style = {"arrowstyle": "-|>", "color": _INK, "lw": 3, "mutation_scale": 22, "shrinkA": 0}
         arrow = axes.annotate("", *ends, zorder=5, annotation_clip=False, arrowprops=style)
@@ -157,7 +159,7 @@ def flow(image0: FeaturesLike, image1: FeaturesLike, found: Flow) -> Image.Image
         found: the flow between them.
     """
     pictures = _picture(image0), _picture(image1)
-    sizes = [(f.view0.width, f.view0.height) for f in (found.forward, found.backward)]
+    sizes = [(f.transform0.width, f.transform0.height) for f in (found.forward, found.backward)]
     forward, backward = found.forward.smoothed(), found.backward.smoothed()
     warped = [warp(pictures[1], forward), warp(pictures[0], backward)]
     figure, axes = _panels([*pictures, *warped], sizes * 2, columns=2)
@@ -176,7 +178,7 @@ def flow(image0: FeaturesLike, image1: FeaturesLike, found: Flow) -> Image.Image
     right.set_title("second picture, coloured by match", fontsize=10, color=_INK)
     below_left.set_title("second picture on the first one's shape", fontsize=10, color=_INK)
     below_right.set_title("first picture on the second one's shape", fontsize=10, color=_INK)
-    share = found.forward.consistent.sum() / max(1, found.forward.view0.content.sum())
+    share = found.forward.consistent.sum() / max(1, found.forward.transform0.valid_cells.sum())
     text = f"pair score {found.pair_score:.2f}   ·   {100 * share:.0f} % consistent both ways"
     if found.pose != "identity":
         text += f"   ·   pose {found.pose}"
@@ -360,7 +362,7 @@ def warp(
         size: width and height of the result; by default those of the flow's source, at most
             1,024 pixels.
     """
-    size = size or reduced((field.view0.width, field.view0.height))
+    size = size or reduced((field.transform0.width, field.transform0.height))
     warped = resampled(picture.convert("RGB"), field, size)
     sure = np.clip(4 * field.confidence(size), 0, 1)[..., None]
     return Image.fromarray((warped * sure + FADED * (1 - sure)).astype(np.uint8))
@@ -378,7 +380,7 @@ def resampled(
         size: width and height of the result.
     """
     pixels = np.atleast_3d(np.asarray(picture, dtype=np.float32))
-    scale = np.array(picture.size) / (field.view1.width, field.view1.height)
+    scale = np.array(picture.size) / (field.transform1.width, field.transform1.height)
     positions = field.dense(size).reshape(-1, 2) * scale - 0.5
     return interpolate(pixels, positions).reshape(size[1], size[0], pixels.shape[2])
 

@@ -11,8 +11,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from homolog.data.combine import IndexedPairs, shared_keypoints
-from homolog.data.pairs import Annotation, Box, DataSet, Problems, listed, read_json, said
+from homolog.data.combine import LazyPairs, shared_keypoints
+from homolog.data.pairs import (
+    Annotation,
+    Box,
+    DataSet,
+    ErrorCollector,
+    describe_error,
+    listed,
+    read_json,
+)
 from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema
 
@@ -20,7 +28,9 @@ WHERE = "https://cocodataset.org/#format-data"
 _ROWS = 1024  # of pictures whose pairs are found at once, which bounds the memory taken
 
 
-def load(path: Path, *, images: Path | None = None, problems: Problems | None = None) -> DataSet:
+def load(
+    path: Path, *, images: Path | None = None, problems: ErrorCollector | None = None
+) -> DataSet:
     """All ordered pairs of pictures of one category that show a keypoint in common.
 
     Matching is of whole pictures, so those with several annotated things are left out.
@@ -34,7 +44,7 @@ def load(path: Path, *, images: Path | None = None, problems: Problems | None = 
     Raises:
         HomologError: the file is missing, or something in it or a picture is missing or wrong.
     """
-    problems = problems or Problems()
+    problems = problems or ErrorCollector()
     file = read(path, problems)
     things = [thing for thing in file.things if np.isfinite(thing.keypoints).any()]
     per_picture = Counter(thing.image_id for thing in things)
@@ -71,7 +81,7 @@ def load(path: Path, *, images: Path | None = None, problems: Problems | None = 
         f"{path.absolute().parent.name} {path.stem}",
         path,
         {name: schema for name, schema in sorted(schemas.items()) if members[name]},
-        IndexedPairs(annotations, np.concatenate(index)),
+        LazyPairs(annotations, np.concatenate(index)),
         threshold="box",
         alphas=(0.1, 0.05, 0.01),
         notes=tuple(notes),
@@ -105,7 +115,7 @@ class Category:
 
 
 @dataclass(frozen=True, eq=False)
-class Thing:
+class Instance:
     """An annotation with keypoints, visible or not.
 
     Attributes:
@@ -143,7 +153,7 @@ class CocoFile:
     """
 
     categories: Mapping[int, Category]
-    things: list[Thing]
+    things: list[Instance]
     unlisted: list[int]
     data: Mapping[str, Any]
 
@@ -162,7 +172,7 @@ def contents(path: Path) -> dict[str, Any]:
     return data
 
 
-def read(path: Path, problems: Problems) -> CocoFile:
+def read(path: Path, problems: ErrorCollector) -> CocoFile:
     """What a COCO file holds, as far as it makes sense.
 
     Raises:
@@ -183,7 +193,7 @@ def read(path: Path, problems: Problems) -> CocoFile:
             except (LookupError, TypeError, ValueError) as error:
                 known = isinstance(entry, dict) and "id" in entry
                 which = entry["id"] if known else f"number {number}"
-                problems.add(path, f"{singular} {which}: {said(error)}")
+                problems.add(path, f"{singular} {which}: {describe_error(error)}")
     return CocoFile(reader.categories, reader.things, reader.unlisted, data)
 
 
@@ -193,7 +203,7 @@ class _Reader:
     def __init__(self) -> None:
         self.categories: dict[int, Category] = {}
         self.images: dict[int, tuple[str, tuple[int, int] | None]] = {}
-        self.things: list[Thing] = []
+        self.things: list[Instance] = []
         self.names: set[str] = set()
         self.ids: set[int] = set()
         self.unlisted: list[int] = []
@@ -228,7 +238,7 @@ class _Reader:
         keypoints = _keypoints(entry["keypoints"], len(schema))
         box = _box(entry["bbox"])
         self.things.append(
-            Thing(number, image, name, size, self.categories[category].name, keypoints, box)
+            Instance(number, image, name, size, self.categories[category].name, keypoints, box)
         )
 
     def _known(self, number: int) -> Category:

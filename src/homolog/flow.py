@@ -1,0 +1,162 @@
+"""Dense correspondence: where every part of each of two images lies in the other."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from PIL import Image
+
+from homolog.image.geometry import CanvasTransform, interpolate
+from homolog.results import Drawable, present
+
+
+@dataclass(frozen=True, eq=False)
+class FlowField:
+    """Where every part of the source lies in the target.
+
+    Kept on the grid of cells, so that its size does not depend on the images'; `at` and `dense`
+    give it at any point.
+
+    Attributes:
+        transform0: from points of the source to its cells and back.
+        transform1: the same for the target.
+        points1: for each cell of the source its (x, y) in pixels of the target.
+        scores: confidence in each, 0 to 1.
+        cycle_error: distance, in pixels of the source, between a cell's centre and the end of
+            the way to its match and back.
+        consistent: the valid cells (or those on the mask) whose cycle error is at most a
+            twentieth of the image's longer edge.
+    """
+
+    transform0: CanvasTransform
+    transform1: CanvasTransform
+    points1: Float[np.ndarray, "H W 2"]
+    scores: Float[np.ndarray, "H W"]
+    cycle_error: Float[np.ndarray, "H W"]
+    consistent: Bool[np.ndarray, "H W"]
+
+    def at(self, points: Float[np.ndarray, "K 2"]) -> Float[np.ndarray, "K 2"]:
+        """Where points (x, y) of the source lie in the target, in pixels of each."""
+        return interpolate(self.points1, self.transform0.to_cells(points))
+
+    def dense(self, size: tuple[int, int] | None = None) -> Float[np.ndarray, "height width 2"]:
+        """Where each pixel of the source lies in the target.
+
+        Args:
+            size: width and height of the result; the source's own by default. Another size
+                samples the same flow; the values stay pixels of the target.
+        """
+        return self.transform0.resample(self.points1, size or self.transform0.size)
+
+    def confidence(self, size: tuple[int, int] | None = None) -> Float[np.ndarray, "height width"]:
+        """Scores for each pixel of the source, 0 where the flow is not consistent.
+
+        Args:
+            size: width and height of the result; the source's own by default.
+        """
+        kept = np.where(self.consistent, self.scores, 0.0)
+        return self.transform0.resample(kept[..., None], size or self.transform0.size)[..., 0]
+
+    def smoothed(self, radius: float = 2.0) -> FlowField:
+        """The same flow made smooth, for warping; doubtful cells follow the confident ones nearby.
+
+        Each cell moves as most of its neighbourhood does: a mean of the displacements around it,
+        weighted by distance, by confidence, and, in three rounds, by agreement with the mean so
+        far, so that neighbours on another part drop out. The score becomes the share of the
+        neighbourhood that agrees, and cells with more than a tenth are consistent. Displacements
+        are those between the images in their poses: only there do neighbours move alike.
+
+        Args:
+            radius: standard deviation of the weight of distance, in cells.
+        """
+        height, width = self.scores.shape
+        own = _relative(self.transform0, self.transform0.to_points(self.transform0.grid.cells))
+        own = own.reshape(height, width, 2)
+        # Displacement in shares of the two images: a part keeps it roughly from cell to cell.
+        shift = _relative(self.transform1, self.points1.reshape(-1, 2)).reshape(own.shape) - own
+        confidence = np.where(self.consistent, self.scores, 0.0)
+        reach = max(1, round(2 * radius))
+        window = range(-reach, reach + 1)
+        near = [
+            (dy, dx, np.exp(-(dy**2 + dx**2) / (2 * radius**2))) for dy in window for dx in window
+        ]
+        pad = ((reach, reach), (reach, reach))
+        shifts, weights = np.pad(shift, (*pad, (0, 0)), mode="edge"), np.pad(confidence, pad)
+        mean, agreement = shift, 0.5
+        for _ in range(3):
+            total, norm = np.zeros_like(shift), np.full((height, width), 1e-9)
+            for dy, dx, weight in near:
+                rows, columns = (
+                    slice(reach + d, reach + d + n) for d, n in ((dy, height), (dx, width))
+                )
+                neighbour, w = shifts[rows, columns], weights[rows, columns] * weight
+                w = w * np.exp(-((neighbour - mean) ** 2).sum(-1) / (2 * agreement**2))
+                total += w[..., None] * neighbour
+                norm += w
+            mean = np.where(norm[..., None] > 1e-6, total / norm[..., None], mean)
+            agreement /= 2
+        target = self.transform1
+        posed = (mean + own).reshape(-1, 2) * target.pose.size(target.size)
+        points1 = target.clip(target.pose.inverse_points(posed, target.size))
+        scores = norm / sum(weight for _, _, weight in near)
+        return dataclasses.replace(
+            self,
+            points1=points1.reshape(height, width, 2),
+            scores=scores,
+            consistent=self.transform0.valid_cells & (scores > 0.1),
+        )
+
+
+def _relative(
+    transform: CanvasTransform, points: Float[np.ndarray, "K 2"]
+) -> Float[np.ndarray, "K 2"]:
+    """Points of an image in shares of its width and height, in its pose."""
+    posed = transform.pose.points(points, transform.size)
+    return posed / transform.pose.size(transform.size)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Flow(Drawable):
+    """Dense correspondence of two images, both ways.
+
+    Attributes:
+        forward: from the source to the target.
+        backward: from the target to the source; a warp of the source onto the target's shape
+            needs this one.
+        pair_score: as in `Matches`.
+        pose: name of the pose of the source that was matched.
+        warning: what alignment could not do here, otherwise None.
+        image0: the source, reduced; for drawing, not pickled.
+        image1: the target, reduced; for drawing, not pickled.
+    """
+
+    forward: FlowField
+    backward: FlowField
+    pair_score: float
+    pose: str
+    warning: str | None
+    image0: Image.Image | None = field(default=None, compare=False)
+    image1: Image.Image | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        share = self.forward.consistent.sum() / max(1, self.forward.transform0.valid_cells.sum())
+        return (
+            f"Flow({share:.0%} of the source consistent, pair_score={self.pair_score:.2f}, "
+            f"pose={self.pose!r})"
+        )
+
+    def _drawing(self) -> Image.Image:
+        from homolog.viz import draw
+
+        return draw.flow(present(self.image0), present(self.image1), self)
+
+    def _rows(self) -> tuple[list[str], list[list[Any]]]:
+        fields = (("source to target", self.forward), ("target to source", self.backward))
+        return ["direction", "consistent", "mean score"], [
+            [name, f"{each.consistent.mean():.0%}", f"{each.scores.mean():.2f}"]
+            for name, each in fields
+        ]
