@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import real_pictures
@@ -15,10 +17,18 @@ from homolog import Matcher, MatcherConfig
 from homolog.features import FusionConfig
 from homolog.geometry import Grid
 
-torch.set_num_threads(2)
+# Small tensors gain nothing from threads; with two test processes on two cores, threads that wait
+# for each other cost several times the work.
+torch.set_num_threads(1)
 # What a test finds does not depend on how busy the machine is.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+def pytest_configure() -> None:
+    """Forget what the shell says: it may be a cluster's job, or have a terminal of its own."""
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "RAY_ADDRESS", "FORCE_COLOR", "COLUMNS"):
+        os.environ.pop(name, None)
 
 
 def pytest_report_header() -> str:
