@@ -231,7 +231,8 @@ def test_a_half_done_training_goes_on(left: Path, monkeypatch: pytest.MonkeyPatc
         assert one.keys() == other.keys()
         for name in one.keys() - {"seconds"}:
             # In bfloat16 on some processors, and not on others.
-            assert one[name] == pytest.approx(other[name], rel=0.02, abs=1e-6), (one, name)
+            rel, at_most = (1e-9, 0) if name in ("step", "learning_rate") else (0.1, 0.05)
+            assert one[name] == pytest.approx(other[name], rel=rel, abs=at_most), (one, name)
     assert (left / "training" / "run.json").read_bytes() == claimed
     configs = [json.loads((left / f / "config.json").read_text()) for f in ("training", "trained")]
     for config in configs:  # which tells weights from others, and these differ by machine
@@ -244,10 +245,10 @@ def test_a_half_done_training_goes_on(left: Path, monkeypatch: pytest.MonkeyPatc
             torch.testing.assert_close(ours[tensor], theirs[tensor], atol=1e-3, rtol=1e-3)
 
 
-def test_a_finished_training_is_not_begun_again(
+def test_a_half_done_training_with_other_settings_is_refused(
     left: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With other settings, the folder is refused; so the settings on disk are compared."""
+    """The settings on disk are compared with those given, to the last of them."""
     other = dataclasses.replace(RECIPE, loss=dataclasses.replace(RECIPE.loss, noise=0.06))
     monkeypatch.setattr(recipes, "RECIPES", {"toy": lambda: other})
     with pytest.raises(SystemExit) as stop:
