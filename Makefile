@@ -8,10 +8,10 @@ demo: .venv/demo  ## match the example pair, or your own: make demo A=first.jpg 
 	$(BIN)/homolog demo $(A) $(B)
 
 test: .venv/test  ## the tests, within 15 minutes on two cores
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: .venv/test  ## the slow ones, too
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m ""
 
 check: .venv/test  ## style, types and the order of packages
 	$(BIN)/ruff check .

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import real_pictures
 import torch
@@ -11,10 +13,18 @@ from hypothesis import settings
 from homolog import Matcher, MatcherConfig
 from homolog.features import FusionConfig
 
-torch.set_num_threads(2)
+# Small tensors gain nothing from threads; with two test processes on two cores, threads that wait
+# for each other cost several times the work.
+torch.set_num_threads(1)
 # What a test finds does not depend on how busy the machine is.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+def pytest_configure() -> None:
+    """Forget what the shell says: it may be a cluster's job, or have a terminal of its own."""
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "RAY_ADDRESS", "FORCE_COLOR", "COLUMNS"):
+        os.environ.pop(name, None)
 
 
 def pytest_report_header() -> str:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,15 @@ from homolog.serve import Options, create_app
 from homolog.serve.uploads import readable
 
 HOME = "http://127.0.0.1"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def temporary(tmp_path_factory) -> Iterator[Path]:
+    """A temp folder of these tests alone: what other programs have in theirs is not looked at."""
+    folder = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield folder
 
 
 def client(matcher: Matcher, **options) -> TestClient:
@@ -65,10 +75,6 @@ def png(picture: Image.Image) -> bytes:
 
 def send(page: TestClient, content: bytes, name: str = "a.png", **more):
     return page.post("/api/pictures", params={"name": name}, content=content, **more)
-
-
-def sent_files() -> list[Path]:
-    return list(Path(tempfile.gettempdir()).glob("homolog-*"))
 
 
 def unpacked(content: bytes):
@@ -263,11 +269,11 @@ class TestUploads:
         assert Image.open(io.BytesIO(shown)).size == (40, 60)
 
     @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "..\\a", "http://a/b"])
-    def test_a_name_is_no_path(self, plain, name):
+    def test_a_name_is_no_path(self, plain, temporary, name):
         found = send(plain, png(random_picture(30, 30)), name).json()
         assert "/" not in found["name"] and "\\" not in found["name"]
-        for folder in sent_files():
-            assert all(path.parent == folder for path in folder.rglob("*"))
+        assert list(temporary.glob("*/*")), "nothing was sent"
+        assert all(path.parent.parent == temporary for path in temporary.glob("*/**/*"))
 
     def test_old_ones_give_way(self, colour_matcher):
         with client(colour_matcher, max_sent=2) as page:
@@ -282,11 +288,11 @@ class TestUploads:
             assert len(page.app.state.desk.work._features._things) == 4
             assert page.get(f"/api/pairs/{ids[0]}/{ids[1]}/flip").status_code == 200
 
-    def test_nothing_is_left_behind(self, colour_matcher):
-        before = set(sent_files())
+    def test_nothing_is_left_behind(self, colour_matcher, temporary):
+        before = set(temporary.iterdir())
         with client(colour_matcher) as page:
             send(page, png(random_picture(30, 30)))
-            (folder,) = set(sent_files()) - before
+            (folder,) = set(temporary.iterdir()) - before
             assert len(list(folder.iterdir())) == 1
         assert not folder.exists()
 

@@ -39,6 +39,12 @@ def rigs(tmp_path_factory):
     return Rigs(found, list(names))
 
 
+@pytest.fixture(scope="module")
+def scenes(rigs):
+    """Drawn from the seeds 0 to 399, once for all tests that look at many."""
+    return [random_scene(rigs.all, np.random.default_rng(seed), SIZE) for seed in range(400)]
+
+
 def first_by_force(vertices, triangles, origin, directions):
     """Möller and Trumbore's test of every ray with every triangle, in double precision."""
     a, b, c = (vertices[triangles[:, k]].astype(float) for k in range(3))
@@ -205,22 +211,24 @@ def extent(scene, vertices):
 
 
 @pytest.mark.parametrize("empty", [False, True])
-def test_most_subjects_fill_the_picture(rigs, empty):
-    found = []
-    for seed in range(150):
-        scene = random_scene(rigs.all, np.random.default_rng(seed), SIZE, empty=empty)
-        main = scene.objects[0] if empty else scene.things[0]
-        found.append(extent(scene, main.vertices))
-    found = np.array(found)
+def test_most_subjects_fill_the_picture(rigs, scenes, empty):
+    if empty:
+        scenes = [
+            random_scene(rigs.all, np.random.default_rng(seed), SIZE, empty=True)
+            for seed in range(150)
+        ]
+    mains = [scene.objects[0] if empty else scene.things[0] for scene in scenes]
+    found = np.array(
+        [extent(scene, main.vertices) for scene, main in zip(scenes, mains, strict=True)]
+    )
     assert ((found > 0.48) & (found < 1.22)).mean() > 0.82
     assert ((found > 0.58) & (found < 1.02)).mean() > 0.65
     assert 0.03 < (found < 0.48).mean() < 0.17
 
 
-def test_objects_stand_among_things(rigs):
+def test_objects_stand_among_things(scenes):
     behind, among = 0, 0
-    for seed in range(400):
-        scene = random_scene(rigs.all, np.random.default_rng(seed), SIZE)
+    for scene in scenes:
         for item in scene.objects:
             among += 1
             assert item.vertices[:, 1].min() == pytest.approx(0, abs=1e-9)
@@ -229,7 +237,7 @@ def test_objects_stand_among_things(rigs):
             middles = [scene.camera.project(v.mean(0)[None])[1][0]
                        for v in (item.vertices, scene.things[0].vertices)]  # fmt: skip
             behind += middles[0] > middles[1]
-    assert 0.09 < among / 400 < 0.21
+    assert 0.09 < among / len(scenes) < 0.21
     assert 0.15 < behind / among < 0.85
 
 
@@ -275,10 +283,9 @@ def test_mirrors_show_what_is_around():
     assert means[0][0] > 1.5 * means[1][0] and means[1][2] > 1.5 * means[0][2]
 
 
-def test_things_do_not_run_into_each_other(rigs):
+def test_things_do_not_run_into_each_other(scenes):
     inside = []
-    for seed in range(60):
-        scene = random_scene(rigs.all, np.random.default_rng(seed), SIZE)
+    for scene in scenes[:60]:
         for i, a in enumerate(scene.things):
             for b in scene.things[i + 1 :]:
                 some = b.vertices[::97].astype(float)
