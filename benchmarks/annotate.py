@@ -16,8 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from homolog import Matcher
-from homolog.data import DataSet, Pair
-from homolog.data.formats import coco
+from homolog.data import DataSet, Pair, coco
 from homolog.labelling.exemplars import Exemplars, KeypointPrediction
 from homolog.training import recipes, train
 
@@ -99,7 +98,10 @@ def main() -> None:
             data, chosen = drawn(learn, count, seed)
             config = recipes.small_set()
             config = dataclasses.replace(
-                config, steps=options.steps, pictures=min(8, count), validate_every=options.steps
+                config,
+                steps=options.steps,
+                pictures=min(8, count),
+                validate_every=options.steps,
             )
             folder = train(data, work / f"{count}-{seed}", embedded, config)
             matcher = Matcher.from_pretrained(str(folder))

@@ -45,7 +45,7 @@ def main() -> None:
     print("| map | stride | looks left of its receptive field's centre by | left over |")
     print("|---|---|---|---|")
     for index, grid in enumerate(declared):
-        alone = matcher.replace(
+        alone = matcher.with_config(
             fusion=FusionConfig(groups=((index,),), weights=(1.0,), kernel=2.0, center=True)
         )
         row = []

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from homolog.data import DataSet, pf_willow
-from homolog.data.formats import coco
+from homolog.data import DataSet, coco, pf_willow
 
 ROOT = Path(os.environ.get("HOMOLOG_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from homolog import Matcher, matching
-from homolog.backbones import efficientnet_lite
+from homolog.backbones import Backbone, efficientnet_lite
 from homolog.example import pair
 from homolog.image.points import grid_points
 from homolog.matching.imd import instance_matching_distance
@@ -97,7 +97,7 @@ class Timed:
 def pair_of_files(image0: Path, image1: Path) -> None:
     plain_matcher = Matcher.from_pretrained("embedded", device="cpu")
     backbone = Timed(plain_matcher.backbone)
-    matcher = Matcher(backbone, plain_matcher.config, sides=plain_matcher.side_head)
+    matcher = Matcher(backbone, plain_matcher.config, side_head=plain_matcher.side_head)
     points = grid_points(matcher.load_image(image0).size, 5)
     whole, inside = [], []
     for _ in range(15):

@@ -187,7 +187,7 @@ def test_a_cache_is_hit(left: Path, cache: str, model: str, poses: str) -> None:
     made = plain.extract(images[0]).descriptors
     cached = Matcher(
         Asleep(plain.backbone), plain.config, cache=FeatureCache(cache), network=plain.network,
-        sides=plain.side_network,
+        side_head=plain.side_head,
     )  # fmt: skip
     read = cached.extract(images[0]).descriptors
     # Between descriptors of unit length: how far apart depends on how coarsely they are kept.
@@ -333,7 +333,7 @@ class Blank(ColourBackbone):
     def __init__(self, side: int):
         super().__init__()
         self.side = side
-        self.grid = Grid.of_patches(side, side // 8)
+        self.grid = Grid.from_patches(side, side // 8)
         self.grids = (self.grid,) * 6
 
     def __call__(self, canvases: torch.Tensor, category: str = "") -> list[torch.Tensor]:
@@ -345,7 +345,7 @@ def key_cases() -> dict[str, tuple[MatcherConfig, str | None]]:
     cases: dict[str, tuple[MatcherConfig, str | None]] = {
         name: (make(), None) for name, make in PRESETS.items()
     }
-    prompt = PRESETS["sd15+dinov2-base"]().with_models(["sd", "dino"], "a photo of a {category}")
+    prompt = PRESETS["sd15+dinov2-base"]().with_weights(["sd", "dino"], "a photo of a {category}")
     cases["a prompt with the category"] = prompt, "cat"
     tuned = json.loads((FIXTURES / "everything" / "config.json").read_text())["matcher"]
     cases["a tuned backbone"] = MatcherConfig.from_dict({**tuned, "sides": None}), None

@@ -19,7 +19,6 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "homolog.calibration": ("homolog.labelling.calibration", "homolog.utils.stats"),
     "homolog.cli.model": ("homolog.cli.options",),
     "homolog.context": ("homolog.networks.context",),
-    "homolog.data.coco": ("homolog.data.formats.coco",),
     "homolog.data.labelled": ("homolog.data.exemplars",),
     "homolog.data.mat": ("homolog.data.formats.mat",),
     "homolog.describer": ("homolog.extractor",),
@@ -42,7 +41,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "homolog.kept": ("homolog.utils.lru_cache",),
     "homolog.labels": ("homolog.data.labels",),
     "homolog.losses": ("homolog.training.losses",),
-    "homolog.pairing": ("homolog.pair",),
+    "homolog.pairing": ("homolog.pair", "homolog.matching.alignment"),
     "homolog.points": ("homolog.image.points",),
     "homolog.pose": ("homolog.matching.imd",),
     "homolog.pose_prediction": ("homolog.evaluation.viewpoint",),
@@ -64,18 +63,99 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "homolog.training.loop": ("homolog.training.trainer",),
     "homolog.training.state": ("homolog.training.checkpoint",),
     "homolog.training.views": ("homolog.training.augmentation",),
-    "homolog.types": ("homolog.results", "homolog.networks.sides"),
+    "homolog.types": (
+        "homolog.results",
+        "homolog.flow",
+        "homolog.descriptors",
+        "homolog.networks.sides",
+    ),
     "homolog.warping": ("homolog.applications.warping",),
     "homolog.weights": ("homolog.checkpoints",),
-    # Packages and modules that stay, but some of whose names have moved.
+}
+"""Module of version 0.1.0: where its contents are now."""
+
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "homolog": ("homolog.image.geometry",),
     "homolog.config": ("homolog.presets", "homolog.networks.sides"),
+    "homolog.data.coco": ("homolog.data.formats.coco",),
     "homolog.evaluation": ("homolog.evaluation.predictions",),
     "homolog.features": ("homolog.backbones",),
     "homolog.matching": ("homolog.matching", "homolog.features.foreground"),
 }
-"""Old module: where what was in it is now."""
+"""Module that stays: where some of its names are now."""
 
-RENAMED: Mapping[str, Mapping[str, str]] = {}
+RENAMED: Mapping[str, Mapping[str, str]] = {
+    "homolog": {"Pose": "PoseVariant"},
+    "homolog.ahead": {"read_ahead": "prefetch"},
+    "homolog.annotate": {"Settings": "AnnotateConfig", "Line": "Record", "Engine": "Executor"},
+    "homolog.attention": {"ContextLayer": "TransformerBlock", "places": "sincos_encoding"},
+    "homolog.calibration": {"logistic": "fit_logistic"},
+    "homolog.cli.model": {"Model": "ModelOptions"},
+    "homolog.context": {"ContextProcessor": "AttentionHead"},
+    "homolog.data.coco": {"Thing": "Instance"},
+    "homolog.data.labelled": {"Labelled": "ExemplarSet"},
+    "homolog.describer": {"Describer": "DescriptorExtractor"},
+    "homolog.exemplars": {"Found": "KeypointPrediction", "TURNED": "EXEMPLAR_POSES"},
+    "homolog.features.forms": {"Form": "CodecName"},
+    "homolog.features.hub": {"library": "require"},
+    "homolog.files": {
+        "publish": "replace_atomically",
+        "claim": "claim_run_dir",
+        "whole_lines": "read_complete_lines",
+    },
+    "homolog.geometry": {"Pose": "PoseVariant", "View": "CanvasTransform"},
+    "homolog.guidance": {
+        "Guide": "Consensus",
+        "GuidanceConfig": "ConsensusConfig",
+        "Layout": "AffinePrior",
+        "with_surroundings": "neighbourhood_average",
+    },
+    "homolog.kept": {"Kept": "LRUCache"},
+    "homolog.labels": {"by_hand": "manual_keypoints"},
+    "homolog.matching": {
+        "sample": "sample_descriptors",
+        "window_log_mass": "window_log_prob",
+        "scores": "match_confidence",
+        "dense": "dense_matches",
+        "way_back": "cycle_log_prob",
+        "spread": "adaptive_nms",
+        "foreground": "saliency",
+        "pair_score": "pair_similarity",
+        "thinned_cells": "subsample_cells",
+    },
+    "homolog.pairing": {
+        "Pairing": "ImagePair",
+        "counterparts": "mirror_queries",
+        "by_facing": "pose_from_heading",
+    },
+    "homolog.pose": {"weighted_distance": "saliency_weighted_imd"},
+    "homolog.pose_prediction": {"PoseReport": "ViewpointReport"},
+    "homolog.progress": {"Steps": "ProgressBar"},
+    "homolog.report": {"draw_extremes": "plot_best_and_worst"},
+    "homolog.scale": {"engine": "ray_executor"},
+    "homolog.serve.compact": {"Couple": "CompressedPair"},
+    "homolog.serve.pictures": {"Pictures": "ImageStore", "called": "hide_path"},
+    "homolog.serve.work": {"Line": "SerialExecutor", "Work": "MatchService"},
+    "homolog.sides": {
+        "SideNetwork": "SideHead",
+        "with_sides": "append_sides",
+        "certainty": "objectness_confidence",
+        "shipped": "load_bundled",
+    },
+    "homolog.tracking": {"Placed": "FrameTracks"},
+    "homolog.training.batches": {
+        "Group": "Batch",
+        "Groups": "BatchSampler",
+        "Shown": "Sample",
+        "Shows": "SampleLoader",
+        "random_view": "random_augmentation",
+    },
+    "homolog.training.state": {"Progress": "TrainState"},
+    "homolog.training.views": {"Showing": "Augmentation", "RandomView": "RandomAffineView"},
+    "homolog.types": {"PosedFeatures": "DescriptorMap", "is_one_picture": "is_one_image"},
+    "homolog.warping": {"SIDE": "MAX_SIZE"},
+    "homolog.weights": {"sides_of": "load_side_head", "backbone_of": "load_backbone"},
+}
 """Old module: names in it that are others now."""
 
 
@@ -86,10 +166,11 @@ def attribute(module: str, name: str) -> Any:
         AttributeError: there was no such thing.
     """
     old = f"{module}.{name}"
-    if old in MODULES and MODULES[old][0] != old:
+    if old in MODULES:
         return import_module(old)
     today = RENAMED.get(module, {}).get(name, name)
-    for place in () if name.startswith("__") else MODULES.get(module, ()):
+    places = MODULES.get(module) or NAMES.get(module, ())
+    for place in () if name.startswith("__") else places:
         found = import_module(place)
         if today in vars(found):
             warnings.warn(f"{old} is {place}.{today} now", DeprecationWarning, stacklevel=3)

@@ -34,7 +34,7 @@ def loaded_once(monkeypatch, matcher):
 
     def from_pretrained(cls, name="embedded", *, device=None, **limits):
         if name == "embedded" and device is None:
-            return Matcher(matcher.backbone, matcher.config, sides=matcher.side_head, **limits)
+            return Matcher(matcher.backbone, matcher.config, side_head=matcher.side_head, **limits)
         return load(cls, name, device=device, **limits)
 
     monkeypatch.setattr(Matcher, "from_pretrained", classmethod(from_pretrained))

@@ -9,7 +9,7 @@ from helpers.command import run
 
 from homolog import Matcher
 from homolog.backbones import base
-from homolog.data.formats import coco
+from homolog.data import coco
 from homolog.training import recipes
 from homolog.utils import progress
 

@@ -13,9 +13,8 @@ from helpers import datasets
 from scipy.io import loadmat, savemat
 
 from homolog import HomologError, KeypointSchema
-from homolog.data import ap10k, manifest, pf_pascal, pf_willow, spair
+from homolog.data import ap10k, coco, manifest, pf_pascal, pf_willow, spair
 from homolog.data.check import check
-from homolog.data.formats import coco
 from homolog.data.pairs import ErrorCollector
 
 real = pytest.mark.skipif(
@@ -96,7 +95,7 @@ def test_spair_that_is_wrong(tmp_path):
     root = datasets.make_spair(tmp_path / "set")
     refused(lambda: spair.load(tmp_path), "PairAnnotation", spair.WHERE)
     refused(lambda: spair.load(root, category="dog"), "'dog' is none of bus, cat")
-    layout = root / "Layout" / "large" / "test.txt"
+    layout = root / "AffinePrior" / "large" / "test.txt"
     first = layout.read_text().split()[0]
     layout.write_text(layout.read_text() + first)
     refused(lambda: spair.load(root), f"{layout}, line 13", first, "twice")
@@ -647,11 +646,11 @@ def test_checks_list_everything_at_once(tmp_path):
     edit(annotations / "2008_100000.json", lambda entry: entry.update(image_width=65))
     edit(annotations / "2008_100001.json", lambda entry: entry.pop("bndbox"))
     pair = next((root / "PairAnnotation" / "test").glob("*:cat.json"))
-    layout = root / "Layout" / "large" / "test.txt"
+    layout = root / "AffinePrior" / "large" / "test.txt"
     again = f"999999-{pair.name.split('-', 1)[1]}"
     pair.with_name(again).write_bytes(pair.read_bytes())
     layout.write_text(layout.read_text() + again.removesuffix(".json"))
-    (root / "Layout" / "large" / "val.txt").write_text("000000-a-b:cat\n")
+    (root / "AffinePrior" / "large" / "val.txt").write_text("000000-a-b:cat\n")
 
     found = check(root).problems
     for reason in (
@@ -680,7 +679,7 @@ def test_checks_note_what_is_odd(tmp_path):
     )
     (problem,) = check(root).problems
     assert "2008_100000.jpg: is 64x48 pixels, annotated as 65x48" in problem
-    layout = root / "Layout" / "large" / "val.txt"
+    layout = root / "AffinePrior" / "large" / "val.txt"
     lines = layout.read_text().split()
     layout.write_text("\n".join(line for line in lines if line.endswith("cat")))
     assert check(root).notes == ("val: no pairs of bus",)

@@ -134,7 +134,7 @@ def test_a_broken_cache_file_is_made_anew(colour_matcher, data, tmp_path):
     assert matcher.extract(path).descriptors.equal(good)
     assert matcher.backbone.seen == 2 and file.read_bytes() == whole
     assert matcher.extract(path).descriptors.equal(good) and matcher.backbone.seen == 2
-    other = Matcher(ColourBackbone(), matcher.replace().config, cache=cache)
+    other = Matcher(ColourBackbone(), matcher.with_config().config, cache=cache)
     other.extract(path, "flip")
     assert other.backbone.seen == 1, "the flipped picture has a file of its own"
 

@@ -97,7 +97,7 @@ def test_processes_share_a_folder_by_rank(capsys, tmp_path, monkeypatch, colour_
     for rank, expected in ((0, 3), (1, 2)):
         backbone = ColourBackbone()
         toy = Matcher(backbone, colour_matcher.config)
-        monkeypatch.setattr(Matcher, "from_pretrained", lambda *_, toy=toy, **__: toy.replace())
+        monkeypatch.setattr(Matcher, "from_pretrained", lambda *_, toy=toy, **__: toy.with_config())
         monkeypatch.setenv("RANK", str(rank))
         monkeypatch.setenv("WORLD_SIZE", "2")
         status, out, err = run(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from homolog import HomologError, Pose
+from homolog import HomologError, PoseVariant
 from homolog.image.geometry import (
     FLIP,
     IDENTITY,
@@ -24,8 +24,10 @@ LETTERBOX = parity.facts("letterbox")
 
 lengths = st.integers(1, 5000)
 rotations = st.floats(-360, 360, allow_nan=False)
-poses = st.builds(Pose, flip=st.booleans(), rotation=rotations)
-quarter_turns = st.builds(Pose, flip=st.booleans(), rotation=st.sampled_from([0, 90, 180, -90]))
+poses = st.builds(PoseVariant, flip=st.booleans(), rotation=rotations)
+quarter_turns = st.builds(
+    PoseVariant, flip=st.booleans(), rotation=st.sampled_from([0, 90, 180, -90])
+)
 
 
 def corners_and_inside(width: int, height: int) -> np.ndarray:
@@ -81,7 +83,7 @@ def test_a_pose_and_its_inverse_cancel(pose, width, height):
 
 @given(rotation=st.sampled_from([90, 180, -90, 270]), width=lengths, height=lengths)
 def test_a_rotation_and_the_rotation_back_cancel(rotation, width, height):
-    there, back = Pose(rotation=rotation), Pose(rotation=-rotation)
+    there, back = PoseVariant(rotation=rotation), PoseVariant(rotation=-rotation)
     size, points = (width, height), corners_and_inside(width, height)
     turned = there.points(points, size)
     assert back.size(there.size(size)) == size
@@ -103,7 +105,7 @@ def test_pixels_and_points_go_the_same_way(pose):
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("angle", [17.0, -33.5, 45.0, 120.0])
 def test_pixels_and_points_go_the_same_way_at_any_angle(angle, flip):
-    pose, size = Pose(flip, angle), (200, 120)
+    pose, size = PoseVariant(flip, angle), (200, 120)
     picture = Image.new("L", size)
     picture.paste(255, (140, 30, 150, 40))
     posed = np.asarray(pose.apply(picture), dtype=float)
@@ -114,12 +116,12 @@ def test_pixels_and_points_go_the_same_way_at_any_angle(angle, flip):
 
 def test_rotation_is_counter_clockwise():
     right_of_the_middle = np.array([[10.0, 5.0]])
-    assert Pose(rotation=90).points(right_of_the_middle, (10, 10)).tolist() == [[5.0, 0.0]]
+    assert PoseVariant(rotation=90).points(right_of_the_middle, (10, 10)).tolist() == [[5.0, 0.0]]
 
 
 @given(pose=poses)
 def test_pose_names_name_the_pose(pose):
-    again = Pose.parse(pose.name)
+    again = PoseVariant.parse(pose.name)
     assert again.flip == pose.flip
     assert again.rotation == pytest.approx(pose.rotation, rel=1e-5)
 
@@ -127,7 +129,7 @@ def test_pose_names_name_the_pose(pose):
 @pytest.mark.parametrize("name", ["", "flop", "rotate", "flip+", "rotateNaN", "rotate90+flip"])
 def test_unknown_poses_are_refused(name):
     with pytest.raises(HomologError, match="pose"):
-        Pose.parse(name)
+        PoseVariant.parse(name)
 
 
 def test_pose_sets():
@@ -171,9 +173,9 @@ def test_content_is_the_cells_on_the_picture():
     assert CanvasTransform(30, 30, IDENTITY, 96, grid).valid_cells.all()
     wide = CanvasTransform(96, 48, IDENTITY, 96, grid).valid_cells
     assert wide[3:9].all() and wide.sum() == 6 * 12
-    turned = CanvasTransform(96, 48, Pose(rotation=90), 96, grid).valid_cells
+    turned = CanvasTransform(96, 48, PoseVariant(rotation=90), 96, grid).valid_cells
     assert (turned == wide.T).all()
-    leaning = CanvasTransform(96, 96, Pose(rotation=45), 96, grid).valid_cells
+    leaning = CanvasTransform(96, 96, PoseVariant(rotation=45), 96, grid).valid_cells
     assert leaning[6, 6] and not leaning[0, 0], "corners beside a turned picture are black"
 
 
@@ -189,13 +191,13 @@ def test_masks_go_where_the_picture_goes(pose, seed):
     mask[0, 0] = True
     view = CanvasTransform(*size, pose, 96, grid)
     posed = np.asarray(view.apply(Image.fromarray(mask.astype(np.uint8) * 255)))
-    np.testing.assert_array_equal(view.mask(mask), posed[4::8, 4::8] > 0)
+    np.testing.assert_array_equal(view.mask_cells(mask), posed[4::8, 4::8] > 0)
 
 
 def test_a_mask_smaller_than_a_cell_is_not_lost():
     mask = np.zeros((400, 400), bool)
     mask[201, 101] = True
-    cells = CanvasTransform(400, 400, IDENTITY, 96, Grid.from_patches(96, 8)).mask(mask)
+    cells = CanvasTransform(400, 400, IDENTITY, 96, Grid.from_patches(96, 8)).mask_cells(mask)
     assert cells.sum() == 1 and cells[6, 3]
 
 

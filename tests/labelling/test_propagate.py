@@ -15,8 +15,8 @@ from helpers import toy_annotate
 from helpers.toy_training import SCHEMA, toy_data, toy_matcher
 
 from homolog import HomologError, Matcher, cli
+from homolog.data import coco
 from homolog.data.exemplars import read
-from homolog.data.formats import coco
 from homolog.data.labels import EXTRA, Labels
 from homolog.example import pair
 from homolog.image.geometry import IDENTITY
@@ -318,7 +318,7 @@ def test_exemplars_that_cannot_be_used(tmp_path):
 def test_the_command(tmp_path, capsys, monkeypatch, matcher):
     """A fox's points carried to a husky, with the packaged pictures."""
     monkeypatch.setattr(
-        Matcher, "from_pretrained", classmethod(lambda cls, *_, **__: matcher.replace())
+        Matcher, "from_pretrained", classmethod(lambda cls, *_, **__: matcher.with_config())
     )
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pictures").mkdir()

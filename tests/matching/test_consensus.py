@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from homolog import matching
-from homolog.matching.consensus import ConsensusConfig, Guide
+from homolog.matching.consensus import Consensus, ConsensusConfig
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -71,9 +71,9 @@ def literal(source, target, weight0, weight1, allowed0, allowed1, cells, config)
                 place = (np.array([px, py]) / side - mean_a) @ affine + mean_b
                 off = ((np.array([x, y]) / side - place) ** 2).sum()
                 likelihood = np.log(np.exp(-off / (2 * variance)) + 0.05)
-                share = config.surroundings
+                share = config.neighbourhood_weight
                 found[k, y, x] = (1 - share) * own + share * around / 4
-                found[k, y, x] += config.layout * likelihood
+                found[k, y, x] += config.affine_weight * likelihood
     return found
 
 
@@ -86,9 +86,9 @@ def test_the_definition(device, masked):
     if masked:
         allowed0[:2], allowed1[:, 5:] = False, False
     cells = torch.tensor([[0.0, 0], [2.3, 4.7], [5, 6], [3, 2]])
-    config = ConsensusConfig(temperature=0.2, surroundings=0.4, layout=0.1)
+    config = ConsensusConfig(temperature=0.2, neighbourhood_weight=0.4, affine_weight=0.1)
     parts = (source, target, weight0, weight1, allowed0, allowed1)
-    guide = Guide(*(part.to(device) for part in parts), config)
+    guide = Consensus(*(part.to(device) for part in parts), config)
     found = guide.similarity(cells.to(device)).cpu().numpy()
     expected = literal(*parts, cells, config)
     np.testing.assert_allclose(found, expected, atol=2e-5)
@@ -105,9 +105,9 @@ def test_what_everything_resembles_counts_less():
     source = F.normalize(common + 0.6 * own, dim=-1)
     target = F.normalize(common + 0.6 * own + 0.9 * other, dim=-1)
     target[0, 5] = common
-    guide = Guide(
+    guide = Consensus(
         source, target, torch.ones(6, 6), torch.ones(6, 6), everywhere(6, 6), everywhere(6, 6),
-        ConsensusConfig(surroundings=0, layout=0),
+        ConsensusConfig(neighbourhood_weight=0, affine_weight=0),
     )  # fmt: skip
     cells = torch.tensor([[1.0, 4], [2, 2], [4, 0]])
     plain = matching.argmax(matching.similarity(matching.sample_descriptors(source, cells), target))
@@ -120,9 +120,9 @@ def test_surroundings_tell_twins_apart():
     source = unit(9, 9, 32)
     target = source.clone()
     target[1, 1] = source[5, 5]
-    guide = Guide(
+    guide = Consensus(
         source, target, torch.ones(9, 9), torch.ones(9, 9), everywhere(9, 9), everywhere(9, 9),
-        ConsensusConfig(layout=0),
+        ConsensusConfig(affine_weight=0),
     )  # fmt: skip
     assert matching.argmax(guide.similarity(torch.tensor([[5.0, 5]]))).tolist() == [[5, 5]]
 
@@ -133,21 +133,21 @@ def test_layout_tells_twins_apart():
     target = unit(11, 11, 32, seed=1)
     target[:, 2:] = source[:, :-2]
     target[0, 0] = target[6, 8]
-    guide = Guide(
+    guide = Consensus(
         source, target, torch.ones(11, 11), torch.ones(11, 11), everywhere(11, 11),
-        everywhere(11, 11), ConsensusConfig(surroundings=0),
+        everywhere(11, 11), ConsensusConfig(neighbourhood_weight=0),
     )  # fmt: skip
     assert matching.argmax(guide.similarity(torch.tensor([[6.0, 6]]))).tolist() == [[8, 6]]
-    assert guide.layout.affine.diagonal().min() > 0.75, "about a shift"
+    assert guide.affine_prior.affine.diagonal().min() > 0.75, "about a shift"
 
 
 def test_a_thing_of_no_weight_has_no_layout():
     source = unit(4, 4, 3)
     nothing = torch.zeros(4, 4)
-    guide = Guide(
+    guide = Consensus(
         source, source, nothing, nothing, everywhere(4, 4), everywhere(4, 4), ConsensusConfig()
     )
-    assert guide.layout is None
+    assert guide.affine_prior is None
     assert torch.isfinite(guide.similarity(torch.tensor([[1.0, 1]]))).all()
 
 
@@ -156,7 +156,7 @@ def test_grids_smaller_than_the_surroundings(shape):
     source = unit(*shape, 3)
     weight = torch.ones(shape)
     allowed = everywhere(*shape)
-    guide = Guide(source, source, weight, weight, allowed, allowed, ConsensusConfig())
+    guide = Consensus(source, source, weight, weight, allowed, allowed, ConsensusConfig())
     found = guide.similarity(torch.zeros(1, 2))
     assert found.shape == (1, *shape) and torch.isfinite(found).all()
 
@@ -168,7 +168,7 @@ def test_rows_of_the_whole_similarity_are_the_same(device):
     allowed1 = everywhere(6, 8)
     allowed1[:, 6:] = False
     parts = (source, target, weight0, weight1, everywhere(7, 6), allowed1)
-    guide = Guide(*(part.to(device) for part in parts), ConsensusConfig())
+    guide = Consensus(*(part.to(device) for part in parts), ConsensusConfig())
     similarity = (source.flatten(0, 1) @ target.flatten(0, 1).T).to(device)
     rows = torch.tensor([0, 5, 17, 41], device=device)
     cells = torch.stack([rows % 6, rows // 6], dim=1).float()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homolog import HomologError
-from homolog.matching.imd import instance_matching_distance, weighted_distance
+from homolog.matching.imd import instance_matching_distance, saliency_weighted_imd
 
 PARITY = parity.tensors("matching")
 
@@ -79,7 +79,7 @@ def test_a_thing_is_no_distance_from_itself():
 @pytest.mark.parametrize("name", ["source_mask", "target_mask"])
 def test_masks_that_do_not_fit(name):
     descriptors = unit(4, 5, 3)
-    with pytest.raises(HomologError, match=f"{name}: is empty"):
+    with pytest.raises(HomologError, match=f"{name}: expected at least one cell"):
         instance_matching_distance(
             descriptors, descriptors, **{name: torch.zeros(4, 5, dtype=torch.bool)}
         )
@@ -103,6 +103,6 @@ def test_weighted_distance_brute_force(seed):
         nearest = [min((a - b).norm().item() for b, _ in those) for a, _ in these]
         share = sum(w for _, w in these)
         total += sum(d * w for d, (_, w) in zip(nearest, these, strict=True)) / share / 2
-    found = weighted_distance(source, target, *weights)
+    found = saliency_weighted_imd(source, target, *weights)
     assert found == pytest.approx(total, abs=1e-3)
-    assert found == pytest.approx(weighted_distance(target, source, *weights[::-1]), abs=1e-5)
+    assert found == pytest.approx(saliency_weighted_imd(target, source, *weights[::-1]), abs=1e-5)

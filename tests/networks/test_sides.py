@@ -23,7 +23,9 @@ from homolog.networks.sides import (
 )
 from homolog.viz import draw
 
-SMALL = SidesConfig(12, components=8, widths=(8, 8, 16), layers=1, side=0.3, place=0.2)
+SMALL = SidesConfig(
+    12, components=8, widths=(8, 8, 16), layers=1, side_weight=0.3, coordinate_weight=0.2
+)
 
 
 def network(config: SidesConfig = SMALL) -> SideHead:
@@ -48,9 +50,9 @@ def unit(*shape: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("shape", [(8, 8), (41, 41), (5, 9), (1, 3)])
 def test_maps_have_the_shape_of_the_grid(shape):
     found = network()(torch.randn(2, *shape, 12))
-    assert found.thing.shape == found.side.shape == (2, *shape)
-    assert found.place.shape == found.facing.shape == (2, *shape, 3)
-    assert bool(((found.thing > 0) & (found.thing < 1) & (found.side.abs() < 1)).all())
+    assert found.objectness.shape == found.side.shape == (2, *shape)
+    assert found.canonical_xyz.shape == found.heading.shape == (2, *shape, 3)
+    assert bool(((found.objectness > 0) & (found.objectness < 1) & (found.side.abs() < 1)).all())
     assert torch.equal(found[1].side, found.side[1])
 
 
@@ -62,7 +64,7 @@ def test_every_cell_sees_the_whole_picture():
 
 @given(st.floats(0, 1), st.floats(-1, 1), st.floats(0, 1), st.floats(-1, 1))
 def test_similarity_of_cells_with_sides_in_closed_form(thing0, side0, thing1, side1):
-    config = dataclasses.replace(SMALL, side=0.3, place=0.0)
+    config = dataclasses.replace(SMALL, side_weight=0.3, coordinate_weight=0.0)
     cells = unit(1, 2, 6)
     found = append_sides(cells, maps([[thing0, thing1]], [[side0, side1]]), config)
     torch.testing.assert_close(found.norm(dim=-1), torch.ones(1, 2))
@@ -87,7 +89,9 @@ def test_pictures_that_may_show_no_such_thing_count_less():
     gained = []
     for surely in (0.9, 0.5):  # the logits of these pictures are 4 and 0
         told = maps(torch.full((1, 2), surely), torch.ones(1, 2))
-        config = dataclasses.replace(SMALL, side=0.3, place=0.0, presence=(10.0, -5.0))
+        config = dataclasses.replace(
+            SMALL, side_weight=0.3, coordinate_weight=0.0, presence_calibration=(10.0, -5.0)
+        )
         found = append_sides(cells, told, config)
         cosine, before = float(found[0, 0] @ found[0, 1]), float(cells[0, 0] @ cells[0, 1])
         gained.append((cosine - before) / (1 - cosine))  # (c + a) / (1 + a), solved for a
@@ -97,7 +101,9 @@ def test_pictures_that_may_show_no_such_thing_count_less():
 
 
 def test_places_agree_by_a_gaussian_kernel():
-    config = dataclasses.replace(SMALL, side=0.0, place=1.0, reach=0.5)
+    config = dataclasses.replace(
+        SMALL, side_weight=0.0, coordinate_weight=1.0, coordinate_bandwidth=0.5
+    )
     along = torch.linspace(0, 1.5, 7)
     place = torch.stack([torch.zeros(7), along, torch.zeros(7)], dim=-1)[None]
     same = torch.tensor([1.0, 0.0]).expand(1, 7, 2)
@@ -126,16 +132,16 @@ def wide() -> CanvasTransform:
 def test_sides_of_a_wide_picture(wide):
     side = torch.zeros(12, 12)
     side[:, :6], side[:, 6:] = 1.0, -0.5
-    found = Sides.of(maps(torch.full((12, 12), 0.9), side, facing=(0.0, 0.0, -2.0)), wide)
+    found = Sides.from_maps(maps(torch.full((12, 12), 0.9), side, facing=(0.0, 0.0, -2.0)), wide)
     np.testing.assert_allclose(found.left + found.right, 1)
     left, right, confidence = found.at(np.array([[12.0, 24.0]]))[0]
     assert (left, right) == (1, 0)
     assert confidence == pytest.approx(0.9)
     assert found.at(np.array([[80.0, 24.0]]))[0, :2] == pytest.approx([0.25, 0.75])
     assert not found.confidence[0].any()  # black above the picture
-    assert found.middle == pytest.approx([48, 24])
-    assert found.facing == pytest.approx((0, 0, -1), abs=1e-6)
-    assert found.describe() == "faces us (sure to 1.00)"
+    assert found.centre == pytest.approx([48, 24])
+    assert found.heading == pytest.approx((0, 0, -1), abs=1e-6)
+    assert found.describe() == "faces the camera (confidence 1.00)"
     assert found.dense((48, 24)).shape == (24, 48, 3)
     plain = json.loads(json.dumps(found.to_dict()))
     assert len(plain["points"]) == len(plain["left"]) == 12 * 6
@@ -143,18 +149,18 @@ def test_sides_of_a_wide_picture(wide):
 
 
 def test_a_picture_of_nothing_known(wide):
-    found = Sides.of(maps(torch.full((12, 12), 0.1), torch.zeros(12, 12)), wide)
-    assert found.middle is None
-    assert found.describe() == "no thing whose sides are known"
+    found = Sides.from_maps(maps(torch.full((12, 12), 0.1), torch.zeros(12, 12)), wide)
+    assert found.centre is None
+    assert found.describe() == "no object whose sides are known"
 
 
 def test_drawing_paints_left_blue_and_right_orange(wide):
     side = torch.zeros(12, 12)
     side[:, :4], side[:, 8:] = 1.0, -1.0
     grey = Image.new("RGB", (96, 48), (128, 128, 128))
-    painted = np.asarray(draw.sides(grey, Sides.of(maps(torch.ones(12, 12), side), wide))).astype(
-        int
-    )
+    painted = np.asarray(
+        draw.sides(grey, Sides.from_maps(maps(torch.ones(12, 12), side), wide))
+    ).astype(int)
     height, width = painted.shape[:2]
     left, middle, right = (painted[height // 5, width * i // 10] for i in (1, 5, 9))
     assert left[2] > left[0] + 60
@@ -168,13 +174,13 @@ def test_drawing_paints_left_blue_and_right_orange(wide):
 @pytest.fixture
 def sided(colour_matcher) -> Matcher:
     channels = colour_matcher.extract(random_picture(96, 96, 0)).descriptors.shape[2]
-    config = dataclasses.replace(SMALL, feature_dim=channels, presence=(9.0, -4.5))
+    config = dataclasses.replace(SMALL, feature_dim=channels, presence_calibration=(9.0, -4.5))
     whole = dataclasses.replace(colour_matcher.config, sides=config)
-    return Matcher(ColourBackbone(), whole, sides=network(config))
+    return Matcher(ColourBackbone(), whole, side_head=network(config))
 
 
 def test_a_model_without_sides_says_so(colour_matcher):
-    with pytest.raises(HomologError, match="sides: this model was not taught to tell them"):
+    with pytest.raises(HomologError, match="sides: expected a model that tells them"):
         colour_matcher.sides(random_picture(96, 96, 0))
 
 
@@ -205,7 +211,7 @@ def test_facing_decides_on_a_flip_without_a_pass(sided, monkeypatch):
     assert sided.backbone.seen == seen + 1
     free = sided.transfer(first, second, points, poses="flip")
     assert free.pose == "identity"
-    assert "face different ways" in free.note
+    assert "face opposite ways" in free.warning
 
 
 # Saving, and the command.

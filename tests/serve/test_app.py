@@ -25,7 +25,7 @@ from homolog.data.labels import Labels
 from homolog.example import pair
 from homolog.features import FusionConfig
 from homolog.image.geometry import POSE_SETS
-from homolog.matching.consensus import Guide
+from homolog.matching.consensus import Consensus
 from homolog.pair import Side
 from homolog.presets import embedded_zero_shot
 from homolog.serve import Options, create_app
@@ -129,7 +129,7 @@ class TestPair:
             )
         whole = [Side.of(posed, None) for f in features for posed in f.by_pose.values()]
         there, back = whole[source], whole[1 - source]
-        guide = Guide(
+        guide = Consensus(
             there.posed.descriptors_HWC, back.posed.descriptors_HWC, there.weight_HW,
             back.weight_HW, there.allowed_HW, back.allowed_HW, matcher.config.consensus,
         )  # fmt: skip
@@ -141,20 +141,20 @@ class TestPair:
             assert np.allclose(heat.similarity, expected[:20].numpy(), atol=0.01)
         # The guidance of the page: the same map, with what was sent in place of descriptors.
         guide.source_HWC, guide.target_HWC = sides[source][1], sides[1 - source][1]
-        guide.popularity_HW = torch.tensor(popularity[source]).view(guide.target_HWC.shape[:2])
+        guide.hubness_HW = torch.tensor(popularity[source]).view(guide.target_HWC.shape[:2])
         lengths = guide.source_HWC.norm(dim=2, keepdim=True)
-        queries = (cells[None] + torch.tensor(guide.config.steps)[:, None]).flatten(0, 1)
+        queries = (cells[None] + torch.tensor(guide.config.offsets)[:, None]).flatten(0, 1)
         sampled = matching.sample_descriptors(guide.source_HWC, queries)
         sampled *= matching.bilinear(lengths, queries)
         similarity = matching.similarity(sampled, guide.target_HWC)
-        found = guide._guided(similarity.chunk(len(guide.config.steps)), cells)
+        found = guide._guided(similarity.chunk(len(guide.config.offsets)), cells)
         off = (matching.argmax(found) - matching.argmax(expected)).abs().amax(1)
         assert (off <= 1).float().mean() > 0.95
         assert (off == 0).float().mean() > 0.8
         inside = torch.isfinite(expected)
         assert (found - expected)[inside].std() < 0.005
         # What is sent of the layout is the guide's own.
-        assert header["guides"][source]["layout"]["affine"] == guide.layout.affine.tolist()
+        assert header["guides"][source]["layout"]["affine"] == guide.affine_prior.affine.tolist()
 
     def test_ways_between_points_and_cells(self, page, ids, matcher):
         for pose in POSE_SETS["rotations"][1:3]:

@@ -21,8 +21,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.keys import Keys
 
 from homolog import Matcher
-from homolog.data import labels
-from homolog.data.formats import coco
+from homolog.data import coco, labels
 from homolog.example import pair
 from homolog.serve import Options, create_app
 

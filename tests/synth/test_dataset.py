@@ -13,7 +13,7 @@ from helpers.toys import random_picture
 from PIL import Image
 
 from homolog import HomologError, KeypointSchema, cli
-from homolog.data.formats import coco
+from homolog.data import coco
 from homolog.synth import dataset, render_set
 from homolog.synth.dataset import without_things
 from homolog.synth.distractors import KINDS

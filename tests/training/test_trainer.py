@@ -54,7 +54,7 @@ def toy_backbone(monkeypatch):
 @pytest.fixture
 def unreported(monkeypatch):
     """Runs end without their report, which takes several times as long as the toy's steps."""
-    monkeypatch.setattr(loop, "_finish", lambda *_: None)
+    monkeypatch.setattr(trainer, "_finish", lambda *_: None)
 
 
 def lines(folder: Path) -> list[dict]:

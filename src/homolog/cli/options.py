@@ -63,7 +63,7 @@ class ModelOptions:
             changes["window"] = None if self.window == -1 else self.window
         if self.temperature is not None:
             changes["temperature"] = self.temperature
-        return matcher.replace(**changes)
+        return matcher.with_config(**changes)
 
     def pose_list(self) -> tuple[PoseVariant, ...]:
         """The poses to try."""

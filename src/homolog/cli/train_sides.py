@@ -55,7 +55,7 @@ def train_sides(
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     import dataclasses
 
-    from homolog.data.formats import coco
+    from homolog.data import coco
     from homolog.matcher import Matcher
     from homolog.training.sides import SidesRecipe, train
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from homolog.data import ap10k, pf_pascal, pf_willow, spair
-from homolog.data.formats import coco
+from homolog.data import ap10k, coco, pf_pascal, pf_willow, spair
 from homolog.data.pairs import Annotation, DataSet, ErrorCollector, out_of_bounds
 from homolog.errors import HomologError
 from homolog.image import reading

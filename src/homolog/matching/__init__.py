@@ -11,7 +11,7 @@ from homolog.matching.confidence import (
     pair_similarity,
     window_log_prob,
 )
-from homolog.matching.dense import adaptive_nms, dense_matches
+from homolog.matching.dense_matching import adaptive_nms, dense_matches
 from homolog.matching.imd import instance_matching_distance, saliency_weighted_imd
 from homolog.matching.neighbours import (
     has_fast_bfloat16,

@@ -13,7 +13,7 @@ from typing import Any
 FIELDS: Mapping[str, Mapping[str, str]] = {
     "MatcherConfig": {
         "consensus": "guidance",
-        "same_category_threshold": "same_category_threshold",
+        "same_category_threshold": "same_kind",
     },
     "ConsensusConfig": {
         "neighbourhood_weight": "surroundings",
