@@ -13,13 +13,14 @@ SMALL = {
 }  # fmt: skip
 
 
-def save_dino(folder: Path, kind: str) -> Path:
+def save_dino(folder: Path, kind: str, layers: int = 3) -> Path:
     """A small model of a kind; position embeddings are large, so that they matter."""
     import transformers as t
 
     torch.manual_seed(0)
     if kind == "dinov2":
-        model = t.Dinov2Model(t.Dinov2Config(**SMALL, patch_size=14))
+        small = {**SMALL, "num_hidden_layers": layers}
+        model = t.Dinov2Model(t.Dinov2Config(**small, patch_size=14))
     elif kind == "dinov2_with_registers":
         config = t.Dinov2WithRegistersConfig(**SMALL, patch_size=14, num_register_tokens=4)
         model = t.Dinov2WithRegistersModel(config)
@@ -34,8 +35,8 @@ def save_dino(folder: Path, kind: str) -> Path:
     return folder
 
 
-def save_stable_diffusion(folder: Path) -> Path:
-    """A small model with all its parts."""
+def save_stable_diffusion(folder: Path, **unet) -> Path:
+    """A small model with all its parts, perhaps with a UNet of other blocks."""
     import diffusers
     import transformers
 
@@ -44,13 +45,13 @@ def save_stable_diffusion(folder: Path) -> Path:
         block_out_channels=(8, 8, 8, 8), norm_num_groups=4, latent_channels=4, sample_size=64,
         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
     ).save_pretrained(folder / "vae")  # fmt: skip
-    small_unet().save_pretrained(folder / "unet")
+    small_unet(**unet).save_pretrained(folder / "unet")
     diffusers.DDPMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"
     ).save_pretrained(folder / "scheduler")
     words = {"<|startoftext|>": 0, "<|endoftext|>": 1, "a</w>": 2, "cat</w>": 3, "c": 4, "a": 5,
              "t</w>": 6, "at</w>": 7}  # fmt: skip
-    (folder / "tokenizer").mkdir()
+    (folder / "tokenizer").mkdir(parents=True)
     (folder / "tokenizer" / "vocab.json").write_text(json.dumps(words))
     (folder / "tokenizer" / "merges.txt").write_text("#version: 0.2\na t</w>\nc at</w>\n")
     tokenizer = transformers.CLIPTokenizer(
@@ -67,11 +68,11 @@ def save_stable_diffusion(folder: Path) -> Path:
     return folder
 
 
-def small_unet():
-    """The layout of Stable Diffusion's, with few channels."""
+def small_unet(**blocks):
+    """The layout of Stable Diffusion's, with few channels, and perhaps other blocks."""
     import diffusers
 
     return diffusers.UNet2DConditionModel(
         block_out_channels=(8, 16, 32, 32), norm_num_groups=4, cross_attention_dim=12,
-        attention_head_dim=2, layers_per_block=2, sample_size=16,
+        attention_head_dim=2, layers_per_block=2, sample_size=16, **blocks,
     ).eval()  # fmt: skip

@@ -210,7 +210,7 @@ def test_the_loss_falls_to_near_zero_on_four_pictures(tmp_path, config):
     loss = dataclasses.replace(config.loss, noise=0.0, share=1.0, point="distance", landmarks=0.0)
     loss = dataclasses.replace(loss, prototypes=0.0)
     config = dataclasses.replace(
-        config, steps=200, pictures=4, element_dropout=0.0, channel_dropout=0.0, loss=loss,
+        config, steps=300, pictures=4, element_dropout=0.0, channel_dropout=0.0, loss=loss,
         views=None, variants=None, learning_rate=5e-3, save_every=1000, validate_every=1000,
     )  # fmt: skip
     train(data, tmp_path / "run", toy_matcher(), config)

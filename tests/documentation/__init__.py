@@ -1,0 +1,1 @@
+"""Runs the commands and the Python of README.md and docs/, as a reader would."""

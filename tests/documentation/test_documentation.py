@@ -1,0 +1,93 @@
+"""Every command and every Python block of README.md and docs/ works as it is written.
+
+A page's code runs in its order, in a folder and a namespace of its own, with the real default
+model; foundation models are small random ones. `tables.py` says what pages take as known, what
+placeholders stand for, and how long work is made short; `workspace.py` makes the files that pages
+name, `programs.py` runs the programs. Nothing is left out but what stands after a comment
+`<!-- not run: reason -->`, and of these there are as many as stated here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from documentation import pages
+from documentation.tables import PRELUDES, REPLACED
+from documentation.workspace import Workspace, fill_hub
+
+EXEMPT = 0
+STEPS = {path: pages.steps(path) for path in pages.paths()}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Iterator[Callable[[str], pages.Page]]:
+    """A page by its path, in one folder however often it is asked for."""
+    workspace = Workspace(tmp_path_factory.mktemp("made"))
+    hub = tmp_path_factory.mktemp("hub")
+    fill_hub(hub)
+    opened: dict[str, pages.Page] = {}
+
+    def page_of(path: str) -> pages.Page:
+        if path not in opened:
+            opened[path] = pages.Page(path, tmp_path_factory.mktemp("page"), workspace)
+        return opened[path]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_CACHE", str(hub))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub))
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        _remember_maps(patch)
+        yield page_of
+
+
+def _remember_maps(patch: pytest.MonkeyPatch) -> None:
+    """The embedded backbone looks at each canvas once, whichever page and command asks."""
+    from homolog.features.efficientnet_lite import EmbeddedBackbone
+
+    look, seen = EmbeddedBackbone.forward, {}
+
+    def forward(backbone, canvases):
+        maps = []
+        for canvas in canvases:
+            key = canvas.cpu().numpy().tobytes()
+            if key not in seen:
+                seen[key] = look(backbone, canvas[None])
+            maps.append(seen[key])
+        return [torch.cat(same) for same in zip(*maps, strict=True)]
+
+    patch.setattr(EmbeddedBackbone, "forward", forward)
+
+
+@pytest.mark.parametrize(
+    ("path", "number"),
+    [
+        pytest.param(
+            path,
+            number,
+            id=f"{Path(path).name}:{step.line}",
+            marks=[pytest.mark.slow] if step.is_slow else [],
+        )
+        for path, found in STEPS.items()
+        for number, step in enumerate(found)
+    ],  # fmt: skip
+)
+# Diffusers gives its hub library an argument that this one warns of.
+@pytest.mark.filterwarnings("ignore:The `local_dir_use_symlinks` argument:UserWarning")
+def test_what_is_documented_runs(page, path, number):
+    page(path).run(number)
+
+
+def test_nothing_is_exempt():
+    exempt = [(path, s.line, s.exempt) for path, found in STEPS.items() for s in found if s.exempt]
+    assert len(exempt) == EXEMPT, exempt
+
+
+def test_tables_name_what_is_there():
+    assert set(PRELUDES) <= set(STEPS)
+    text = "".join(step.text for found in STEPS.values() for step in found)
+    assert all(before in text for before in REPLACED)

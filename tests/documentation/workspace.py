@@ -1,0 +1,300 @@
+"""The files that the documentation's names stand for, each made when it is first asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePosixPath
+
+import av
+import datasets
+import foundation
+import torch
+import toy_models
+from PIL import Image, ImageOps
+
+import homolog
+from documentation import programs
+from homolog import example
+
+BOX = (20, 20, 600, 440)
+
+
+class Workspace:
+    """Makes files once, and puts copies where they are needed.
+
+    Args:
+        store: the folder that they are made in.
+    """
+
+    def __init__(self, store: Path):
+        self.store = store
+
+    def provide(self, folder: Path, words: Iterable[str]) -> None:
+        """Put the files that words name into a folder, but for those it has already."""
+        for word in words:
+            path = PurePosixPath(word)
+            for name in (str(path), *map(str, path.parents)):
+                if name in FILES:
+                    self._put(folder, name)
+                    break
+
+    def _put(self, folder: Path, name: str) -> None:
+        make, needs = FILES[name]
+        self.provide(folder, needs)
+        if (folder / name).exists():
+            return
+        kept = self.store / name
+        if not kept.exists():
+            self.provide(self.store, needs)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            make(kept)
+        if folder == self.store:
+            return
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if kept.is_dir() else shutil.copy)(kept, folder / name)
+
+
+def animal(number: int) -> tuple[Image.Image, dict[str, tuple[float, float, int]]]:
+    """The fox (0), the husky (1), and the two in a mirror; keypoints with COCO's visibility."""
+    with example.pair() as pair:
+        path = (pair.image0, pair.image1)[number % 2]
+        points = (pair.keypoints0, pair.keypoints1)[number % 2]
+        names, mirror = pair.schema.names, pair.schema.mirror
+        image = Image.open(path).convert("RGB")
+        visibility = 2 * pair.visible.astype(int)
+    if number < 2:
+        return image, {
+            name: (x, y, int(v)) for name, (x, y), v in zip(names, points, visibility, strict=True)
+        }
+    return ImageOps.mirror(image), {
+        names[mirror[k]]: (image.width - x, y, int(visibility[k]))
+        for k, (x, y) in enumerate(points)
+    }
+
+
+def _animal(number: int) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        with example.pair() as pair:
+            path.write_bytes((pair.image0, pair.image1)[number].read_bytes())
+
+    return make
+
+
+def _animals(*names: str) -> Callable[[Path], None]:
+    """A folder with pictures of both animals, facing both ways."""
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        for number, name in enumerate(names):
+            # Without loss, so that all files of an animal have the very same pixels.
+            animal(number)[0].save(folder / f"{name}.png")
+
+    return make
+
+
+def _coco(names: Iterable[str], category: str, labels: bool = False) -> Callable[[Path], None]:
+    """Keypoints of the animals in pictures of these names, perhaps as `annotate` writes them."""
+
+    def make(path: Path) -> None:
+        found = [(name, *animal(number)) for number, name in enumerate(names)]
+        keypoints = list(found[0][2])
+        annotations = []
+        for number, (_, _, points) in enumerate(found, start=1):
+            flat = [float(value) for name in keypoints for value in points[name]]
+            entry = {
+                "id": number,
+                "image_id": number,
+                "category_id": 1,
+                "bbox": list(BOX),
+                "keypoints": flat,
+            }
+            if labels:
+                scores = [0.9] * len(keypoints)
+                entry["homolog"] = {
+                    "scores": scores, "doubtful": [0], "reviewed": [], "predicted": flat,
+                    "exemplars": [],
+                }  # fmt: skip
+            annotations.append(entry)
+        content = {
+            "images": [
+                {"id": number, "file_name": name, "width": image.width, "height": image.height}
+                for number, (name, image, _) in enumerate(found, start=1)
+            ],
+            "annotations": annotations,
+            "categories": [{"id": 1, "name": category, "keypoints": keypoints}],
+        }
+        path.write_text(json.dumps(content))
+
+    return make
+
+
+def _annotated(category: str, *files: str, images: Iterable[str]) -> Callable[[Path], None]:
+    """A folder with pictures, and COCO files beside them."""
+
+    def make(folder: Path) -> None:
+        _animals(*images)(folder)
+        for file in files:
+            _coco([f"{name}.png" for name in images], category)(folder / file)
+
+    return make
+
+
+def _points(path: Path) -> None:
+    """Keypoints of the fox that AP-10K has, too, with their names."""
+    known = animal(0)[1]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["x", "y", "name"])
+        for name in ("nose", "left_eye", "left_front_paw", "right_front_paw"):
+            writer.writerow([*known[name][:2], name])
+
+
+def _mask(path: Path) -> None:
+    mask = Image.new("L", (640, 480))
+    mask.paste(255, BOX)
+    mask.save(path)
+
+
+def _video(path: Path) -> None:
+    """The fox, moved a little after every third frame; each frame is coded by itself."""
+    fox = animal(0)[0]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10, bit_rate=20_000_000)
+        stream.width, stream.height = fox.size
+        stream.pix_fmt = "yuv420p"
+        stream.gop_size = 1
+        for number in range(8):
+            frame = Image.new("RGB", fox.size, "white")
+            frame.paste(fox, (8 * (number // 3), 0))
+            container.mux(stream.encode(av.VideoFrame.from_image(frame)))
+        container.mux(stream.encode())
+
+
+def _views(folder: Path) -> None:
+    for number, view in enumerate(("left", "right", "front", "back")):
+        for part in (view, "templates"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+            animal(number)[0].save(folder / part / f"{view}.png")
+
+
+def _models(folder: Path) -> None:
+    folder.mkdir()
+    for number, name in enumerate(("Fox", "Donkey", "Stag", "Horse")):
+        toy_models.beast(folder / f"{name}.glb", stretch=(1, 1, 1 + 0.1 * number))
+
+
+def _predictions(path: Path) -> None:
+    """The truth of all test pairs."""
+    pairs = sorted((path.parent / "SPair-71k" / "PairAnnotation" / "test").glob("*.json"))
+    lines = []
+    for pair in pairs:
+        truth = json.loads(pair.read_text())
+        line = {
+            "pair": pair.stem,
+            "keypoint_ids": [int(number) for number in truth["kps_ids"]],
+            "predicted_xy_in_target_pixels": truth["trg_kps"],
+        }
+        lines.append(json.dumps(line) + "\n")
+    path.write_text("".join(lines))
+
+
+def _checkpoint(path: Path) -> None:
+    """Widths of the published system, but a narrower network."""
+    torch.manual_seed(0)
+    torch.save(homolog.PostProcessor((640, 1280, 1280, 768), 128).state_dict(), path)
+
+
+def _by(command: str) -> Callable[[Path], None]:
+    """Made by a command of homolog that writes it."""
+    words = command.split()
+    out = words[words.index("--out") + 1]
+
+    def make(path: Path) -> None:
+        with contextlib.chdir(path.parents[out.count("/")]):
+            programs.homolog(words)
+
+    return make
+
+
+_BEES = ("bee1", "bee2", "bee8")
+_IN_PICTURES = [f"pictures/{name}.png" for name in _BEES]
+_LABELLED = [f"{name}.png" for name in _BEES[:2]]
+
+HUB = {
+    **{f"facebook/dinov2-{size}": "dinov2" for size in ("small", "base", "large")},
+    **{f"facebook/dinov3-vit{size}16-pretrain-lvd1689m": "dinov3_vit" for size in "sbl"},
+}
+
+
+def fill_hub(cache: Path) -> None:
+    """A model hub's cache with small random models under the names of those that presets take."""
+
+    def snapshot(name: str) -> Path:
+        folder = cache / f"models--{name.replace('/', '--')}"
+        (folder / "refs").mkdir(parents=True)
+        (folder / "refs" / "main").write_text("0" * 40)
+        (folder / "snapshots").mkdir()
+        return folder / "snapshots" / ("0" * 40)
+
+    for name, kind in HUB.items():
+        # As many layers as the pages ask for: of the large one the sixth from the end.
+        foundation.save_dino(snapshot(name), kind, layers=6 if "large" in name else 4)
+    _diffusion(snapshot("stable-diffusion-v1-5/stable-diffusion-v1-5"))
+
+
+def _diffusion(folder: Path) -> None:
+    """Without attention at full resolution, which takes most of the time at 960 pixels."""
+    foundation.save_stable_diffusion(
+        folder,
+        down_block_types=("DownBlock2D", *["CrossAttnDownBlock2D"] * 2, "DownBlock2D"),
+        up_block_types=("UpBlock2D", *["CrossAttnUpBlock2D"] * 2, "UpBlock2D"),
+    )
+
+
+FILES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
+    # Pictures
+    "a.jpg": (_animal(0), ()),
+    "b.jpg": (_animal(1), ()),
+    "c.jpg": (_animal(1), ()),
+    "fox.jpg": (_animal(0), ()),
+    "husky.jpg": (_animal(1), ()),
+    "photo.jpg": (_animal(0), ()),
+    "thing.png": (_mask, ()),
+    "dog.mp4": (_video, ()),
+    "points.csv": (_points, ()),
+    "pictures": (_animals(*_BEES), ()),
+    "dogs": (_annotated("dog", "annotations.json", images=("rex", "bo", "max")), ()),
+    "dogs/rex.jpg": (_animal(0), ("dogs",)),
+    "views": (_views, ()),
+    # Labels
+    "few.json": (_coco(_LABELLED, "bee"), ("pictures",)),
+    "labelled.json": (_coco(_LABELLED, "bee"), ("pictures",)),
+    "hand.json": (_coco(_LABELLED, "bee"), ("pictures",)),
+    "labels.json": (_coco(_LABELLED, "bee", labels=True), ("pictures",)),
+    "annotations.json": (_coco(_IN_PICTURES, "bee"), ("pictures",)),
+    "bees.json": (_coco(_IN_PICTURES, "bee"), ("pictures",)),
+    "others.json": (_coco(_IN_PICTURES, "bee"), ("pictures",)),
+    "bees": (_annotated("bee", "train.json", "test.json", images=_BEES), ()),
+    # Benchmarks
+    "SPair-71k": (lambda folder: datasets.make_spair(folder, ["cat"], pictures=2), ()),
+    "ap-10k": (lambda folder: datasets.make_ap10k(folder, pictures=True), ()),
+    "PF-WILLOW": (lambda folder: datasets.make_pf_willow(folder, ["duck(S)"]), ()),
+    "yours.jsonl": (_predictions, ("SPair-71k",)),
+    # Models
+    "models": (_models, ()),
+    "animals": (_models, ()),
+    "models/dinov2-base": (lambda folder: foundation.save_dino(folder, "dinov2"), ()),
+    "models/sd15": (_diffusion, ()),
+    "official.pth": (_checkpoint, ()),
+    "rendered": (_by("synth models --out rendered --count 10 --size 160 --workers 1"), ("models",)),
+    "my-sides": (
+        _by("train-sides rendered --out my-sides --steps 2"),
+        ("rendered",),
+    ),
+    "runs/bees": (_by("train coco bees.json --out runs/bees --steps 1"), ("bees.json",)),
+}
+"""What makes each file or folder, and which others it needs."""
