@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 PRELUDES: Mapping[str, str] = {
     "README.md": """
-from homolog import Matcher, averaging, evaluation, tracking, warping
-from homolog.exemplars import Exemplars
+from homolog import Matcher, evaluation
+from homolog.applications import averaging, tracking, warping
+from homolog.labelling.exemplars import Exemplars
 a, b, picture, points = "a.jpg", "b.jpg", "photo.jpg", [[41, 186], [109, 163]]
 """,
     "docs/annotate.md": """

@@ -10,10 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 import av
-import datasets
-import foundation
 import torch
-import toy_models
+from helpers import datasets, foundation, toy_models
 from PIL import Image, ImageOps
 
 import homolog
