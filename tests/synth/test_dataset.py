@@ -224,14 +224,14 @@ def test_the_time_left_is_reckoned_from_what_this_run_makes(models, made, tmp_pa
             super().__init__(total)
             seen.append(total)
 
-        def next(self, description, done=None):
-            super().next(description, done)
-            seen.append(done)
+        def update(self, description, completed=None):
+            super().update(description, completed)
+            seen.append(completed)
 
     out = shutil.copytree(made.out, tmp_path / "set")
     for index in (2, 5):
         (out / f"pictures/{index:06d}.jpg").unlink()
-    monkeypatch.setattr(dataset, "Steps", Spy)
+    monkeypatch.setattr(dataset, "ProgressBar", Spy)
     render_set(models, out, count=COUNT, size=SIZE, seed=3, workers=1)
     assert seen == [2, 0, 1, 2]
     seen.clear()

@@ -15,7 +15,7 @@ def shown(monkeypatch, terminal: bool, patience: float) -> str:
     console = Console(file=io.StringIO(), force_terminal=terminal, width=80)
     with ProgressBar(3, console) as steps:
         for name in ("reading", "looking", "matching"):
-            steps.next(name)
+            steps.update(name)
             time.sleep(0.1)
     return console.file.getvalue()
 
@@ -37,5 +37,5 @@ def test_long_work_prints_plain_lines_elsewhere(monkeypatch):
 
 def test_errors_pass_through(monkeypatch):
     with pytest.raises(KeyError), ProgressBar(2) as steps:
-        steps.next("reading")
+        steps.update("reading")
         raise KeyError

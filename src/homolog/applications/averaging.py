@@ -86,7 +86,7 @@ def average(
     jobs = (partial(_read, path, side, matcher.max_pixels) for path in remaining)
     with ProgressBar(len(remaining)) as steps:
         for path, picture in zip(remaining, prefetch(jobs, _READERS, 2 * _READERS), strict=True):
-            steps.next(f"aligning {path.name}")
+            steps.update(f"aligning {path.name}")
             if isinstance(picture, HomologError):
                 left_out[path] = str(picture)
                 continue

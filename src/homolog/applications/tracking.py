@@ -168,7 +168,7 @@ def track(
             if image.size != annotated.size:
                 notes.append(f"{path} ends at frame {index}: frames have another size from there")
                 break
-            steps.next(f"tracking {path.name}")
+            steps.update(f"tracking {path.name}")
             placed = tracker.annotated() if index == frame else tracker.next(image)
             if drawing is not None:
                 drawing.add(image, seconds, placed)

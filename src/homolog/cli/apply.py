@@ -51,12 +51,12 @@ def warp(
         from homolog.applications import warping
         from homolog.viz import draw
 
-        steps.next("loading the model")
+        steps.update("loading the model")
         matcher = model.matcher()
-        steps.next("warping")
+        steps.update("warping")
         masks = {"mask0": how.mask0, "mask1": how.mask1}
         made = warping.warp(matcher, image0, image1, size=size, rest=rest, poses=poses, **masks)
-        steps.next("writing")
+        steps.update("writing")
         draw.save(made.picture, out)
     found = made.flow
     print_pair(found.pair_score, matcher.config.same_category_threshold, found.pose, None)

@@ -74,7 +74,7 @@ def build(
     canvases = [partial(matcher.preprocess, path, pose) for path in own for pose in poses]
     with ProgressBar(len(canvases)) as steps:
         for done in built(matcher.backbone, kept, made_by, canvases, batch):
-            steps.next("looking at pictures", done)
+            steps.update("looking at pictures", done)
     print(f"{len(own)} pictures, {len(poses)} poses: {cache} ({kept.size() / 1e9:.2f} GB)")
 
 

@@ -57,16 +57,16 @@ class PairOptions:
         self, model: ModelOptions, image0: Path, image1: Path, steps: ProgressBar
     ) -> tuple[Matcher, Features, Features]:
         """The matcher, and features of both pictures, the first in all poses to try."""
-        steps.next("loading the model")
+        steps.update("loading the model")
         poses = self.poses(model)  # checked before the weights are read
         matcher = model.matcher()
-        steps.next(f"looking at {image0}")
+        steps.update(f"looking at {image0}")
         # Both are read before the first is worked on: a broken file is found at once.
         first, second = matcher.load_image(image0, "image0"), matcher.load_image(image1, "image1")
         first = matcher.extract(first, poses)
-        steps.next(f"looking at {image1}")
+        steps.update(f"looking at {image1}")
         second = matcher.extract(second)
-        steps.next("matching")
+        steps.update("matching")
         return matcher, first, second
 
 
@@ -135,7 +135,7 @@ def match(
         else:
             ids = point_ids or (names if kinds is not None else None)
             found = matcher.transfer(first, second, given, kinds, ids, **how.keywords(model))
-        steps.next("writing")
+        steps.update("writing")
         if to_file is not None or json is not None:
             _write_json(to_file, image0, image1, model.preset, found)
         if out is not None:
@@ -171,7 +171,7 @@ def flow(
 
         matcher, first, second = how.prepare(model, image0, image1, steps)
         found = matcher.flow(first, second, **how.keywords(model))
-        steps.next("drawing")
+        steps.update("drawing")
         draw.save(draw.flow(image0, image1, found), out)
     print_pair(found.pair_score, matcher.config.same_category_threshold, found.pose, found.warning)
     print(f"picture: {out}", file=sys.stderr)
@@ -206,7 +206,7 @@ def heatmap(
 
         matcher, first, second = how.prepare(model, image0, image1, steps)
         found = matcher.heatmap(first, second, [given], **how.keywords(model))
-        steps.next("drawing")
+        steps.update("drawing")
         draw.save(draw.heatmap(image0, image1, found), out)
     _print_matches(found.matches, matcher.config.same_category_threshold)
     print(f"picture: {out}", file=sys.stderr)

@@ -59,7 +59,7 @@ def serve(
     check(options)
     with _listening(host, port) as listening:
         with ProgressBar(1) as steps:
-            steps.next("loading the model")
+            steps.update("loading the model")
             app = create_app(model.matcher(), options)
         # Nobody can go to an address that stands for all.
         name = socket.gethostname() if host in ("0.0.0.0", "::") else host

@@ -38,12 +38,12 @@ def sides(
     if to_file is not None:
         to_file = check_output(to_file, (".json",), "json")
     with ProgressBar(3) as steps:
-        steps.next("loading the model")
+        steps.update("loading the model")
         matcher = model.matcher()
-        steps.next(f"looking at {picture}")
+        steps.update(f"looking at {picture}")
         features = matcher.load_image(picture)
         found = matcher.sides(features)
-        steps.next("drawing")
+        steps.update("drawing")
         if out is not None:
             from homolog.viz import draw
 

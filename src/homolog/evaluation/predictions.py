@@ -81,7 +81,7 @@ def predict(
             ProgressBar(len(todo)) as steps,
         ):
             for pair in todo:
-                steps.next(f"predicting {data.name}")
+                steps.update(f"predicting {data.name}")
                 file.write(json.dumps(_predict_pair(matcher, data, pair, features, poses)) + "\n")
                 file.flush()
     except OSError as error:
@@ -120,7 +120,7 @@ class _FeatureStore:
         self.matcher = matcher
         self.poses = tuple(dict.fromkeys((IDENTITY, *poses)))
         self.kept: LRUCache[tuple[Path, str], Features] = LRUCache(
-            memory, lambda features: features.nbytes, least=2
+            memory, lambda features: features.nbytes, min_items=2
         )  # both of a pair
 
     @classmethod

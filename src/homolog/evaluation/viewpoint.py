@@ -98,7 +98,7 @@ def evaluate(root: Path, matcher: Matcher) -> ViewpointReport:
     with ProgressBar(sum(len(paths) for paths in found.values())) as steps:
         for label, view in enumerate(VIEWS):
             for path in found[view]:
-                steps.next(f"looking at {path.name}")
+                steps.update(f"looking at {path.name}")
                 labels.append(label)
                 nearness = predict(matcher, matcher.extract(path), references)
                 distances.append([nearness[other] for other in VIEWS])

@@ -185,7 +185,7 @@ def annotate(
         work = engine or _here(matcher, labelled, settings)
         with journal, ProgressBar(len(todo)) as steps:
             for done, line in enumerate(work(todo, name_of)):
-                steps.next("labelling", done)
+                steps.update("labelling", done)
                 journal.add(line)
     data, summary = _assemble(files, name_of, own, journal.lines, labelled, before)
     Labels(data).write(out)

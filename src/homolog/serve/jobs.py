@@ -52,7 +52,7 @@ class MatchService:
     def __init__(self, matcher: Matcher, memory: int):
         self._matcher = matcher
         self._features: LRUCache[tuple[str, PoseVariant], Features] = LRUCache(
-            memory, _size, least=4
+            memory, _size, min_items=4
         )
 
     def warm_up(self) -> None:

@@ -163,14 +163,14 @@ def render_set(
     with ProgressBar(
         len(todo)
     ) as steps:  # of this run alone: what is left is reckoned from its speed
-        steps.next("rendering", 0)
+        steps.update("rendering", 0)
         try:
             with log.open("ab") as lines:
                 for record in _rendered(todo, rigs, settings, target, workers):
                     records[record["index"]] = record
                     lines.write((json.dumps(record) + "\n").encode())
                     lines.flush()
-                    steps.next("rendering", len(records) - kept)
+                    steps.update("rendering", len(records) - kept)
         except OSError as error:
             raise HomologError(f"out: cannot write {log}: {error.strerror}") from error
     ordered = [records[index] for index in range(count)]

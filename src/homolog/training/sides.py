@@ -228,10 +228,10 @@ def teach(network: SideHead, examples: Examples, rows: Sequence[int], recipe: Si
                 keep = min(recipe.average, (step + 1) / (step + 10))
                 for mean, parameter in zip(average, parameters, strict=True):
                     mean.lerp_(parameter.detach(), 1 - keep)
-                steps.next("training", step + 1)
+                steps.update("training", step + 1)
                 if (step + 1) % _LOG_EVERY == 0:
                     named = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
-                    steps.say(f"step {step + 1}: {named}")
+                    steps.log(f"step {step + 1}: {named}")
     with torch.no_grad():
         for parameter, mean in zip(parameters, average, strict=True):
             parameter.copy_(mean)
@@ -319,14 +319,14 @@ def calibrate(
     features, maps = {}, {}
     with ProgressBar(len(pictures)) as steps:
         for index, path in enumerate(pictures):
-            steps.next("looking at pictures to calibrate on", index)
+            steps.update("looking at pictures to calibrate on", index)
             features[path] = matcher.extract(path)
             maps[path] = network(features[path].by_pose[IDENTITY].descriptors_HWC[None])[0]
     configs, means, harmless = [], [], []
     without: list[Float[np.ndarray, "N"]] = []
     with ProgressBar(len(_SIDE) * len(_PLACE)) as steps:
         for index, (side, place) in enumerate(itertools.product(_SIDE, _PLACE)):
-            steps.next("calibrating", index)
+            steps.update("calibrating", index)
             config = dataclasses.replace(network.config, side_weight=side, coordinate_weight=place)
             told = {path: fused(found, maps[path], config) for path, found in features.items()}
             found, confused = zip(*(_shares(matcher, data, told) for data in sets), strict=True)
@@ -538,7 +538,7 @@ def look(listing: Listing, matcher: Matcher, seed: int) -> tuple[SideHead, Examp
     columns: list[tuple[np.ndarray | Tensor, ...]] = []
     with ProgressBar(len(paths)) as steps:
         for index, path in enumerate(paths):
-            steps.next("looking at pictures", index)
+            steps.update("looking at pictures", index)
             flip = bool(flips[index])
             reduced = network.reduce(_descriptors(matcher, path, flip)[None])[0].half().cpu()
             columns.append((reduced, *_truth(listing, index, matcher, flip)))

@@ -133,12 +133,12 @@ def train(
                     continue
                 seconds = time.perf_counter() - began
                 log.write(step + 1, {**losses, "learning_rate": rate, "seconds": seconds})
-                shown.next(f"training, loss {losses['loss']:.3f}")
+                shown.update(f"training, loss {losses['loss']:.3f}")
                 ending = step + 1 == steps
                 if validation is not None and ((step + 1) % config.validate_every == 0 or ending):
                     figures = _figures(_validate(learner, validation))
                     log.write(step + 1, {f"validation {k}": v for k, v in figures.items()})
-                    shown.say(f"step {step + 1}: validation {_line(figures)}")
+                    shown.log(f"step {step + 1}: validation {_line(figures)}")
                     if figures["pck"] > progress.best:
                         progress.best = figures["pck"]
                         learner.save(folder)
@@ -147,7 +147,7 @@ def train(
                     log.flush()
                     write_state(folder / STATE, objective, optimizer, schedule, progress)
                 if interrupt.wanted and not ending:
-                    shown.say(f"stopped after step {step + 1}; the same command goes on from there")
+                    shown.log(f"stopped after step {step + 1}; the same command goes on from there")
                     raise KeyboardInterrupt
         if rank == 0 and not (folder / REPORT / "results.json").exists():
             if validation is None:

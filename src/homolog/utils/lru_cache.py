@@ -1,4 +1,4 @@
-"""What is kept in memory, and what gives way."""
+"""An in-memory cache of bounded size that evicts what was used least recently."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ V = TypeVar("V")
 
 
 class LRUCache(Generic[K, V]):
-    """Things that took work to make; those not used for longest give way.
+    """A least-recently-used cache for values that are expensive to compute, bounded in bytes.
 
     Args:
-        memory: bytes that they may take.
-        size: says how many one takes.
-        least: how many are kept whatever they take.
+        max_bytes: how many bytes the values may take together.
+        sizeof: returns the number of bytes that a value takes.
+        min_items: how many values are kept however large they are.
     """
 
-    def __init__(self, memory: int, size: Callable[[V], int], least: int = 1):
-        self._memory, self._size, self._least = memory, size, least
-        self._things: OrderedDict[K, V] = OrderedDict()
-        self._used = 0
+    def __init__(self, max_bytes: int, sizeof: Callable[[V], int], min_items: int = 1):
+        self._max_bytes, self._sizeof, self._min_items = max_bytes, sizeof, min_items
+        self._values: OrderedDict[K, V] = OrderedDict()
+        self._used_bytes = 0
 
     def get(self, key: K, make: Callable[[], V]) -> V:
-        """What is kept under a key, made if it is not there."""
-        if key in self._things:
-            self._things.move_to_end(key)
-            return self._things[key]
-        made = self._things[key] = make()
-        self._used += self._size(made)
-        while self._used > self._memory and len(self._things) > self._least:
-            _, dropped = self._things.popitem(last=False)
-            self._used -= self._size(dropped)
-        return made
+        """The value stored under a key; computed and stored if there is none."""
+        if key in self._values:
+            self._values.move_to_end(key)
+            return self._values[key]
+        value = self._values[key] = make()
+        self._used_bytes += self._sizeof(value)
+        while self._used_bytes > self._max_bytes and len(self._values) > self._min_items:
+            _, evicted = self._values.popitem(last=False)
+            self._used_bytes -= self._sizeof(evicted)
+        return value

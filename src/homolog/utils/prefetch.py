@@ -1,4 +1,4 @@
-"""Things read in threads before they are asked for, so that who uses them need not wait."""
+"""Results computed in threads before they are asked for, so that their consumer need not wait."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def prefetch(jobs: Iterable[Callable[[], T]], readers: int, ahead: int) -> Iterator[T]:
-    """What the jobs return, in order; what one raises is raised where its result would be.
+def prefetch(jobs: Iterable[Callable[[], T]], num_workers: int, buffer_size: int) -> Iterator[T]:
+    """The results of jobs, in order; an exception is raised where its result would have come.
 
     Args:
-        jobs: called in threads.
-        readers: how many threads.
-        ahead: how many results may wait at most, which bounds the memory they take.
+        jobs: functions, called in threads.
+        num_workers: number of threads.
+        buffer_size: how many results may wait at most, which bounds the memory they take.
     """
     remaining = iter(jobs)
-    with ThreadPoolExecutor(readers) as pool:
-        pending: deque[Future[T]] = deque(pool.submit(job) for job in islice(remaining, ahead))
+    with ThreadPoolExecutor(num_workers) as pool:
+        pending: deque[Future[T]] = deque(
+            pool.submit(job) for job in islice(remaining, buffer_size)
+        )
         try:
             while pending:
-                found = pending.popleft().result()
+                result = pending.popleft().result()
                 pending.extend(pool.submit(job) for job in islice(remaining, 1))
-                yield found
+                yield result
         finally:
             for future in pending:
                 future.cancel()

@@ -1,4 +1,4 @@
-"""How far long work is: a bar on a terminal, plain lines elsewhere, nothing if it is quick."""
+"""Progress of long work: a bar on a terminal, plain lines elsewhere, nothing if it is quick."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 _PATIENCE = 2.0
-"""Seconds of silence before anything is shown."""
+"""Seconds before anything is shown."""
 _INTERVAL = 10.0
-"""Seconds between two lines of work in more than a few steps."""
+"""Seconds between two lines where there are more than a few steps."""
 _FEW = 20
 
 
 class ProgressBar:
-    """A piece of work in a known number of steps.
+    """Shows the progress of work that has a known number of steps.
 
     Args:
-        total: how many steps there are.
-        console: where to show them; standard error by default.
+        total: number of steps.
+        console: where to show it; standard error by default.
 
-    >>> with Steps(2) as steps:
-    ...     steps.next("reading")
-    ...     steps.next("matching")
+    >>> with ProgressBar(2) as progress:
+    ...     progress.update("reading")
+    ...     progress.update("matching")
     """
 
     def __init__(self, total: int, console: Console | None = None):
@@ -42,7 +42,7 @@ class ProgressBar:
         )
         self._task = self._bar.add_task("starting", total=total)
         self._total = total
-        self._done = -1
+        self._completed = -1
         self._began = time.monotonic()
         self._quiet_until = self._began + _PATIENCE
         # The bar comes up by itself, also while a single step takes long.
@@ -66,21 +66,26 @@ class ProgressBar:
         if self._bar.live.is_started:
             self._bar.stop()
 
-    def say(self, line: str) -> None:
-        """A line that stays."""
+    def log(self, line: str) -> None:
+        """Print a line above the bar, where it stays."""
         self._console.print(line, highlight=False, soft_wrap=True)
 
-    def next(self, description: str, done: int | None = None) -> None:
-        """The step before is done, this one begins; or so many are done."""
-        self._done = self._done + 1 if done is None else done
-        self._bar.update(self._task, description=description, completed=self._done)
+    def update(self, description: str, completed: int | None = None) -> None:
+        """Begin the next step.
+
+        Args:
+            description: what the step does.
+            completed: how many steps are finished; one more than before by default.
+        """
+        self._completed = self._completed + 1 if completed is None else completed
+        self._bar.update(self._task, description=description, completed=self._completed)
         now = time.monotonic()
         if now > self._quiet_until and not self._console.is_terminal:
             left = ""
-            if self._total > _FEW and self._done > 0:
-                seconds = (now - self._began) / self._done * (self._total - self._done)
+            if self._total > _FEW and self._completed > 0:
+                seconds = (now - self._began) / self._completed * (self._total - self._completed)
                 left = f", {timedelta(seconds=round(seconds))} left"
             self._console.print(
-                f"{description} … {self._done}/{self._total}{left}", highlight=False
+                f"{description} … {self._completed}/{self._total}{left}", highlight=False
             )
             self._quiet_until = now + (_INTERVAL if self._total > _FEW else 0)
