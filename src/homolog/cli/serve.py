@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import ipaddress
 import secrets
 import socket
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from homolog.cli.options import ModelOptions
 from homolog.errors import HomologError
+from homolog.utils.optional import require
 from homolog.utils.progress import ProgressBar
 
 _LIBRARIES = ("fastapi", "uvicorn")
@@ -43,10 +43,7 @@ def serve(
         The port; 0 for any that is free.
     """
     for name in _LIBRARIES:
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            raise HomologError(f"serve: needs {name}, try: pip install 'homolog[serve]'") from None
+        require(name, "serve")
     import uvicorn
 
     from homolog.serve import Options, create_app

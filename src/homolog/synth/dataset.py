@@ -31,6 +31,7 @@ from homolog.synth.posing import unposable
 from homolog.synth.render import Renderer, Tracer, library
 from homolog.synth.rig import Rig
 from homolog.synth.scene import Scene, Thing, random_scene
+from homolog.utils.optional import require
 from homolog.utils.outputs import claim_run_dir, write_atomically
 from homolog.utils.progress import ProgressBar
 from homolog.utils.resume_log import read_complete_lines
@@ -141,7 +142,7 @@ def render_set(
         if not behind:
             raise HomologError(f"backgrounds: {backgrounds} holds no pictures")
     library()
-    _limits()
+    require("threadpoolctl", "synth")
     Tracer(np.eye(3), np.array([[0, 1, 2]]))  # so that a renderer that cannot start says so now
     read, left_out = load_models(folder, models)
     rigs, unfit, keypoints = prepare(read)
@@ -275,19 +276,9 @@ _state: tuple[Sequence[Rig], Settings, Path] | None = None
 def _begin(handed: Path) -> None:
     global _state
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for this
-    _limits()(1)  # the others have the other processors
+    # NumPy's products would take as many threads as there are processors.
+    require("threadpoolctl", "synth").threadpool_limits(1)  # the others have the other processors
     _state = pickle.loads(handed.read_bytes())
-
-
-def _limits() -> Any:
-    """What limits the threads that NumPy's products take."""
-    try:
-        from threadpoolctl import threadpool_limits
-    except ImportError:
-        raise HomologError(
-            "synth: needs threadpoolctl, try: pip install 'homolog[synth]'"
-        ) from None
-    return threadpool_limits
 
 
 def _work(index: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from homolog.errors import HomologError
+from homolog.utils.optional import require
 
 if TYPE_CHECKING:
     from pygltflib import GLTF2
@@ -128,7 +129,7 @@ def read(path: Path) -> Model:
         ModelError: the file is missing, broken, or holds nothing that can be rendered.
         HomologError: `pygltflib` is not installed.
     """
-    pygltflib = _library()
+    pygltflib = require("pygltflib", "synth")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -189,14 +190,6 @@ def load_models(
         why = "; ".join(f"{name} {reason}" for name, reason in list(left_out.items())[:3])
         raise HomologError(f"models: none in {folder} can be used: {why}")
     return list(found.values()), left_out
-
-
-def _library() -> Any:
-    try:
-        import pygltflib
-    except ImportError:
-        raise HomologError("synth: needs pygltflib, try: pip install 'homolog[synth]'") from None
-    return pygltflib
 
 
 def matrices(

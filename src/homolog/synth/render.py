@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from homolog.errors import HomologError
 from homolog.synth import appearance
 from homolog.synth.scene import Scene
+from homolog.utils.optional import require
 
 _EPSILON = 2e-3
 """How far from a surface rays begin that leave it, in half lengths of a thing."""
@@ -25,12 +26,8 @@ def library() -> tuple[Any, Any]:
     Raises:
         HomologError: it is not installed or does not start.
     """
-    try:
-        from embreex.mesh_construction import TriangleMesh
-        from embreex.rtcore_scene import EmbreeScene
-    except ImportError:
-        raise HomologError("synth: needs embreex, try: pip install 'homolog[synth]'") from None
-    return EmbreeScene, TriangleMesh
+    scene = require("embreex.rtcore_scene", "synth").EmbreeScene
+    return scene, require("embreex.mesh_construction", "synth").TriangleMesh
 
 
 @dataclass(frozen=True, eq=False)

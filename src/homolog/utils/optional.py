@@ -1,4 +1,4 @@
-"""Libraries that only some parts need: imported when asked for."""
+"""Optional libraries, imported when they are needed."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ from typing import Any
 from homolog.errors import HomologError
 
 
-def require(name: str, extra: str | None = None) -> Any:
-    """An optional library, imported.
+def require(name: str, extra: str | None = None, package: str | None = None) -> Any:
+    """Import a module of an optional library.
 
     Args:
-        name: of the module.
-        extra: the extra of this package that installs it; None where users install it themselves.
+        name: the module, such as `scipy.io`.
+        extra: the extra of homolog that installs the library; None if none does.
+        package: what pip installs it from, where there is no extra and its name is another.
 
     Raises:
-        HomologError: it is not installed.
+        HomologError: the library is not installed, or cannot be imported.
     """
+    library = name.split(".")[0]
     try:
         return importlib.import_module(name)
-    except ImportError:
-        package = name if extra is None else f"'homolog[{extra}]'"
+    except ImportError as error:
+        missing = error.name is not None and error.name.split(".")[0] == library
+        requirement = package or library if extra is None else f"'homolog[{extra}]'"
         raise HomologError(
-            f"{name}: expected it to be installed, got none; try: pip install {package}"
+            f"{library}: expected it to be installed, got {'none' if missing else error}; "
+            f"try: pip install {requirement}"
         ) from None

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from homolog.errors import HomologError
+from homolog.utils.optional import require
 
 
 def read(path: Path, name: str) -> Float[np.ndarray, "rows columns"]:
@@ -16,10 +17,7 @@ def read(path: Path, name: str) -> Float[np.ndarray, "rows columns"]:
     Raises:
         HomologError: the file is missing or broken, has no such matrix, or scipy is not installed.
     """
-    try:
-        from scipy.io import loadmat
-    except ImportError:
-        raise HomologError(f"{path}: reading it takes scipy: pip install 'homolog[data]'") from None
+    loadmat = require("scipy.io", "data").loadmat
     try:
         found = loadmat(path, variable_names=[name])
     except OSError as error:
