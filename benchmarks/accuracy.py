@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-import real_pictures
+import real_images
 from scipy.stats import rankdata
 
 import homolog
@@ -46,8 +46,8 @@ def evaluate(matcher: Matcher, data: DataSet, poses: PoseSet = "none") -> dict[s
         rows = np.searchsorted(given, pair.keypoint_ids)
         accumulator.add(pair, matches.keypoints1[rows])
         scores.append(matches.matching_scores[rows])
-        right.append(accumulator.right(len(scores) - 1, 0.1))
-    found = {(row.kind, row.label): row.figures for row in accumulator.rows()}
+        right.append(accumulator.correct(len(scores) - 1, 0.1))
+    found = {(row.kind, row.label): row.estimates for row in accumulator.rows()}
     confusion = found.get(("left_right_confusion", ""))
     return {
         "pairs": len(data.pairs),
@@ -60,10 +60,10 @@ def evaluate(matcher: Matcher, data: DataSet, poses: PoseSet = "none") -> dict[s
 
 def pair_scores(matcher: Matcher) -> tuple[np.ndarray, np.ndarray]:
     """Pair scores of all pairs of dogs, and of all dogs with PF-WILLOW's cars."""
-    dogs = [matcher.extract(a.path) for a in real_pictures.dogs().annotations]
+    dogs = [matcher.extract(a.path) for a in real_images.dogs().annotations]
     cars = [
         matcher.extract(annotation.path)
-        for annotation in real_pictures.willow().annotations
+        for annotation in real_images.willow().annotations
         if annotation.category.startswith("car")
     ]
 
@@ -82,7 +82,7 @@ def main() -> None:
     poses, matcher = given.poses, Matcher.from_pretrained(given.model)
     print("| data | pairs | PCK@0.10 | PCK@0.05 | left/right confusion | AUC of scores |")
     print("|---|---|---|---|---|---|")
-    for data in (real_pictures.dogs(), real_pictures.willow(), real_pictures.bees("test")):
+    for data in (real_images.dogs(), real_images.willow(), real_images.bees("test")):
         row = evaluate(matcher, data, poses)
         print(
             f"| {data.name} | {row['pairs']} | {row['PCK@0.10']:.1f} | {row['PCK@0.05']:.1f} "

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import numpy as np
-import real_pictures
+import real_images
 from rich.console import Console
 from rich.table import Table
 
@@ -38,7 +38,7 @@ def figures(answers, schema) -> dict[str, np.ndarray]:
     mirror = np.array(schema.mirror)
     errors, scores, confused = [], [], []
     for annotation, found in answers:
-        side = annotation.side("box")
+        side = annotation.reference_length("box")
         own = np.linalg.norm(found.points - annotation.keypoints, axis=1) / side
         other = np.linalg.norm(found.points - annotation.keypoints[mirror], axis=1) / side
         seen = annotation.visible
@@ -77,8 +77,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=None)
     options = parser.parse_args()
     work = options.work or Path(mkdtemp())
-    learn = coco.load(real_pictures.ROOT / "bees" / "train.json")
-    test = coco.load(real_pictures.ROOT / "bees" / "test.json").annotations
+    learn = coco.load(real_images.ROOT / "bees" / "train.json")
+    test = coco.load(real_images.ROOT / "bees" / "test.json").annotations
     (schema,) = learn.schemas.values()
     embedded = Matcher.from_pretrained("embedded")
     looked_at = {annotation: embedded.extract(annotation.path) for annotation in test}

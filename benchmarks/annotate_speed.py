@@ -9,7 +9,7 @@ import argparse
 import time
 from statistics import median
 
-import real_pictures
+import real_images
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     torch.set_num_threads(parser.parse_args().threads)
     matcher = Matcher.from_pretrained("embedded")
-    learn, test = real_pictures.bees("train"), real_pictures.bees("test").annotations[:12]
+    learn, test = real_images.bees("train"), real_images.bees("test").annotations[:12]
     table = Table("exemplars", "backbone, ms", "the rest, ms", "share of it, %")
     for count in (1, 5, 10, 20):
         step = len(learn.annotations) // count

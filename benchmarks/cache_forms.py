@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from typing import get_args
 
-import real_pictures
+import real_images
 from accuracy import evaluate
 
 from homolog import Matcher
@@ -23,7 +23,7 @@ PICTURES = 2 * 1800  # SPair-71k's, as they are and flipped
 
 
 def main() -> None:
-    dogs, others = real_pictures.dogs(), real_pictures.willow().annotations[::2]
+    dogs, others = real_images.dogs(), real_images.willow().annotations[::2]
     print("| form | MB a picture | SPair-71k at the published size, GB | PCK@0.10 | PCK@0.05 |")
     print("|---|---|---|---|---|")
     for form in get_args(CodecName):

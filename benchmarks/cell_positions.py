@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import real_pictures
+import real_images
 
 from homolog import Matcher
 from homolog.features import FusionConfig
@@ -22,7 +22,7 @@ from homolog.image.geometry import FLIP
 
 def shift(matcher: Matcher) -> float:
     """Half the median displacement of answers in the mirror image, along x."""
-    photos = real_pictures.dogs().annotations + real_pictures.bees("train").annotations[::6]
+    photos = real_images.dogs().annotations + real_images.bees("train").annotations[::6]
     rng, medians = np.random.default_rng(0), []
     for photo in photos:
         features = matcher.load_image(photo.path)

@@ -61,8 +61,8 @@ def lay_out(root: Path) -> None:
             "src_kps": [kps[0][k] for k in ids], "trg_kps": [kps[1][k] for k in ids],
         }  # fmt: skip
         (folder / f"{names[-1]}.json").write_text(json.dumps(entry))
-    (root / "AffinePrior" / "large").mkdir(parents=True)
-    (root / "AffinePrior" / "large" / "test.txt").write_text("\n".join(names))
+    (root / "Layout" / "large").mkdir(parents=True)
+    (root / "Layout" / "large" / "test.txt").write_text("\n".join(names))
 
 
 def timed(what: str, limit: str, work: Callable[[], object]) -> object:

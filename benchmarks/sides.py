@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import real_pictures
+import real_images
 import torch
 
 from homolog import Features, Matcher, Sides
@@ -74,7 +74,7 @@ def evaluate(
         accumulator.add(
             pair, zero_shot.locate(features[pair.source.path], features[pair.target.path], points)
         )
-    rows = {(row.kind, row.label): row.figures for row in accumulator.rows()}
+    rows = {(row.kind, row.label): row.estimates for row in accumulator.rows()}
     shares = {
         "PCK@0.10": rows["per_image", ""]["pck@0.10"].value,
         "PCK@0.05": rows["per_image", ""]["pck@0.05"].value,
@@ -112,7 +112,7 @@ def unseen(renders: Path, held_out: Sequence[str]) -> DataSet:
     """Pairs of rendered pictures of one thing, of models held out; keypoints that can be seen."""
     listing = training.read(renders)
     _, hidden = listing.split(held_out)
-    data = listing.data_set(listing.alone(hidden)).limited(_RENDERED_PAIRS)
+    data = listing.data_set(listing.alone(hidden)).subsample(_RENDERED_PAIRS)
     return dataclasses.replace(data, name="renders of models held out")
 
 
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--renders", type=Path)
     parser.add_argument("--hold-out", nargs="+", default=[])
     given = parser.parse_args()
-    sets = [real_pictures.dogs(), real_pictures.willow(), real_pictures.bees("test")]
+    sets = [real_images.dogs(), real_images.willow(), real_images.bees("test")]
     if given.renders:
         sets.append(unseen(given.renders, given.hold_out))
     zero_shot = Matcher.from_pretrained("embedded-zero-shot")

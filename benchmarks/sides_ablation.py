@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import real_pictures
+import real_images
 import torch
 from sides import Found, evaluate, extract, interval, unseen
 
@@ -89,7 +89,7 @@ def main() -> None:
     first, examples = training.look(listing, zero_shot, 0)
     shown = listing.models
     seen, hidden = listing.split(given.hold_out)
-    dogs = real_pictures.dogs()
+    dogs = real_images.dogs()
     of_dogs = extract(zero_shot, dogs)
     before = evaluate(zero_shot, dogs, of_dogs)
     place = Matcher.from_pretrained("embedded").config.sides.place

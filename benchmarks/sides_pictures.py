@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import real_pictures
+import real_images
 from PIL import Image
 from sides import evaluate, extract, unseen
 
@@ -51,7 +51,7 @@ def drawn(matcher: Matcher, pair: Pair, label: str) -> Image.Image:
     ids = pair.keypoint_ids
     truth = pair.target.keypoints[ids]
     found = matcher.locate(pair.source.path, pair.target.path, pair.source.keypoints[ids])
-    right = np.linalg.norm(found - truth, axis=1) <= 0.1 * pair.target.side("box")
+    right = np.linalg.norm(found - truth, axis=1) <= 0.1 * pair.target.reference_length("box")
     caption = f"{label}: {right.sum()} of {len(ids)}"
     return draw.errors(
         pair.source.path, pair.target.path, pair.source.keypoints[ids], truth, found, right, caption
@@ -68,7 +68,7 @@ def main() -> None:
     given = parser.parse_args()
     matcher = Matcher.from_pretrained(given.model)
     zero_shot = Matcher.from_pretrained("embedded-zero-shot")
-    data = real_pictures.dogs() if given.photos else unseen(given.renders, given.hold_out)
+    data = real_images.dogs() if given.photos else unseen(given.renders, given.hold_out)
     features = extract(zero_shot, data)
     before = evaluate(zero_shot, data, features)
     after = evaluate(zero_shot, data, features, matcher.side_head, matcher.config.sides)

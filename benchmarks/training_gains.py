@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import real_pictures
+import real_images
 
 from homolog import Matcher
 from homolog.data import DataSet, Pair
@@ -44,7 +44,7 @@ def figures(matcher: Matcher, data: DataSet, pairs: Sequence[Pair]) -> str:
     for pair in pairs:
         points = pair.source.keypoints[pair.keypoint_ids]
         scored.add(pair, matcher.locate(features[pair.source], features[pair.target], points))
-    rows = {row.kind: row.figures for row in scored.rows() if not row.label}
+    rows = {row.kind: row.estimates for row in scored.rows() if not row.label}
     wide, fine = (100 * rows["per_image"][f"pck@{alpha}"].value for alpha in ("0.10", "0.05"))
     return f"{wide:.1f} / {fine:.1f} | {100 * rows['left_right_confusion']['share'].value:.1f}"
 
@@ -77,7 +77,7 @@ def ablation(steps: int) -> dict[str, TrainingConfig]:
 
 def bees(folder: Path, steps: int, cache: FeatureCache) -> None:
     """The ablation, with the soft-argmax over all cells and over a window."""
-    data, test = real_pictures.bees("train"), real_pictures.bees("test")
+    data, test = real_images.bees("train"), real_images.bees("test")
     alike = [p for p in test.pairs if (OPPOSITE in p.source.name) == (OPPOSITE in p.target.name)]
     zero_shot = Matcher.from_pretrained("embedded-zero-shot")
     zero_shot.cache = cache
@@ -101,7 +101,7 @@ def bees(folder: Path, steps: int, cache: FeatureCache) -> None:
 
 def dogs(folder: Path, steps: int, cache: FeatureCache) -> None:
     """Each breed in turn is left out."""
-    data = real_pictures.dogs()
+    data = real_images.dogs()
     breeds = sorted({_breed(pair.source.name) for pair in data.pairs})
     zero_shot = Matcher.from_pretrained("embedded-zero-shot")
     zero_shot.cache = cache
@@ -134,7 +134,7 @@ def dogs(folder: Path, steps: int, cache: FeatureCache) -> None:
             for pair, places in predictions:
                 if not both or _breed(pair.source.name) == _breed(pair.target.name):
                     scored.add(pair, places)
-            rows = {row.kind: row.figures for row in scored.rows() if not row.label}
+            rows = {row.kind: row.estimates for row in scored.rows() if not row.label}
             pck = rows["per_image"]
             cells.append(f"{100 * pck['pck@0.10'].value:.1f} / {100 * pck['pck@0.05'].value:.1f}")
             cells.append(f"{100 * rows['left_right_confusion']['share'].value:.1f}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-import real_pictures
+import real_images
 import torch
 from helpers.toys import ColourBackbone
 from hypothesis import settings
@@ -28,8 +28,8 @@ def pytest_configure() -> None:
 
 
 def pytest_report_header() -> str:
-    there = "found" if real_pictures.ROOT.is_dir() else "not there, checks on them are skipped:"
-    return f"real photos: {there} {real_pictures.ROOT} (HOMOLOG_DATA)"
+    there = "found" if real_images.ROOT.is_dir() else "not there, checks on them are skipped:"
+    return f"real photos: {there} {real_images.ROOT} (HOMOLOG_DATA)"
 
 
 @pytest.fixture(params=["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])

@@ -1,11 +1,11 @@
-"""Figures on real photos, where they are at hand (see benchmarks/real_pictures.py)."""
+"""Figures on real photos, where they are at hand (see benchmarks/real_images.py)."""
 
 import dataclasses
 
 import accuracy
 import numpy as np
 import pytest
-import real_pictures
+import real_images
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -14,33 +14,33 @@ from homolog.backbones import efficientnet_lite
 from homolog.backbones.efficientnet_lite import LITE0, LITE2
 
 pytestmark = pytest.mark.skipif(
-    not real_pictures.ROOT.is_dir(), reason=f"no real photos at {real_pictures.ROOT}"
+    not real_images.ROOT.is_dir(), reason=f"no real photos at {real_images.ROOT}"
 )
 
 
 def test_dogs(matcher):
     """A point below what was measured (docs/benchmarks.md), here and below."""
-    found = accuracy.evaluate(matcher, real_pictures.dogs())
+    found = accuracy.evaluate(matcher, real_images.dogs())
     assert found["pairs"] == 240
     assert found["PCK@0.10"] >= 56.7 and found["PCK@0.05"] >= 33.8
     assert found["AUC"] >= 0.75
 
 
 def test_alignment_helps_dogs(matcher):
-    found = accuracy.evaluate(matcher, real_pictures.dogs(), "flip")
+    found = accuracy.evaluate(matcher, real_images.dogs(), "flip")
     assert found["PCK@0.10"] >= 62.2 and found["confusion"] <= 26
 
 
 @pytest.mark.slow
 def test_pf_willow(matcher):
-    found = accuracy.evaluate(matcher, real_pictures.willow())
+    found = accuracy.evaluate(matcher, real_images.willow())
     assert found["pairs"] == 900
     assert found["PCK@0.10"] >= 73.2 and found["PCK@0.05"] >= 49.8
 
 
 @pytest.mark.slow
 def test_bees(matcher):
-    found = accuracy.evaluate(matcher, real_pictures.bees("test"))
+    found = accuracy.evaluate(matcher, real_images.bees("test"))
     assert found["pairs"] == 1406
     assert found["PCK@0.10"] >= 48.6 and found["PCK@0.05"] >= 33.8
 
@@ -69,7 +69,7 @@ def test_the_networks_know_the_breeds(config, weights, last_block, side):
     network = efficientnet_lite.load_network(whole, weights)
     norm = [state[f"_bn1.{n}"] for n in ("running_mean", "running_var", "weight", "bias")]
     right = []
-    for photo in real_pictures.dogs().annotations:
+    for photo in real_images.dogs().annotations:
         picture = Image.open(photo.path).convert("RGB")
         scale = side / min(picture.size)
         picture = picture.resize([round(v * scale) for v in picture.size], Image.BICUBIC)

@@ -27,7 +27,7 @@ def toy_model(monkeypatch, tmp_path, colour_matcher):
 MADE = {
     "spair": (datasets.make_spair, 12, ["--split", "test"]),
     "ap10k": (
-        lambda folder: datasets.make_ap10k(folder, pictures=True),
+        lambda folder: datasets.make_ap10k(folder, images=True),
         None,
         ["--subset", "intra-species"],
     ),
@@ -75,7 +75,7 @@ def test_evaluating_a_coco_file_into_a_folder_named_after_it(capsys, tmp_path):
 
 
 def test_manifests(capsys, tmp_path):
-    root = datasets.make_ap10k(tmp_path / "ap10k", pictures=True)
+    root = datasets.make_ap10k(tmp_path / "ap10k", images=True)
     status, out, _ = run(capsys, "data", "pairs", "ap10k", root, "--out", "pairs.json")
     assert status == 0
     listed = json.loads((tmp_path / "pairs.json").read_text())
@@ -103,7 +103,7 @@ def test_checking(capsys, tmp_path):
 def test_views(capsys, tmp_path):
     for seed, view in enumerate(("left", "right", "front", "back")):
         for folder in (view, "templates"):
-            datasets.save_picture(tmp_path / "views" / folder / f"{view}.png", seed)
+            datasets.save_image(tmp_path / "views" / folder / f"{view}.png", seed)
     status, out, _ = run(capsys, "evaluate", "pose", tmp_path / "views")
     assert status == 0 and "four ways: 100.0 %" in out
 
@@ -133,7 +133,7 @@ def test_views(capsys, tmp_path):
     ],
 )
 def test_wrong_input_gets_one_line(capsys, tmp_path, arguments, reason):
-    datasets.make_pf_willow(tmp_path / "willow", pictures=2)
+    datasets.make_pf_willow(tmp_path / "willow", images=2)
     (tmp_path / "file").write_text("")
     status, _, err = run(capsys, *arguments)
     assert status == 2 and reason in err and err.count("\n") == 1, err

@@ -29,7 +29,7 @@ def toy(monkeypatch, tmp_path):
 
 
 def test_one_command_from_pictures_to_a_model(capsys, tmp_path):
-    path = datasets.make_coco(tmp_path / "coco", pictures=12)
+    path = datasets.make_coco(tmp_path / "coco", images=12)
     train = ("train", "coco", str(path), "--out", "runs/things", "--steps", "4")
     status, _, err = run(capsys, *train)
     assert status == 0 and err.splitlines()[-1] == "trained: runs/things", err
@@ -51,8 +51,8 @@ def test_one_command_from_pictures_to_a_model(capsys, tmp_path):
 
 
 def test_validation_and_caches_can_be_given(capsys, tmp_path):
-    path = datasets.make_coco(tmp_path / "a", pictures=4)
-    other = datasets.make_coco(tmp_path / "b", pictures=3)
+    path = datasets.make_coco(tmp_path / "a", images=4)
+    other = datasets.make_coco(tmp_path / "b", images=3)
     status, _, err = run(
         capsys, "train", "coco", str(path), "--out", "run", "--steps", "2", "--cache", "kept",
         "--validation", str(other), "--rotation", "20", "--training-seed", "3", "--pictures", "3",
@@ -95,6 +95,6 @@ def test_what_cannot_be_trained(capsys, tmp_path, options, reason):
 
 
 def test_one_picture_only(capsys, tmp_path):
-    path = datasets.make_coco(tmp_path / "coco", pictures=1)
+    path = datasets.make_coco(tmp_path / "coco", images=1)
     status, _, err = run(capsys, "train", "coco", str(path), "--out", "run")
     assert status == 2 and "no two pictures" in err and err.count("\n") == 1

@@ -64,7 +64,7 @@ def test_brute_force(parity):
                 right.append(math.hypot(x - true_x, y - true_y) <= limit)
             per_image.append(sum(right) / len(right))
             points += right
-        rows = {(r.kind, r.label): r.figures for r in score(data, predictions).rows()}
+        rows = {(r.kind, r.label): r.estimates for r in score(data, predictions).rows()}
         name = f"pck@{alpha:.2f}"
         assert rows["per_image", ""][name].value == pytest.approx(sum(per_image) / len(per_image))
         assert rows["per_point", ""][name].value == pytest.approx(sum(points) / len(points))
@@ -93,7 +93,7 @@ def test_a_pair_worked_out_by_hand():
     # exact, ten away, at the other paw, nowhere
     predicted = np.array([(10, 10), (20, 20), (21, 10), (math.nan, 0)], float)
     scored = score(data_of(pair), {"a-b": predicted})
-    rows = {(r.kind, r.label): r.figures for r in scored.rows()}
+    rows = {(r.kind, r.label): r.estimates for r in scored.rows()}
     assert rows["per_image", ""]["pck@0.10"].value == 2 / 4
     assert rows["per_image", ""]["pck@0.05"].value == 1 / 4
     # of the group of paws and hips three are visible: all but the nose are geometry-aware

@@ -105,7 +105,7 @@ def test_another_run_is_not_mixed_in(colour_matcher, data, tmp_path):
     with pytest.raises(HomologError, match="holds another run"):
         evaluation.predict(colour_matcher.with_config(window=1), data, tmp_path / "run")
     with pytest.raises(HomologError, match="holds another run"):
-        evaluation.predict(colour_matcher, data.limited(2), tmp_path / "run")
+        evaluation.predict(colour_matcher, data.subsample(2), tmp_path / "run")
 
 
 def test_memory_stays_bounded_and_the_backbone_is_spared(colour_matcher, data, tmp_path):
@@ -220,12 +220,12 @@ def test_files_that_hold_no_predictions(data, tmp_path):
 
 
 def test_limits_sample_evenly_and_say_so(data):
-    few = data.limited(3)
+    few = data.subsample(3)
     assert [pair.name for pair in few.pairs] == ["a-b", "b-a", "c-b"]
     assert few.notes == ("3 of 6 pairs, evenly sampled",)
-    assert data.limited(6) is data
+    assert data.subsample(6) is data
     with pytest.raises(HomologError, match="limit"):
-        data.limited(0)
+        data.subsample(0)
 
 
 def test_reports(colour_matcher, data, tmp_path):

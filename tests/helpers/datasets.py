@@ -24,7 +24,7 @@ def make_spair(
     folder: Path,
     categories: Iterable[str] = ("cat", "bus"),
     splits: Iterable[str] = ("trn", "val", "test"),
-    pictures: int = 3,
+    images: int = 3,
 ) -> Path:
     """All ordered pairs of `pictures` pictures of each category and split."""
     rng = np.random.default_rng(0)
@@ -32,10 +32,10 @@ def make_spair(
         pairs = []
         for category in categories:
             count = len(KeypointSchema.spair(category))
-            names = [f"2008_{number}{i:05}" for i in range(pictures)]
+            names = [f"2008_{number}{i:05}" for i in range(images)]
             kps = {name: _seen(rng, count) for name in names}
             for i, name in enumerate(names):
-                save_picture(folder / "JPEGImages" / category / f"{name}.jpg", i)
+                save_image(folder / "JPEGImages" / category / f"{name}.jpg", i)
                 points = {
                     str(k): None if np.isnan(point).any() else point.tolist()
                     for k, point in enumerate(kps[name])
@@ -72,29 +72,29 @@ def make_spair(
 
 
 def make_pf_willow(
-    folder: Path, categories: Iterable[str] = ("car(G)", "duck(S)"), pictures: int = 3
+    folder: Path, categories: Iterable[str] = ("car(G)", "duck(S)"), images: int = 3
 ) -> Path:
     rng = np.random.default_rng(0)
     for category in categories:
-        for i in range(pictures):
+        for i in range(images):
             picture = folder / category / f"{category}_{i:03}.png"
-            save_picture(picture, i)
+            save_image(picture, i)
             savemat(picture.with_suffix(".mat"), {"pts_coord": _points(rng, 10).T})
     return folder
 
 
 def make_pf_pascal(
-    folder: Path, categories: Iterable[str] = ("aeroplane", "tvmonitor"), pictures: int = 3
+    folder: Path, categories: Iterable[str] = ("aeroplane", "tvmonitor"), images: int = 3
 ) -> Path:
     """Lists of test and validation pairs with points, and one of training pairs without."""
     rng = np.random.default_rng(0)
     lists: dict[str, list[dict[str, Any]]] = {"test": [], "val": [], "train": []}
     for category in categories:
         kps = {}
-        for i in range(pictures):
+        for i in range(images):
             name = f"2008_{i:06}_{category}"
             kps[name] = _seen(rng, 9)
-            save_picture(folder / "JPEGImages" / f"{name}.jpg", i)
+            save_image(folder / "JPEGImages" / f"{name}.jpg", i)
             path = folder / "Annotations" / category / f"{name}.mat"
             path.parent.mkdir(parents=True, exist_ok=True)
             savemat(path, {"kps": kps[name], "bbox": np.array([BOX])})
@@ -152,7 +152,7 @@ def coco_file(
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def make_coco(folder: Path, pictures: int = 4) -> Path:
+def make_coco(folder: Path, images: int = 4) -> Path:
     """A file of `pictures` pictures of each of two categories, in a folder `images`."""
     categories = [
         {"id": 3, "name": "fox", "keypoints": ["nose", "left_eye", "right_eye", "tail"]},
@@ -161,10 +161,10 @@ def make_coco(folder: Path, pictures: int = 4) -> Path:
     names = {
         10 * category["id"] + i: (f"{category['name']}_{i}.jpg", category["id"])
         for category in categories
-        for i in range(pictures)
+        for i in range(images)
     }
     for image, (name, _) in names.items():
-        save_picture(folder / "images" / name, image)
+        save_image(folder / "images" / name, image)
     return save_json(folder / "annotations.json", coco_file(names, categories))
 
 
@@ -181,7 +181,7 @@ def make_ap10k(
     folder: Path,
     species: Mapping[str, tuple[str, int]] = AP10K_SPECIES,
     hidden: float = 0.6,
-    pictures: bool = False,
+    images: bool = False,
 ) -> Path:
     """Three annotation files over which the pictures of each species are dealt.
 
@@ -207,13 +207,13 @@ def make_ap10k(
         }
         file = coco_file(some, categories, hidden)
         save_json(folder / "annotations" / f"ap10k-{name}-split1.json", file)
-        if pictures:
+        if images:
             for image, (file_name, _) in some.items():
-                save_picture(folder / "data" / file_name, image)
+                save_image(folder / "data" / file_name, image)
     return folder
 
 
-def save_picture(path: Path, seed: int, size: tuple[int, int] = SIZE) -> Path:
+def save_image(path: Path, seed: int, size: tuple[int, int] = SIZE) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     random_picture(*size, seed).save(path)
     return path

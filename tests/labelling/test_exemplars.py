@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-import real_pictures
+import real_images
 import torch
 from helpers.toy_training import SCHEMA, toy_data, toy_matcher
 
@@ -141,17 +141,17 @@ def test_no_exemplars(toy, data):
         Exemplars(toy, [], data.schemas)
 
 
-@pytest.mark.skipif(not real_pictures.ROOT.is_dir(), reason="needs the bees")
+@pytest.mark.skipif(not real_images.ROOT.is_dir(), reason="needs the bees")
 def test_real_bees(matcher):
     """From eight bees to others that face any way: mostly right, left seldom taken for right, and
     sure points are right more often than others."""
-    learn, test = real_pictures.bees("train"), real_pictures.bees("test").annotations[::4]
+    learn, test = real_images.bees("train"), real_images.bees("test").annotations[::4]
     (schema,) = learn.schemas.values()
     exemplars = Exemplars(matcher, learn.annotations[::21], learn.schemas)
     errors, scores, confused = [], [], []
     for annotation in test:
         found = exemplars.find(matcher.extract(annotation.path))
-        side = annotation.side("box")
+        side = annotation.reference_length("box")
         own = np.linalg.norm(found.points - annotation.keypoints, axis=1) / side
         other = annotation.keypoints[list(schema.mirror)]
         other = np.linalg.norm(found.points - other, axis=1) / side

@@ -63,7 +63,7 @@ def train_sides(
     if steps is not None:
         recipe = dataclasses.replace(recipe, steps=steps)
     matcher = Matcher.from_pretrained(preset, device=device)
-    photos = None if validation is None else coco.load(validation).limited(_VALIDATION_PAIRS)
+    photos = None if validation is None else coco.load(validation).subsample(_VALIDATION_PAIRS)
     if not (folder / "annotations.json").exists():
         from homolog.synth import render_set
 

@@ -49,7 +49,7 @@ class Annotation:
         """Which keypoints are visible."""
         return np.isfinite(self.keypoints[:, 0])
 
-    def side(self, threshold: Threshold) -> float:
+    def reference_length(self, threshold: Threshold) -> float:
         """The longer side of the box or of the picture, in pixels: what PCK's alpha multiplies.
 
         Raises:
@@ -124,13 +124,13 @@ class DataSet:
         both = (side for pair in self.pairs for side in (pair.source, pair.target))
         return list(dict.fromkeys(both))
 
-    def identity(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, Any]:
         """Tells these pairs from others, for JSON."""
         names = "\n".join(pair.name for pair in self.pairs)
         digest = hashlib.sha256(names.encode()).hexdigest()
         return {"data": self.name, "pairs": len(self.pairs), "pairs_sha256": digest}
 
-    def limited(self, limit: int | None) -> DataSet:
+    def subsample(self, limit: int | None) -> DataSet:
         """The data set with at most `limit` pairs, sampled evenly; a note says so.
 
         Raises:

@@ -129,12 +129,12 @@ class Row:
             `left_right_confusion` (per point), `per_category_per_image`,
             `per_category_geometry_aware_per_image` or `per_azimuth_difference_per_image`.
         label: the category or the difference; empty for the kinds that have no parts.
-        figures: by name: `pck@0.10` and so on, or `share`.
+        estimates: by name: `pck@0.10` and so on, or `share`.
     """
 
     kind: str
     label: str
-    figures: Mapping[str, Estimate]
+    estimates: Mapping[str, Estimate]
 
 
 class PCKAccumulator:
@@ -167,7 +167,7 @@ class PCKAccumulator:
                 wrong.
         """
         ids, target, schema = pair.keypoint_ids, pair.target, self.schemas[pair.category]
-        errors = relative_errors(predicted, target.keypoints[ids], target.side(self.threshold))
+        errors = relative_errors(predicted, target.keypoints[ids], target.reference_length(self.threshold))
         hard = geometry_aware(ids, target.visible, schema)
         possible, mixed_up = left_right_confusion(predicted, ids, target.keypoints, schema)
         self.pairs.append(pair)
@@ -192,7 +192,7 @@ class PCKAccumulator:
         """PCK per image at each of many thresholds."""
         return [float(np.nanmean(self.pck_of_pairs(alpha))) for alpha in alphas]
 
-    def right(self, index: int, alpha: float) -> Bool[np.ndarray, "K"]:
+    def correct(self, index: int, alpha: float) -> Bool[np.ndarray, "K"]:
         """Which keypoints of the pair added at that place are found."""
         return self._points[index][0] <= alpha
 

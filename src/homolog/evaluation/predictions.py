@@ -156,7 +156,7 @@ class _FeatureStore:
 def _describe(matcher: Matcher, data: DataSet, poses: Sequence[PoseVariant]) -> dict[str, Any]:
     """What decides predictions, to tell one run from another."""
     return {
-        **data.identity(),
+        **data.fingerprint(),
         "model": to_plain(matcher.config),
         "weights": matcher.weights_digest,
         "poses": [pose.name for pose in poses],

@@ -119,7 +119,7 @@ class Report:
         sets = [(self.poses, self.rows), ("none", self.unaligned)]
         for alignment, rows in sets:
             for row in rows:
-                for name, figure in row.figures.items():
+                for name, figure in row.estimates.items():
                     low, high = figure.interval
                     writer.writerow(
                         [
@@ -178,7 +178,7 @@ class Report:
 
     @property
     def _names(self) -> list[str]:
-        return list(next(row for row in self.rows if row.kind == "per_image").figures)
+        return list(next(row for row in self.rows if row.kind == "per_image").estimates)
 
     def _overall(self) -> tuple[list[str], list[list[str]]]:
         cells = []
@@ -186,7 +186,7 @@ class Report:
             for row in rows:
                 if row.label:
                     continue
-                figures = list(row.figures.values())
+                figures = list(row.estimates.values())
                 shown = [
                     f"{100 * f.value:.1f} ({100 * f.interval[0]:.1f} to {100 * f.interval[1]:.1f})"
                     for f in figures
@@ -211,9 +211,9 @@ class Report:
         for label, found in by_part.items():
             line = [label]
             for kind in kinds:
-                figures = found[kind].figures if kind in found else {}
+                figures = found[kind].estimates if kind in found else {}
                 line += [f"{100 * figures[n].value:.1f}" if figures else "" for n in self._names]
-            cells.append([*line, f"{next(iter(found[kinds[0]].figures.values())).count:,}"])
+            cells.append([*line, f"{next(iter(found[kinds[0]].estimates.values())).count:,}"])
         return [*heading, "pairs"], cells
 
     def _beside(self) -> list[tuple[list[str], list[list[str]]]]:
@@ -226,7 +226,7 @@ class Report:
         for row in self.rows:
             prefix = {"per_image": "", "geometry_aware_per_image": "geometry_aware "}.get(row.kind)
             if prefix is not None:
-                own |= {f"{prefix}{name}": 100 * f.value for name, f in row.figures.items()}
+                own |= {f"{prefix}{name}": 100 * f.value for name, f in row.estimates.items()}
         lines: list[tuple[str, dict[str, float]]] = [(f"{self.model} (here)", own)]
         for method in published:
             year = f" ({method['year']})" if method["year"] else ""
@@ -309,11 +309,11 @@ def draw_charts(
     if all(by_azimuth.values()):
         chart = draw.curves(
             {
-                name: ([int(r.label) for r in rows], [r.figures[alpha].value for r in rows])
+                name: ([int(r.label) for r in rows], [r.estimates[alpha].value for r in rows])
                 for name, rows in by_azimuth.items()
             },
             "azimuth difference, eighths of a turn", f"{alpha} per image, %",
-            {name: [r.figures[alpha].interval for r in rows] for name, rows in by_azimuth.items()},
+            {name: [r.estimates[alpha].interval for r in rows] for name, rows in by_azimuth.items()},
         )  # fmt: skip
         draw.save(chart, folder / "azimuth.png")
 
@@ -340,7 +340,7 @@ def plot_best_and_worst(folder: Path, scored: PCKAccumulator, predictions: Predi
             if len(sheets) == _DRAWN or paths & seen:
                 continue
             seen |= paths
-            ids, right = pair.keypoint_ids, scored.right(index, alpha)
+            ids, right = pair.keypoint_ids, scored.correct(index, alpha)
             caption = f"{pair.name}   ·   {right.sum()} of {len(ids)} within {alpha:g}"
             sheets.append(
                 draw.errors(
@@ -358,9 +358,9 @@ def _figures(rows: Sequence[Row]) -> dict[str, Any]:
     """By kind, part and name; intervals apart, so that a figure is a number."""
     plain: dict[str, Any] = {}
     for row in rows:
-        shares: dict[str, Any] = {name: figure.value for name, figure in row.figures.items()}
-        shares["count"] = next(iter(row.figures.values())).count
-        shares["intervals"] = {name: list(f.interval) for name, f in row.figures.items()}
+        shares: dict[str, Any] = {name: figure.value for name, figure in row.estimates.items()}
+        shares["count"] = next(iter(row.estimates.values())).count
+        shares["intervals"] = {name: list(f.interval) for name, f in row.estimates.items()}
         if row.label:
             plain.setdefault(row.kind, {})[row.label] = shares
         else:

@@ -177,7 +177,7 @@ class Exemplars:
             seen = annotation.visible
             distances = np.linalg.norm(found.points - annotation.keypoints, axis=1)[seen]
             evidence.append(found.evidence[seen])
-            right.append(distances <= _NEAR * annotation.side("box"))
+            right.append(distances <= _NEAR * annotation.reference_length("box"))
             pictures.append(np.full(int(seen.sum()), number))
         if not evidence:
             return self.calibration

@@ -256,5 +256,5 @@ class SampleLoader:
         return Sample(
             self.reduce(given)[0].half().cpu(),
             torch.from_numpy(keypoints).float(),
-            annotation.side("box") * scale,
+            annotation.reference_length("box") * scale,
         )

@@ -182,7 +182,7 @@ def train(
     teach(network, examples, seen, recipe)
     present = presence(network, examples, listing, unseen or seen)
     network.config = dataclasses.replace(network.config, presence_calibration=present)
-    rendered = listing.data_set(listing.alone(unseen)[:_CALIBRATED_ON]).limited(_PAIRS)
+    rendered = listing.data_set(listing.alone(unseen)[:_CALIBRATED_ON]).subsample(_PAIRS)
     sets = [data for data in (rendered, validation) if data is not None and data.pairs]
     settings = calibrate(matcher, network, sets)[0] if sets else network.config
     checkpoints.save(out, None, dataclasses.replace(matcher.config, sides=settings), sides=network)
@@ -358,7 +358,7 @@ def _shares(
         ids, target = pair.keypoint_ids, pair.target
         prepared = matcher.pair(features[pair.source.path], features[target.path])
         points = prepared.transfer_points(pair.source.keypoints[ids])
-        errors = relative_errors(points, target.keypoints[ids], target.side("box"))
+        errors = relative_errors(points, target.keypoints[ids], target.reference_length("box"))
         schema = data.schemas[pair.category]
         _, mixed_up = left_right_confusion(points, ids, target.keypoints, schema)
         found.append(np.mean(errors <= 0.1))

@@ -89,7 +89,7 @@ def train(
         steps = _steps(config, groups, world)
         claim_run_dir(folder, _describe(data, matcher, config, validation, start, steps, world))
         if validation is not None:
-            validation = validation.limited(config.validation_pairs)
+            validation = validation.subsample(config.validation_pairs)
         landmarks = _landmarks(data, config)
         network = _network(data, matcher, config, landmarks, start)
         learner = _Learner(matcher, network, config)
@@ -194,8 +194,8 @@ def _describe(
 ) -> dict[str, Any]:
     """What decides a run, to tell one from another."""
     return {
-        "training": data.identity(),
-        "validation": None if validation is None else validation.identity(),
+        "training": data.fingerprint(),
+        "validation": None if validation is None else validation.fingerprint(),
         "model": to_plain(matcher.config),
         "start": None if start is None else str(start),
         "steps": steps,
@@ -510,7 +510,7 @@ def _validate(learner: _Learner, data: DataSet) -> PCKAccumulator:
 
 
 def _figures(scored: PCKAccumulator) -> dict[str, float]:
-    rows = {row.kind: row.figures for row in scored.rows() if not row.label}
+    rows = {row.kind: row.estimates for row in scored.rows() if not row.label}
     wide, fine = (f"pck@{alpha:.2f}" for alpha in scored.alphas[:2])
     found = {"pck": rows["per_image"][wide].value, "fine pck": rows["per_image"][fine].value}
     if "geometry_aware_per_image" in rows:
