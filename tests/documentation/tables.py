@@ -20,7 +20,7 @@ matcher = homolog.Matcher.from_pretrained("embedded")
 import homolog, torch
 device = torch.device("cpu")
 """,
-    "docs/design.md": "from homolog.geometry import Grid",
+    "docs/design.md": "from homolog.image.geometry import Grid",
     "docs/guide.md": """
 import homolog
 a, b, points, ids = "a.jpg", "b.jpg", [[41, 186], [109, 163]], [0, 1]
@@ -47,9 +47,9 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
     "evaluate": {"--limit": "3"},
     "serve": {"--port": "0"},
     "track": {"--frame": "4"},
-    "synth": {"--count": "10", "--size": "160", "--workers": "1"},
+    "synth": {"--count": "8", "--size": "160", "--workers": "1"},
     "train": {"--steps": "1"},
-    "train-sides": {"--steps": "3", "--count": "10"},
+    "train-sides": {"--steps": "3", "--count": "8"},
 }
 """Options that commands get in place of, or besides, those on the page."""
 

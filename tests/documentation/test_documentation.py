@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import homolog
 from documentation import pages
 from documentation.tables import PRELUDES, REPLACED
 from documentation.workspace import Workspace, fill_hub
@@ -47,9 +48,8 @@ def page(tmp_path_factory) -> Iterator[Callable[[str], pages.Page]]:
 
 def _remember_maps(patch: pytest.MonkeyPatch) -> None:
     """The embedded backbone looks at each canvas once, whichever page and command asks."""
-    from homolog.features.efficientnet_lite import EmbeddedBackbone
-
-    look, seen = EmbeddedBackbone.forward, {}
+    embedded = type(homolog.Matcher.from_pretrained("embedded").backbone)
+    look, seen = embedded.forward, {}
 
     def forward(backbone, canvases):
         maps = []
@@ -60,7 +60,7 @@ def _remember_maps(patch: pytest.MonkeyPatch) -> None:
             maps.append(seen[key])
         return [torch.cat(same) for same in zip(*maps, strict=True)]
 
-    patch.setattr(EmbeddedBackbone, "forward", forward)
+    patch.setattr(embedded, "forward", forward)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def _remember_maps(patch: pytest.MonkeyPatch) -> None:
         )
         for path, found in STEPS.items()
         for number, step in enumerate(found)
-    ],  # fmt: skip
+    ],
 )
 # Diffusers gives its hub library an argument that this one warns of.
 @pytest.mark.filterwarnings("ignore:The `local_dir_use_symlinks` argument:UserWarning")

@@ -131,12 +131,15 @@ def _coco(names: Iterable[str], category: str, labels: bool = False) -> Callable
 
 
 def _annotated(category: str, *files: str, images: Iterable[str]) -> Callable[[Path], None]:
-    """A folder with pictures, and COCO files beside them."""
+    """A folder with COCO files, and one with their pictures."""
 
     def make(folder: Path) -> None:
-        _animals(*images)(folder)
+        folder.mkdir()
+        _animals(*images)(folder / "pictures")
         for file in files:
-            _coco([f"{name}.png" for name in images], category)(folder / file)
+            # Named as in other files: random views of the same picture under the same name are
+            # the same, and made once.
+            _coco([f"pictures/{name}.png" for name in images], category)(folder / file)
 
     return make
 
@@ -265,7 +268,8 @@ FILES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "dog.mp4": (_video, ()),
     "points.csv": (_points, ()),
     "pictures": (_animals(*_BEES), ()),
-    "dogs": (_annotated("dog", "annotations.json", images=("rex", "bo", "max")), ()),
+    "dogs": (_animals("bo", "max", "sam"), ()),
+    "dogs/annotations.json": (_coco(["bo.png", "max.png"], "dog"), ("dogs",)),
     "dogs/rex.jpg": (_animal(0), ("dogs",)),
     "views": (_views, ()),
     # Labels
@@ -278,8 +282,8 @@ FILES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "others.json": (_coco(_IN_PICTURES, "bee"), ("pictures",)),
     "bees": (_annotated("bee", "train.json", "test.json", images=_BEES), ()),
     # Benchmarks
-    "SPair-71k": (lambda folder: datasets.make_spair(folder, ["cat"], pictures=2), ()),
-    "ap-10k": (lambda folder: datasets.make_ap10k(folder, pictures=True), ()),
+    "SPair-71k": (lambda folder: datasets.make_spair(folder, ["cat"], images=2), ()),
+    "ap-10k": (lambda folder: datasets.make_ap10k(folder, images=True), ()),
     "PF-WILLOW": (lambda folder: datasets.make_pf_willow(folder, ["duck(S)"]), ()),
     "yours.jsonl": (_predictions, ("SPair-71k",)),
     # Models
@@ -288,7 +292,7 @@ FILES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "models/dinov2-base": (lambda folder: foundation.save_dino(folder, "dinov2"), ()),
     "models/sd15": (_diffusion, ()),
     "official.pth": (_checkpoint, ()),
-    "rendered": (_by("synth models --out rendered --count 10 --size 160 --workers 1"), ("models",)),
+    "rendered": (_by("synth models --out rendered --count 8 --size 160 --workers 1"), ("models",)),
     "my-sides": (
         _by("train-sides rendered --out my-sides --steps 2"),
         ("rendered",),
