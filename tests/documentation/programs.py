@@ -22,6 +22,7 @@ from unittest import mock
 import uvicorn
 
 from homolog import cli
+from homolog.cli.commands import app
 
 ROOT = Path(__file__).parents[2]
 _OUTPUTS = ("--cache", "--csv", "--json", "--markdown", "--out")
@@ -50,7 +51,7 @@ def outputs(arguments: Sequence[str]) -> Iterator[tuple[str, Path]]:
 
 def is_mention(arguments: Sequence[str]) -> bool:
     """Whether the words name a command of homolog and give it nothing."""
-    _, _, given = cli.app.parse_commands(list(arguments))
+    _, _, given = app.parse_commands(list(arguments))
     return not given
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from homolog.cli.match import PICTURES, PairOptions, given_points, print_pair
-from homolog.cli.options import ModelOptions
+from homolog.cli.match import print_pair
+from homolog.cli.options import IMAGE_SUFFIXES, ModelOptions, PairOptions, read_points
 from homolog.errors import HomologError
 from homolog.utils.outputs import check_output, write_atomically
 from homolog.utils.progress import ProgressBar
@@ -24,7 +24,7 @@ def warp(
     image1: Path,
     *,
     model: ModelOptions = ModelOptions(),
-    how: PairOptions = PairOptions(),
+    pair_options: PairOptions = PairOptions(),
     size: int = 1024,
     rest: Literal["target", "grey", "transparent"] = "target",
     out: Path,
@@ -45,8 +45,8 @@ def warp(
     out
         The picture to write.
     """
-    out = check_output(out, (".png", ".webp") if rest == "transparent" else PICTURES)
-    poses = how.poses(model)
+    out = check_output(out, (".png", ".webp") if rest == "transparent" else IMAGE_SUFFIXES)
+    poses = pair_options.poses(model)
     with ProgressBar(3) as steps:
         from homolog.applications import warping
         from homolog.viz import draw
@@ -54,7 +54,7 @@ def warp(
         steps.update("loading the model")
         matcher = model.matcher()
         steps.update("warping")
-        masks = {"mask0": how.mask0, "mask1": how.mask1}
+        masks = {"mask0": pair_options.mask0, "mask1": pair_options.mask1}
         made = warping.warp(matcher, image0, image1, size=size, rest=rest, poses=poses, **masks)
         steps.update("writing")
         draw.save(made.picture, out)
@@ -100,7 +100,7 @@ def track(
     csv = csv and check_output(csv, (".csv",), "csv")
     if [pose.name for pose in model.pose_list()] != ["identity"]:
         raise HomologError(f"poses: got {model.poses!r}, a video's frames are taken as they are")
-    given, names = given_points(points)
+    given, names = read_points(points)
     from homolog.applications import tracking
 
     if out is not None:
@@ -140,14 +140,14 @@ def average(
     out
         The picture to write.
     """
-    out = check_output(out, PICTURES)
+    out = check_output(out, IMAGE_SUFFIXES)
     poses = model.pose_list()
     from homolog.applications import averaging
     from homolog.image import reading
     from homolog.viz import draw
 
     # An earlier result in the folder is no picture of the thing.
-    paths = [path for path in reading.find(pictures) if path.resolve() != out.resolve()]
+    paths = [path for path in reading.find_images(pictures) if path.resolve() != out.resolve()]
     if not paths:
         raise HomologError(f"pictures: there are none in {', '.join(map(str, pictures))}")
     made = averaging.average(model.matcher(), paths, reference, size=size, poses=poses)

@@ -6,8 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from homolog.cli.data import DatasetOptions
-from homolog.cli.options import ModelOptions
+from homolog.cli.options import DatasetOptions, ModelOptions
 from homolog.errors import HomologError
 from homolog.utils.outputs import check_output, write_atomically
 
@@ -16,7 +15,7 @@ def evaluate(
     dataset: str,
     root: Path,
     *,
-    which: DatasetOptions = DatasetOptions(),
+    dataset_options: DatasetOptions = DatasetOptions(),
     model: ModelOptions = ModelOptions(),
     limit: int | None = None,
     out: Path | None = None,
@@ -49,7 +48,7 @@ def evaluate(
 
         evaluate_pose(root, model.matcher()).print()
         return
-    data = which.load(dataset, root).limited(limit)
+    data = dataset_options.load(dataset, root).subsample(limit)
     poses = model.pose_list()
     if out is None:
         parts = [data.name, model.preset, "" if len(poses) == 1 else model.poses or ""]
@@ -72,7 +71,7 @@ def score(
     dataset: str,
     root: Path,
     *,
-    which: DatasetOptions = DatasetOptions(),
+    dataset_options: DatasetOptions = DatasetOptions(),
     predictions: Path,
     name: str = "predictions",
     threshold: str | None = None,
@@ -114,7 +113,7 @@ def score(
     from homolog import evaluation
     from homolog.evaluation.report import Report
 
-    data = which.load(dataset, root)
+    data = dataset_options.load(dataset, root)
     found, notes = evaluation.read_predictions(predictions, data)
     scored = evaluation.score(data, found, threshold=threshold, alphas=alphas)  # type: ignore[arg-type]
     report = Report.of(data, scored, name, notes)

@@ -1,73 +1,27 @@
-"""Commands that match two pictures."""
+"""Commands that match two images."""
 
 from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from homolog.cli.options import ModelOptions
+from homolog.cli.options import (
+    IMAGE_SUFFIXES,
+    ModelOptions,
+    PairOptions,
+    parse_point,
+    read_points,
+)
 from homolog.errors import HomologError
 from homolog.utils.outputs import check_output, write_atomically
 from homolog.utils.progress import ProgressBar
 
 if TYPE_CHECKING:  # imported only when there is work to do, so that --help is quick
-    from homolog.descriptors import Features
-    from homolog.image.geometry import PoseVariant
-    from homolog.matcher import Matcher
     from homolog.results import Matches
-
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class PairOptions:
-    """What all commands that match two pictures have in common.
-
-    Parameters
-    ----------
-    pose
-        One pose of the first picture, used without choosing: `flip`, `rotate90`, ...
-    mask0
-        A grey picture, not black where the thing is in the first picture.
-    mask1
-        The same for the second picture.
-    """
-
-    pose: str | None = None
-    mask0: Path | None = None
-    mask1: Path | None = None
-
-    def poses(self, model: ModelOptions) -> tuple[PoseVariant, ...]:
-        """The poses to try."""
-        from homolog.image.geometry import as_poses
-
-        return model.pose_list() if self.pose is None else as_poses([self.pose])
-
-    def keywords(self, model: ModelOptions) -> dict[str, Any]:
-        """The arguments that all of the matcher's methods share."""
-        return {"poses": self.poses(model), "mask0": self.mask0, "mask1": self.mask1}
-
-    def prepare(
-        self, model: ModelOptions, image0: Path, image1: Path, steps: ProgressBar
-    ) -> tuple[Matcher, Features, Features]:
-        """The matcher, and features of both pictures, the first in all poses to try."""
-        steps.update("loading the model")
-        poses = self.poses(model)  # checked before the weights are read
-        matcher = model.matcher()
-        steps.update(f"looking at {image0}")
-        # Both are read before the first is worked on: a broken file is found at once.
-        first, second = matcher.load_image(image0, "image0"), matcher.load_image(image1, "image1")
-        first = matcher.extract(first, poses)
-        steps.update(f"looking at {image1}")
-        second = matcher.extract(second)
-        steps.update("matching")
-        return matcher, first, second
 
 
 def match(
@@ -75,7 +29,7 @@ def match(
     image1: Path,
     *,
     model: ModelOptions = ModelOptions(),
-    how: PairOptions = PairOptions(),
+    pair_options: PairOptions = PairOptions(),
     points: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     grid: int | None = None,
     schema: str | None = None,
@@ -84,66 +38,66 @@ def match(
     out: Path | None = None,
     json: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
 ) -> None:
-    """Match two pictures.
+    """Match two images.
 
-    With --points or --grid, these points of the first picture are found in the second; otherwise
-    points that the two have in common. Points are x,y in pixels of the upright picture.
+    With --points or --grid, these points of the first image are matched in the second; otherwise
+    mutual nearest neighbours of the two are found. Points are x,y in pixels of the upright image.
 
     Parameters
     ----------
     image0
-        The first picture.
+        The first image, the source.
     image1
-        The second picture.
+        The second image, the target.
     points
-        Points of the first picture: `120,80 200,95`, or one file (CSV, text or JSON).
+        Points of the first image: `120,80 200,95`, or one file (CSV, text or JSON).
     grid
-        A grid of points over the first picture or its mask: so many along the longer side.
+        A grid of points over the first image or its mask: so many along the longer edge.
     schema
         What the points mean: `ap10k`, `spair:<category>` or a COCO file. Flips need it.
     point_ids
         Ids or names of the points in the schema.
     max_matches
-        How many common points to find at most.
+        How many mutual nearest neighbours to find at most.
     out
-        Draw the matches into this picture.
+        Draw the matches into this image.
     json
         Write the matches to this file; `-` prints them.
     """
     if points is not None and grid is not None:
-        raise HomologError("points: give --points or --grid, not both")
-    out = out and check_output(out, PICTURES)
-    to_file = json if json is not None and str(json) != "-" else None
-    if to_file is not None:
-        to_file = check_output(to_file, (".json",), "json")
-    given, names = (None, None) if points is None else given_points(points)
-    with ProgressBar(5) as steps:
-        from homolog.image import reading
+        raise HomologError("points: expected either --points or --grid, got both")
+    out = out and check_output(out, IMAGE_SUFFIXES)
+    file = json if json is not None and str(json) != "-" else None
+    if file is not None:
+        file = check_output(file, (".json",), "json")
+    queries, names = (None, None) if points is None else read_points(points)
+    with ProgressBar(5) as progress:
+        from homolog.image import masks
         from homolog.image.points import grid_points
         from homolog.keypoints import KeypointSchema
         from homolog.viz import draw
 
-        kinds = None if schema is None else KeypointSchema.load(schema)
-        matcher, first, second = how.prepare(model, image0, image1, steps)
+        named = None if schema is None else KeypointSchema.load(schema)
+        matcher, pair = pair_options.prepare(model, image0, image1, progress, named)
         if grid is not None:
             mask = None
-            if how.mask0 is not None:
-                mask = reading.read_mask(how.mask0, first.size, name="mask0")
-            given = grid_points(first.size, grid, mask)
-        if given is None:
-            found = matcher.match(first, second, max_matches, **how.keywords(model))
+            if pair_options.mask0 is not None:
+                mask = masks.read_mask(pair_options.mask0, pair.image0.size, name="mask0")
+            queries = grid_points(pair.image0.size, grid, mask)
+        if queries is None:
+            matches = pair.match(max_matches)
         else:
-            ids = point_ids or (names if kinds is not None else None)
-            found = matcher.transfer(first, second, given, kinds, ids, **how.keywords(model))
-        steps.update("writing")
-        if to_file is not None or json is not None:
-            _write_json(to_file, image0, image1, model.preset, found)
+            ids = point_ids or (names if named is not None else None)
+            matches = pair.transfer(queries, ids)
+        progress.update("writing")
+        if file is not None or json is not None:
+            _write_json(file, image0, image1, model.preset, matches)
         if out is not None:
-            draw.save(draw.matches(image0, image1, found), out)
-    if json is None or to_file is not None:
-        _print_matches(found, matcher.config.same_category_threshold)
+            draw.save(draw.matches(image0, image1, matches), out)
+    if json is None or file is not None:
+        _print_matches(matches, matcher.config.same_category_threshold)
     if out is not None:
-        print(f"picture: {out}", file=sys.stderr)
+        print(f"image: {out}", file=sys.stderr)
 
 
 def flow(
@@ -151,30 +105,30 @@ def flow(
     image1: Path,
     *,
     model: ModelOptions = ModelOptions(),
-    how: PairOptions = PairOptions(),
+    pair_options: PairOptions = PairOptions(),
     out: Path,
 ) -> None:
-    """Show where every part of each picture lies in the other, and warp each onto the other.
+    """Draw the dense correspondence of two images, and warp each onto the other.
 
     Parameters
     ----------
     image0
-        The first picture.
+        The first image, the source.
     image1
-        The second picture.
+        The second image, the target.
     out
-        The picture to draw.
+        The image to draw.
     """
-    out = check_output(out, PICTURES)
-    with ProgressBar(5) as steps:
+    out = check_output(out, IMAGE_SUFFIXES)
+    with ProgressBar(5) as progress:
         from homolog.viz import draw
 
-        matcher, first, second = how.prepare(model, image0, image1, steps)
-        found = matcher.flow(first, second, **how.keywords(model))
-        steps.update("drawing")
+        matcher, pair = pair_options.prepare(model, image0, image1, progress)
+        found = pair.flow()
+        progress.update("drawing")
         draw.save(draw.flow(image0, image1, found), out)
     print_pair(found.pair_score, matcher.config.same_category_threshold, found.pose, found.warning)
-    print(f"picture: {out}", file=sys.stderr)
+    print(f"image: {out}", file=sys.stderr)
 
 
 def heatmap(
@@ -182,34 +136,34 @@ def heatmap(
     image1: Path,
     *,
     model: ModelOptions = ModelOptions(),
-    how: PairOptions = PairOptions(),
+    pair_options: PairOptions = PairOptions(),
     point: Annotated[str, Parameter(allow_leading_hyphen=True)],
     out: Path,
 ) -> None:
-    """Show where in the second picture a point of the first could be.
+    """Draw how similar each part of the second image is to a point of the first.
 
     Parameters
     ----------
     image0
-        The first picture.
+        The first image, the source.
     image1
-        The second picture.
+        The second image, the target.
     point
-        The point of the first picture, x,y in pixels.
+        The point of the first image, x,y in pixels.
     out
-        The picture to draw.
+        The image to draw.
     """
-    out = check_output(out, PICTURES)
-    given = _point(point)
-    with ProgressBar(5) as steps:
+    out = check_output(out, IMAGE_SUFFIXES)
+    query = parse_point(point)
+    with ProgressBar(5) as progress:
         from homolog.viz import draw
 
-        matcher, first, second = how.prepare(model, image0, image1, steps)
-        found = matcher.heatmap(first, second, [given], **how.keywords(model))
-        steps.update("drawing")
+        matcher, pair = pair_options.prepare(model, image0, image1, progress)
+        found = pair.heatmap([query])
+        progress.update("drawing")
         draw.save(draw.heatmap(image0, image1, found), out)
     _print_matches(found.matches, matcher.config.same_category_threshold)
-    print(f"picture: {out}", file=sys.stderr)
+    print(f"image: {out}", file=sys.stderr)
 
 
 def demo(
@@ -218,19 +172,19 @@ def demo(
     *,
     out: Path = Path("homolog-demo.png"),
 ) -> None:
-    """Match the example pair, or any two pictures, and draw the result.
+    """Match the example pair, or any two images, and draw the result.
 
     Parameters
     ----------
     image0
-        The first picture; without it, the example pair's.
+        The first image; without it, that of the example pair.
     image1
-        The second picture.
+        The second image.
     out
-        The picture to draw.
+        The image to draw.
     """
     if (image0 is None) != (image1 is None):
-        raise HomologError("image1: give two pictures, or none for the example pair")
+        raise HomologError("image1: expected two images, or none for the example pair, got one")
     if image0 is not None and image1 is not None:
         match(image0, image1, out=out)
         return
@@ -245,50 +199,35 @@ def demo(
         )
 
 
-def _point(text: str) -> list[float]:
-    try:
-        x, y = text.split(",")
-        return [float(x), float(y)]
-    except ValueError:
-        raise HomologError(f"point: {text!r} is not x,y") from None
+def print_pair(
+    pair_score: float, same_category_threshold: float | None, pose: str, warning: str | None
+) -> None:
+    """Print the pair score, what it says of the two objects, the pose and any warning."""
+    verdict = ""
+    if same_category_threshold is not None:
+        alike = pair_score >= same_category_threshold
+        verdict = f" ({'same kind of object' if alike else 'perhaps not the same kind of object'})"
+    print(f"pair score {pair_score:.2f}{verdict}, pose {pose}")
+    if warning is not None:
+        print(f"note: {warning}", file=sys.stderr)
 
 
-def given_points(texts: list[str]) -> tuple[Any, list[str] | None]:
-    """Points written out, or those of one file, and their names."""
-    from homolog.image.points import read_points
-
-    if len(texts) == 1 and (
-        Path(texts[0]).suffix in (".csv", ".txt", ".json", ".tsv") or Path(texts[0]).is_file()
-    ):
-        return read_points(texts[0])
-    return [_point(text) for text in texts], None
-
-
-def _write_json(path: Path | None, image0: Path, image1: Path, model: str, found: Matches) -> None:
-    about = {"image0": str(image0), "image1": str(image1), "model": model}
-    text = json.dumps(about | found.to_dict(), indent=1, allow_nan=False) + "\n"
+def _write_json(
+    path: Path | None, image0: Path, image1: Path, model: str, matches: Matches
+) -> None:
+    source = {"image0": str(image0), "image1": str(image1), "model": model}
+    text = json.dumps(source | matches.to_dict(), indent=1, allow_nan=False) + "\n"
     if path is None:
         print(text, end="")
     else:
         write_atomically(path, text.encode(), "json")
 
 
-def _print_matches(found: Matches, same_category_threshold: float | None) -> None:
-    print(f"{'':>4} {'x0':>8} {'y0':>8}    {'x1':>8} {'y1':>8}  score")
-    rows = zip(found.keypoints0, found.keypoints1, found.matching_scores, strict=True)
-    for index, (a, b, score) in enumerate(rows, start=1):
-        print(f"{index:>4} {a[0]:8.1f} {a[1]:8.1f} -> {b[0]:8.1f} {b[1]:8.1f}  {score:5.2f}")
-    print_pair(found.pair_score, same_category_threshold, found.pose, found.warning)
-
-
-def print_pair(
-    pair_score: float, same_category_threshold: float | None, pose: str, note: str | None
-) -> None:
-    """The verdict on a pair, and what there is to note."""
-    verdict = ""
-    if same_category_threshold is not None:
-        alike = pair_score >= same_category_threshold
-        verdict = f" ({'same kind of thing' if alike else 'perhaps not the same kind'})"
-    print(f"pair score {pair_score:.2f}{verdict}, pose {pose}")
-    if note is not None:
-        print(f"note: {note}", file=sys.stderr)
+def _print_matches(matches: Matches, same_category_threshold: float | None) -> None:
+    names = matches.point_names or tuple(map(str, range(1, len(matches) + 1)))
+    width = max([4, *map(len, names)])
+    print(f"{'':>{width}} {'x0':>8} {'y0':>8}    {'x1':>8} {'y1':>8}  score")
+    rows = zip(names, matches.keypoints0, matches.keypoints1, matches.matching_scores, strict=True)
+    for name, (x0, y0), (x1, y1), score in rows:
+        print(f"{name:>{width}} {x0:8.1f} {y0:8.1f} -> {x1:8.1f} {y1:8.1f}  {score:5.2f}")
+    print_pair(matches.pair_score, same_category_threshold, matches.pose, matches.warning)

@@ -1,29 +1,52 @@
-"""Options of all commands that use a model."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, fields
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from homolog.errors import HomologError
+
 if TYPE_CHECKING:  # imported only when there is work to do, so that --help is quick
+    from homolog.data import DataSet
     from homolog.image.geometry import PoseVariant
+    from homolog.keypoints import KeypointSchema
     from homolog.matcher import Matcher
+    from homolog.pair import ImagePair
+    from homolog.utils.progress import ProgressBar
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+"""Endings of the images that commands write."""
+
+# What each data set's loader takes besides its root.
+DATASET_OPTIONS = {
+    "spair": ("split", "category"),
+    "ap10k": ("split", "subset", "seed", "exclude", "single", "manifest"),
+    "pf-pascal": ("split",),
+    "pf-willow": (),
+    "coco": ("images",),
+}
+
+_log = logging.getLogger(__name__)
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ModelOptions:
-    """What finds the points.
+    """Options of the model.
 
     Parameters
     ----------
     preset
-        A preset (`homolog backbones` lists them), the folder of a trained model, or a hub's
-        owner/name of one.
+        A preset (`homolog backbones` lists them), the folder of a trained model, or the
+        owner/name of one on a model hub.
     poses
-        Poses of the first picture to choose from: `none`, `flip`, `rotations`, `all`, or a list
+        Poses of the first image to choose from: `none`, `flip`, `rotations`, `all`, or a list
         such as `identity,rotate30`; `none` by default.
     window
         Half-width of the soft-argmax window in cells; -1 for all cells.
@@ -32,13 +55,13 @@ class ModelOptions:
     device
         Where to compute, such as `cpu` or `cuda`.
     max_pixels
-        Refuse pictures with more pixels than this.
+        Refuse images with more pixels than this.
     weights
-        Folders or hub names to take a foundation model's weights from, if not those the preset
-        names.
+        Folders or hub names to load a foundation model's weights from, if not those that the
+        preset names.
     prompt
-        The text that conditions Stable Diffusion; with data sets, `{category}` in it becomes what
-        a picture shows.
+        The text that conditions Stable Diffusion; with data sets, `{category}` in it is replaced
+        by the category of each image.
     """
 
     preset: Annotated[str, Parameter(name="--model")] = "embedded"
@@ -51,7 +74,11 @@ class ModelOptions:
     prompt: str | None = None
 
     def matcher(self) -> Matcher:
-        """The matcher asked for."""
+        """Load the matcher that the options ask for.
+
+        Raises:
+            HomologError: an option cannot be used, or weights are missing.
+        """
         from homolog.matcher import Matcher
 
         options: dict[str, Any] = {"max_pixels": self.max_pixels, "prompt": self.prompt}
@@ -63,11 +90,163 @@ class ModelOptions:
             changes["window"] = None if self.window == -1 else self.window
         if self.temperature is not None:
             changes["temperature"] = self.temperature
-        return matcher.with_config(**changes)
+        matcher = matcher.with_config(**changes)
+        _log.info("model %s: %r", self.preset, matcher)
+        return matcher
 
     def pose_list(self) -> tuple[PoseVariant, ...]:
-        """The poses to try."""
+        """The poses to choose from.
+
+        Raises:
+            HomologError: one is unknown.
+        """
         from homolog.image.geometry import POSE_SETS, as_poses
 
         poses = self.poses or "none"
         return as_poses(poses if poses in POSE_SETS else poses.split(","))
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class PairOptions:
+    """Options of the commands that match two images.
+
+    Parameters
+    ----------
+    pose
+        One pose of the first image, used without comparing: `flip`, `rotate90`, ...
+    mask0
+        A grey image, not black where the object is in the first image.
+    mask1
+        The same for the second image.
+    """
+
+    pose: str | None = None
+    mask0: Path | None = None
+    mask1: Path | None = None
+
+    def poses(self, model: ModelOptions) -> tuple[PoseVariant, ...]:
+        """The poses of the first image to choose from.
+
+        Raises:
+            HomologError: one is unknown.
+        """
+        from homolog.image.geometry import as_poses
+
+        return model.pose_list() if self.pose is None else as_poses([self.pose])
+
+    def prepare(
+        self,
+        model: ModelOptions,
+        image0: Path,
+        image1: Path,
+        progress: ProgressBar,
+        schema: KeypointSchema | None = None,
+    ) -> tuple[Matcher, ImagePair]:
+        """Load the model, extract the features of both images, and pair them.
+
+        Raises:
+            HomologError: an option or an image cannot be used.
+        """
+        progress.update("loading the model")
+        poses = self.poses(model)  # checked before the weights are read
+        matcher = model.matcher()
+        progress.update(f"extracting features of {image0}")
+        # Both are read before the first is worked on: a broken file is found at once.
+        source, target = matcher.load_image(image0, "image0"), matcher.load_image(image1, "image1")
+        source = matcher.extract(source, poses)
+        progress.update(f"extracting features of {image1}")
+        target = matcher.extract(target)
+        progress.update("matching")
+        pair = matcher.pair(
+            source, target, poses=poses, mask0=self.mask0, mask1=self.mask1, schema=schema
+        )
+        _log.info("%r", pair)
+        return matcher, pair
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class DatasetOptions:
+    """Options of the data sets.
+
+    Parameters
+    ----------
+    split
+        spair, ap10k and pf-pascal: `trn`, `val` or `test`.
+    category
+        spair: pairs of this category only.
+    subset
+        ap10k: `intra-species`, `cross-species` or `cross-family`.
+    seed
+        ap10k: seed of the sampled pairs.
+    exclude
+        ap10k: a file of images to skip, an id or a file name on each line.
+    single
+        ap10k: skip images with several annotated animals.
+    manifest
+        ap10k: the pairs that this file lists.
+    images
+        coco: the folder that file names start from.
+    """
+
+    split: str | None = None
+    category: str | None = None
+    subset: str | None = None
+    seed: int | None = None
+    exclude: Path | None = None
+    single: bool = False
+    manifest: Path | None = None
+    images: Path | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The options that are not left at their defaults, by name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value not in (None, False)}
+
+    def load(self, dataset: str, root: Path) -> DataSet:
+        """Read a data set with these options.
+
+        Raises:
+            HomologError: there is no such data set, or it does not take one of the options.
+        """
+        if dataset not in DATASET_OPTIONS:
+            raise HomologError(
+                f"dataset: expected one of {', '.join(DATASET_OPTIONS)}, got {dataset!r}"
+            )
+        given = self.given()
+        for name in given:
+            if name not in DATASET_OPTIONS[dataset]:
+                takes = ", ".join(DATASET_OPTIONS[dataset]) or "no options"
+                raise HomologError(f"{name}: expected an option of {dataset} ({takes}), got {name}")
+        module = import_module(f"homolog.data.{dataset.replace('-', '_')}")
+        data: DataSet = module.load(root, **given)
+        return data
+
+
+def read_points(texts: list[str]) -> tuple[Any, list[str] | None]:
+    """Points as `--points` takes them: written out, or one file; and their names, if it has any.
+
+    Raises:
+        HomologError: a text is not x,y, or the file cannot be read.
+    """
+    from homolog.image.points import read_points as from_file
+
+    if len(texts) == 1 and (
+        Path(texts[0]).suffix in (".csv", ".txt", ".json", ".tsv") or Path(texts[0]).is_file()
+    ):
+        return from_file(texts[0])
+    return [parse_point(text, "points") for text in texts], None
+
+
+def parse_point(text: str, name: str = "point") -> list[float]:
+    """The point that `x,y` stands for.
+
+    Raises:
+        HomologError: it is none; the message calls it by `name`.
+    """
+    try:
+        x, y = text.split(",")
+        return [float(x), float(y)]
+    except ValueError:
+        raise HomologError(f"{name}: expected x,y, got {text!r}") from None

@@ -1,4 +1,4 @@
-"""The command that tells left from right in one picture."""
+"""The command that tells the left side of an object from its right side."""
 
 from __future__ import annotations
 
@@ -9,50 +9,49 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from homolog.cli.match import PICTURES
-from homolog.cli.options import ModelOptions
+from homolog.cli.options import IMAGE_SUFFIXES, ModelOptions
 from homolog.utils.outputs import check_output, write_atomically
 from homolog.utils.progress import ProgressBar
 
 
 def sides(
-    picture: Path,
+    image: Path,
     *,
     model: ModelOptions = ModelOptions(),
     out: Path | None = None,
     json_file: Annotated[Path | None, Parameter(name="--json", allow_leading_hyphen=True)] = None,
 ) -> None:
-    """Paint the left and the right half of an animal: its own left, not the picture's.
+    """Colour the left and the right side of an animal: its own left, not that of the image.
 
     Parameters
     ----------
-    picture
-        The picture.
+    image
+        The image.
     out
-        The picture to draw.
+        The image to draw.
     json_file
-        Write probabilities cell by cell, with the cells' places, to this file; `-` prints them.
+        Write the probabilities of each cell, with the cells' centres, to this file; `-` prints
+        them.
     """
-    out = out and check_output(out, PICTURES)
-    to_file = json_file if json_file is not None and str(json_file) != "-" else None
-    if to_file is not None:
-        to_file = check_output(to_file, (".json",), "json")
-    with ProgressBar(3) as steps:
-        steps.update("loading the model")
+    out = out and check_output(out, IMAGE_SUFFIXES)
+    file = json_file if json_file is not None and str(json_file) != "-" else None
+    if file is not None:
+        file = check_output(file, (".json",), "json")
+    with ProgressBar(3) as progress:
+        progress.update("loading the model")
         matcher = model.matcher()
-        steps.update(f"looking at {picture}")
-        features = matcher.load_image(picture)
-        found = matcher.sides(features)
-        steps.update("drawing")
+        progress.update(f"extracting features of {image}")
+        found = matcher.sides(matcher.load_image(image))
+        progress.update("drawing")
         if out is not None:
             from homolog.viz import draw
 
-            draw.save(draw.sides(picture, found), out)
-    plain = json.dumps(found.to_dict(), indent=1) + "\n"
-    if to_file is not None:
-        write_atomically(to_file, plain.encode())
+            draw.save(draw.sides(image, found), out)
+    text = json.dumps(found.to_dict(), indent=1) + "\n"
+    if file is not None:
+        write_atomically(file, text.encode(), "json")
     elif json_file is not None:
-        print(plain, end="")
+        print(text, end="")
     print(found.describe(), file=sys.stderr)
     if out is not None:
-        print(f"picture: {out}", file=sys.stderr)
+        print(f"image: {out}", file=sys.stderr)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from homolog.cli.data import DATASET_OPTIONS, DatasetOptions
+from homolog.cli.options import DATASET_OPTIONS, DatasetOptions
 from homolog.errors import HomologError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def train(
     *,
     out: Path,
     recipe: str = "small-set",
-    which: DatasetOptions = DatasetOptions(),
+    dataset_options: DatasetOptions = DatasetOptions(),
     preset: Annotated[str, Parameter(name="--model")] = "embedded",
     start: Path | None = None,
     validation: Path | None = None,
@@ -104,7 +104,7 @@ def train(
         from homolog.backbones import TuningConfig
 
         config = dataclasses.replace(config, tuning=TuningConfig(tune_blocks, tune_rank or None))
-    data, held = _load(dataset, root, which, validation, hold_out)
+    data, held = _load(dataset, root, dataset_options, validation, hold_out)
 
     import shutil
 
@@ -122,17 +122,21 @@ def train(
 
 
 def _load(
-    dataset: str, root: Path, which: DatasetOptions, validation: Path | None, hold_out: float
+    dataset: str,
+    root: Path,
+    dataset_options: DatasetOptions,
+    validation: Path | None,
+    hold_out: float,
 ) -> tuple[DataSet, DataSet | None]:
     """What to learn from, and what to choose the best weights on."""
     if validation is not None and dataset != "coco":
         raise HomologError(f"validation: {dataset} does not take it")
-    if "split" in DATASET_OPTIONS.get(dataset, ()) and which.split is None:
-        trn, val = (dataclasses.replace(which, split=split) for split in ("trn", "val"))
+    if "split" in DATASET_OPTIONS.get(dataset, ()) and dataset_options.split is None:
+        trn, val = (dataclasses.replace(dataset_options, split=split) for split in ("trn", "val"))
         return trn.load(dataset, root), val.load(dataset, root)
-    data = which.load(dataset, root)
+    data = dataset_options.load(dataset, root)
     if validation is not None:
-        return data, which.load(dataset, validation)
+        return data, dataset_options.load(dataset, validation)
     from homolog.data.split import hold_out as split
 
     return split(data, hold_out) if hold_out > 0 else (data, None)
