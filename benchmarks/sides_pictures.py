@@ -22,7 +22,8 @@ from sides import evaluate, extract, unseen
 
 from homolog import Matcher
 from homolog.data import Pair
-from homolog.viz import draw
+from homolog.viz.pairs import plot_errors, plot_sides
+from homolog.viz.raster import save_image, stack_vertically
 
 _PERCENTILES = (10, 50, 90)
 _LEAST = 6  # keypoints that a picture or a pair has to show
@@ -53,7 +54,7 @@ def drawn(matcher: Matcher, pair: Pair, label: str) -> Image.Image:
     found = matcher.locate(pair.source.path, pair.target.path, pair.source.keypoints[ids])
     right = np.linalg.norm(found - truth, axis=1) <= 0.1 * pair.target.reference_length("box")
     caption = f"{label}: {right.sum()} of {len(ids)}"
-    return draw.errors(
+    return plot_errors(
         pair.source.path, pair.target.path, pair.source.keypoints[ids], truth, found, right, caption
     )
 
@@ -79,10 +80,10 @@ def main() -> None:
         _PERCENTILES, at_percentiles(shares, after.sides.counts), strict=True
     ):
         path = data.annotations[row].path
-        painted.append(draw.sides(path, matcher.sides(path)))
+        painted.append(plot_sides(path, matcher.sides(path)))
         print(f"{percentile}th percentile of pictures: {100 * shares[row]:.0f} % right, {path}")
     given.out.mkdir(parents=True, exist_ok=True)
-    draw.save(beside(painted, 420), given.out / "sides.jpg")
+    save_image(beside(painted, 420), given.out / "sides.jpg")
     gains = after.pck - before.pck
     counts = np.array([len(pair.keypoint_ids) for pair in data.pairs])
     rows = []
@@ -90,7 +91,7 @@ def main() -> None:
         pair = data.pairs[row]
         rows.append(beside([drawn(zero_shot, pair, "without"), drawn(matcher, pair, "with")], 420))
         print(f"{percentile}th percentile of pairs: {100 * gains[row]:+.0f} %, {pair.name}")
-    draw.save(draw.stack(rows), given.out / "sides_pairs.jpg")
+    save_image(stack_vertically(rows), given.out / "sides_pairs.jpg")
 
 
 if __name__ == "__main__":

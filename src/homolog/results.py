@@ -179,9 +179,9 @@ class Matches(Drawable):
         return pandas.DataFrame(columns | {"score": self.matching_scores})
 
     def _drawing(self) -> Image.Image:
-        from homolog.viz import draw
+        from homolog.viz import plot_matches
 
-        return draw.matches(present(self.image0), present(self.image1), self)
+        return plot_matches(present(self.image0), present(self.image1), self)
 
     def _rows(self) -> tuple[list[str], list[list[Any]]]:
         names = self.point_names or tuple(map(str, range(1, len(self) + 1)))
@@ -224,9 +224,9 @@ class Heatmap(Drawable):
         return self.__dict__
 
     def _drawing(self) -> Image.Image:
-        from homolog.viz import draw
+        from homolog.viz import plot_heatmap
 
-        return draw.heatmap(present(self.image0), present(self.matches.image1), self)
+        return plot_heatmap(present(self.image0), present(self.matches.image1), self)
 
     def _rows(self) -> tuple[list[str], list[list[Any]]]:
         return self.matches._rows()
@@ -307,9 +307,9 @@ class Sides(Drawable):
         return np.stack([self.left, self.right, self.confidence], axis=-1)
 
     def _drawing(self) -> Image.Image:
-        from homolog.viz import draw
+        from homolog.viz import plot_sides
 
-        return draw.sides(present(self.image0), self)
+        return plot_sides(present(self.image0), self)
 
     def _rows(self) -> tuple[list[str], list[list[Any]]]:
         recognised = self.confidence > 0.5

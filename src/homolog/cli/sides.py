@@ -44,9 +44,10 @@ def sides(
         found = matcher.sides(matcher.load_image(image))
         progress.update("drawing")
         if out is not None:
-            from homolog.viz import draw
+            from homolog.viz.pairs import plot_sides
+            from homolog.viz.raster import save_image
 
-            draw.save(draw.sides(image, found), out)
+            save_image(plot_sides(image, found), out)
     text = json.dumps(found.to_dict(), indent=1) + "\n"
     if file is not None:
         write_atomically(file, text.encode(), "json")

@@ -287,7 +287,8 @@ def draw_charts(
         scored: the predictions that it is about.
         unaligned: those without pose alignment, where it was tried.
     """
-    from homolog.viz import draw
+    from homolog.viz.charts import plot_curves
+    from homolog.viz.raster import save_image
 
     sets = {report.model: (scored, report.rows)}
     if unaligned is not None:
@@ -296,18 +297,18 @@ def draw_charts(
             f"{report.model}, not aligned": (unaligned, report.unaligned),
         }
     alphas = [1.5 * max(scored.alphas) * step / 60 for step in range(61)]
-    chart = draw.curves(
+    chart = plot_curves(
         {name: (alphas, of.curve(alphas)) for name, (of, _) in sets.items()},
         "alpha", "PCK per image, %",
     )  # fmt: skip
-    draw.save(chart, folder / "pck.png")
+    save_image(chart, folder / "pck.png")
     alpha = f"pck@{max(scored.alphas):.2f}" if 0.1 not in scored.alphas else "pck@0.10"
     by_azimuth = {
         name: [row for row in rows if row.kind == "per_azimuth_difference_per_image"]
         for name, (_, rows) in sets.items()
     }
     if all(by_azimuth.values()):
-        chart = draw.curves(
+        chart = plot_curves(
             {
                 name: ([int(r.label) for r in rows], [r.estimates[alpha].value for r in rows])
                 for name, rows in by_azimuth.items()
@@ -315,7 +316,7 @@ def draw_charts(
             "azimuth difference, eighths of a turn", f"{alpha} per image, %",
             {name: [r.estimates[alpha].interval for r in rows] for name, rows in by_azimuth.items()},
         )  # fmt: skip
-        draw.save(chart, folder / "azimuth.png")
+        save_image(chart, folder / "azimuth.png")
 
 
 def plot_best_and_worst(folder: Path, scored: PCKAccumulator, predictions: Predictions) -> None:
@@ -326,7 +327,8 @@ def plot_best_and_worst(folder: Path, scored: PCKAccumulator, predictions: Predi
         scored: the predictions, scored.
         predictions: the points.
     """
-    from homolog.viz import draw
+    from homolog.viz.pairs import plot_errors
+    from homolog.viz.raster import save_image, stack_vertically
 
     alpha = 0.1 if 0.1 in scored.alphas else max(scored.alphas)
     errors = scored.mean_errors()
@@ -343,12 +345,12 @@ def plot_best_and_worst(folder: Path, scored: PCKAccumulator, predictions: Predi
             ids, right = pair.keypoint_ids, scored.correct(index, alpha)
             caption = f"{pair.name}   ·   {right.sum()} of {len(ids)} within {alpha:g}"
             sheets.append(
-                draw.errors(
+                plot_errors(
                     pair.source.path, pair.target.path, pair.source.keypoints[ids],
                     pair.target.keypoints[ids], predictions[pair.name], right, caption,
                 )
             )  # fmt: skip
-        draw.save(draw.stack(sheets), folder / f"{name}.png")
+        save_image(stack_vertically(sheets), folder / f"{name}.png")
 
 
 _DRAWN = 4  # of the best and of the worst pairs

@@ -315,7 +315,7 @@ def _network(
     if matcher.network is not None:
         raise HomologError("model: is trained already; give its folder as the start of a run")
     backbone, fusion, width = matcher.backbone, matcher.config.fusion, config.network.projection_dim
-    canvas = torch.zeros(backbone.side, backbone.side, 3, dtype=torch.uint8)
+    canvas = torch.zeros(backbone.canvas_size, backbone.canvas_size, 3, dtype=torch.uint8)
     extractor = DescriptorExtractor(backbone, matcher.config)
     maps = next(extractor.feature_maps([canvas], next(iter(data.schemas))))
     channels = [features.shape[1] for features in maps]
@@ -529,7 +529,8 @@ def _finish(
 ) -> None:
     """The report: tables and pictures of the best weights, and the run's curves."""
     from homolog.evaluation.report import evaluate
-    from homolog.viz import draw
+    from homolog.viz.charts import plot_curves
+    from homolog.viz.raster import save_image
 
     report = folder / REPORT
     if validation is not None:
@@ -544,12 +545,12 @@ def _finish(
     lines = [json.loads(line) for line in (folder / LOG).read_text("utf-8").splitlines()]
     chart = _curve(lines, "loss")
     report.mkdir(exist_ok=True)
-    draw.save(draw.curves({"loss": chart}, "step", "loss", shares=False), report / "loss.png")
+    save_image(plot_curves({"loss": chart}, "step", "loss", percent=False), report / "loss.png")
     if validation is not None:
         names = ("pck", "fine pck", "geometry-aware pck", "confusion")
         curves = {name: _curve(lines, f"validation {name}") for name in names}
         shown = {name: curve for name, curve in curves.items() if curve[0]}
-        draw.save(draw.curves(shown, "step", "%"), report / "validation.png")
+        save_image(plot_curves(shown, "step", "%"), report / "validation.png")
 
 
 def _curve(lines: list[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from helpers.toys import random_picture
+from helpers.toys import random_image
 from PIL import Image
 
 from homolog.image.geometry import FLIP
-from homolog.viz import draw
+from homolog.viz.pairs import plot_flow, plot_heatmap, plot_matches
+from homolog.viz.raster import warp_image
 
 
 def marks(drawn: Image.Image, plain: Image.Image) -> np.ndarray:
@@ -16,9 +17,9 @@ def marks(drawn: Image.Image, plain: Image.Image) -> np.ndarray:
 
 @pytest.mark.parametrize("size", [(96, 64), (64, 96), (2000, 3000), (30, 20), (5000, 20), (1, 1)])
 def test_pictures_are_readable_at_any_size(colour_matcher, size):
-    picture = random_picture(*size)
+    picture = random_image(*size)
     middle = [[size[0] / 2, size[1] / 2]]
-    drawn = draw.matches(picture, picture, colour_matcher.transfer(picture, picture, middle))
+    drawn = plot_matches(picture, picture, colour_matcher.transfer(picture, picture, middle))
     assert min(drawn.size) >= 60 and 200 <= max(drawn.size) <= 2500
 
 
@@ -27,7 +28,7 @@ def test_points_are_drawn_where_they_are(colour_matcher):
     picture = Image.new("RGB", (96, 96), (200, 200, 200))
     places = [[24.0, 72.0], [72.0, 24.0]]
     one, other = (
-        draw.matches(picture, picture, colour_matcher.transfer(picture, picture, [place]))
+        plot_matches(picture, picture, colour_matcher.transfer(picture, picture, [place]))
         for place in places
     )
     assert one.size == other.size
@@ -47,7 +48,7 @@ def test_doubtful_points_are_white(colour_matcher):
     picture = Image.new("RGB", (96, 96), (90, 90, 90))
     found = colour_matcher.transfer(picture, picture, [[48, 48]])
     sure, doubtful = (
-        draw.matches(
+        plot_matches(
             picture, picture, dataclasses.replace(found, matching_scores=np.array([score]))
         )
         for score in (0.9, 0.1)
@@ -57,17 +58,17 @@ def test_doubtful_points_are_white(colour_matcher):
 
 
 def test_many_matches_are_drawn_without_numbers(colour_matcher):
-    picture = random_picture(96, 96)
+    picture = random_image(96, 96)
     found = colour_matcher.match(picture, picture)
     assert len(found) > 40
-    assert marks(draw.matches(picture, picture, found), Image.new("RGB", (1, 1))).any()
+    assert marks(plot_matches(picture, picture, found), Image.new("RGB", (1, 1))).any()
 
 
 def test_warping_onto_the_mirrored_shape_mirrors(colour_matcher):
-    picture = random_picture(96, 96)
+    picture = random_image(96, 96)
     mirrored = FLIP.apply(picture)
     flow = colour_matcher.flow(picture, mirrored, poses=["flip"])
-    warped = draw.warp(picture, flow.backward.smoothed())
+    warped = warp_image(picture, flow.backward.smoothed())
     sure = flow.backward.smoothed().confidence((96, 96)) > 0.25
     assert sure.mean() > 0.3
     difference = np.abs(np.asarray(warped, float) - np.asarray(mirrored, float)).mean(axis=2)
@@ -76,16 +77,16 @@ def test_warping_onto_the_mirrored_shape_mirrors(colour_matcher):
 
 
 def test_flow_and_heatmap_pictures(colour_matcher):
-    first, second = random_picture(96, 64), random_picture(64, 96, seed=1)
-    flow = draw.flow(first, second, colour_matcher.flow(first, second))
-    heat = draw.heatmap(first, second, colour_matcher.heatmap(first, second, [[10, 10]]))
+    first, second = random_image(96, 64), random_image(64, 96, seed=1)
+    flow = plot_flow(first, second, colour_matcher.flow(first, second))
+    heat = plot_heatmap(first, second, colour_matcher.heatmap(first, second, [[10, 10]]))
     assert flow.height > 1.5 * heat.height and flow.mode == heat.mode == "RGB"
 
 
 def test_features_are_drawn_like_pictures(colour_matcher):
-    picture = random_picture(90, 60)
+    picture = random_image(90, 60)
     features = colour_matcher.extract(picture)
     found = colour_matcher.transfer(features, features, [[20, 20]])
     assert (
-        draw.matches(features, features, found).size == draw.matches(picture, picture, found).size
+        plot_matches(features, features, found).size == plot_matches(picture, picture, found).size
     )
