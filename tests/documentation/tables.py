@@ -44,7 +44,7 @@ PLACEHOLDERS: Mapping[str, str | Mapping[str, str]] = {
 
 OPTIONS: Mapping[str, Mapping[str, str]] = {
     "annotate --engine ray": {"--workers": "1"},
-    "evaluate": {"--limit": "3"},
+    "evaluate": {"--limit": "2"},
     "serve": {"--port": "0"},
     "track": {"--frame": "4"},
     "synth": {"--count": "8", "--size": "160", "--workers": "1"},

@@ -10,7 +10,6 @@ name, `programs.py` runs the programs. Nothing is left out but what stands after
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import torch
@@ -69,7 +68,7 @@ def _remember_maps(patch: pytest.MonkeyPatch) -> None:
         pytest.param(
             path,
             number,
-            id=f"{Path(path).name}:{step.line}",
+            id=f"{path.removeprefix('docs/')}:{step.line}",
             marks=[pytest.mark.slow] if step.is_slow else [],
         )
         for path, found in STEPS.items()
