@@ -40,10 +40,8 @@ class DescriptorMap:
     saliency_HW: Float[Tensor, "H W"]
     sides: SideMaps | None = None
 
-    def masked(self, mask: Bool[np.ndarray, "height width"] | None) -> DescriptorMap:
-        """The same with the object given by a mask of the image; itself without one."""
-        if mask is None:
-            return self
+    def masked(self, mask: Bool[np.ndarray, "height width"]) -> DescriptorMap:
+        """The same with the object given by a mask of the image."""
         cells = torch.from_numpy(self.transform.mask_cells(mask)).to(self.valid_HW.device)
         return dataclasses.replace(self, matchable_HW=cells, saliency_HW=cells.float())
 
@@ -62,6 +60,7 @@ class Features:
         fingerprint: of the model that makes the descriptors; other matchers refuse them.
         category: what the image shows, where that is known.
         by_pose: the descriptors in each pose.
+        size: width and height.
     """
 
     width: int
@@ -70,11 +69,10 @@ class Features:
     fingerprint: str = field(repr=False)
     category: str | None = None
     by_pose: dict[PoseVariant, DescriptorMap] = field(default_factory=dict, repr=False)
+    size: tuple[int, int] = field(init=False, repr=False)
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the upright image, in pixels."""
-        return self.width, self.height
+    def __post_init__(self) -> None:
+        self.size = self.width, self.height
 
     @property
     def descriptors(self) -> Float[Tensor, "H W C"]:

@@ -7,11 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Bool, Float, Int
 from PIL import Image
+from torch import Tensor
 
+from homolog.descriptors import DescriptorMap
 from homolog.image.geometry import CanvasTransform, interpolate
+from homolog.matching import nearest_neighbours
 from homolog.results import Drawable, present
+
+# Forward and backward flow are consistent where they meet within this share of the longer edge.
+_CONSISTENT = 0.05
+
+DenseMatches = tuple[Int[Tensor, "N 2"], Float[Tensor, "N 2"], Float[Tensor, "N"]]
+"""For every source cell: the best target cell, the position between cells, and the confidence."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +48,46 @@ class FlowField:
     scores: Float[np.ndarray, "H W"]
     cycle_error: Float[np.ndarray, "H W"]
     consistent: Bool[np.ndarray, "H W"]
+
+    @classmethod
+    def from_matches(
+        cls,
+        source: DescriptorMap,
+        target: DescriptorMap,
+        forward: DenseMatches,
+        returns_M2: Float[Tensor, "M 2"],
+    ) -> FlowField:
+        """The flow in pixels, from the matches of all cells in both directions.
+
+        Args:
+            source: the source.
+            target: the target.
+            forward: the match of every source cell.
+            returns_M2: (x, y) in source cells of the match of every target cell.
+        """
+        transform0, transform1 = source.transform, target.transform
+        targets, scores, returns = (
+            each.double().cpu().numpy() for each in (forward[1], forward[2], returns_M2)
+        )
+        matchable = source.matchable_HW.cpu().numpy()
+        # Cells beside the image, or off the mask, have no match of their own: they go where the
+        # nearest cell goes that has one, so that values between cells are right up to the border.
+        cells = transform0.grid.cells
+        kept = np.flatnonzero(matchable)
+        nearest, _ = nearest_neighbours(torch.from_numpy(cells), torch.from_numpy(cells[kept]))
+        targets, scores = targets[kept[nearest]], scores[kept[nearest]]
+        points1 = transform1.clip(transform1.to_points(targets))
+        returned = interpolate(returns.reshape(*transform1.grid.shape, 2), targets)
+        error = np.linalg.norm(transform0.to_points(returned) - transform0.to_points(cells), axis=1)
+        error = error.reshape(matchable.shape)
+        return cls(
+            transform0,
+            transform1,
+            points1.reshape(*matchable.shape, 2),
+            scores.reshape(matchable.shape),
+            error,
+            matchable & (error <= _CONSISTENT * max(transform0.size)),
+        )
 
     def at(self, points: Float[np.ndarray, "K 2"]) -> Float[np.ndarray, "K 2"]:
         """Where points (x, y) of the source lie in the target, in pixels of each."""
@@ -150,9 +200,9 @@ class Flow(Drawable):
         )
 
     def _drawing(self) -> Image.Image:
-        from homolog.viz import draw
+        from homolog.viz import plot_flow
 
-        return draw.flow(present(self.image0), present(self.image1), self)
+        return plot_flow(present(self.image0), present(self.image1), self)
 
     def _rows(self) -> tuple[list[str], list[list[Any]]]:
         fields = (("source to target", self.forward), ("target to source", self.backward))

@@ -21,7 +21,7 @@ from homolog.errors import HomologError
 from homolog.extractor import DescriptorExtractor
 from homolog.features import FeatureCache
 from homolog.flow import Flow
-from homolog.image import reading
+from homolog.image import masks, reading
 from homolog.image.geometry import IDENTITY, CanvasTransform, PoseSet, PoseVariant, as_poses
 from homolog.image.points import PointsLike
 from homolog.image.reading import MAX_PIXELS
@@ -184,8 +184,8 @@ class Matcher:
                     f"{name}: expected features of this matcher, got those of another matcher"
                 )
             return image
-        size = self.backbone.side
-        loaded = reading.read(image, side=size, max_pixels=self.max_pixels, name=name)
+        size = self.backbone.canvas_size
+        loaded = reading.load_image(image, longest_edge=size, max_pixels=self.max_pixels, name=name)
         return Features(loaded.width, loaded.height, loaded.image, self._fingerprint, category)
 
     @overload
@@ -312,14 +312,7 @@ class Matcher:
             for mask, image, name in ((mask0, source, "mask0"), (mask1, target, "mask1"))
         )
         return ImagePair(
-            source,
-            target,
-            lambda pose: self.descriptor_map(source, pose).masked(object0),
-            lambda: self.descriptor_map(target).masked(object1),
-            candidates,
-            self.config,
-            schema,
-            masked=object0 is not None or object1 is not None,
+            source, target, self.descriptor_map, candidates, self.config, schema, object0, object1
         )
 
     def transfer(
@@ -477,18 +470,25 @@ class Matcher:
 
     def _add_poses(self, wanted: Iterable[tuple[Features, PoseVariant]]) -> None:
         """Add descriptors that features lack; images of one category share batches."""
-        missing = [(f, pose) for f, pose in wanted if pose not in f.by_pose]
+        missing = [
+            (features, self._transform(features, pose))
+            for features, pose in wanted
+            if pose not in features.by_pose
+        ]
         for category in dict.fromkeys(features.category for features, _ in missing):
-            own = [(f, pose) for f, pose in missing if f.category == category]
-            canvases = (self.preprocess(features, pose) for features, pose in own)
+            own = [(f, transform) for f, transform in missing if f.category == category]
+            canvases = (torch.from_numpy(np.array(t.apply(f.image))) for f, t in own)
             maps = self.extractor.feature_maps(canvases, category)
-            for (features, pose), each in zip(own, maps, strict=True):
-                features.by_pose[pose] = self.extractor(each, self._transform(features, pose))
+            for (features, transform), each in zip(own, maps, strict=True):
+                features.by_pose[transform.pose] = self.extractor(each, transform)
 
     def _transform(self, features: Features, pose: PoseVariant) -> CanvasTransform:
-        return CanvasTransform(*features.size, pose, self.backbone.side, self.backbone.grid)
+        backbone = self.backbone
+        return CanvasTransform(
+            features.width, features.height, pose, backbone.canvas_size, backbone.grid
+        )
 
     def _read_mask(
         self, mask: MaskLike, image: Features, name: str
     ) -> Bool[np.ndarray, "height width"]:
-        return reading.read_mask(mask, image.size, max_pixels=self.max_pixels, name=name)
+        return masks.read_mask(mask, image.size, max_pixels=self.max_pixels, name=name)

@@ -7,15 +7,15 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from homolog import matching
 from homolog.config import MatcherConfig
 from homolog.descriptors import DescriptorMap, Features
 from homolog.errors import HomologError
-from homolog.flow import Flow, FlowField
-from homolog.image.geometry import FLIP, IDENTITY, PoseVariant, interpolate
+from homolog.flow import DenseMatches, Flow, FlowField
+from homolog.image.geometry import FLIP, IDENTITY, PoseVariant
 from homolog.image.points import PointsLike, as_points
 from homolog.keypoints import KeypointSchema
 from homolog.matching.alignment import Alignment, mirror_queries, pose_from_heading
@@ -24,11 +24,6 @@ from homolog.results import Heatmap, Matches
 
 # Of rows and columns that take no part: not -inf, for they must still have a softmax.
 _FLOOR = -1e4
-# Forward and backward flow are consistent where they meet within this share of the longer edge.
-_CONSISTENT = 0.05
-
-# For every source cell: the best target cell, the position between cells, and the confidence.
-_Dense = tuple[Int[Tensor, "N 2"], Float[Tensor, "N 2"], Float[Tensor, "N"]]
 
 
 class ImagePair:
@@ -39,35 +34,34 @@ class ImagePair:
     Args:
         image0: the source, the image that points are given on.
         image1: the target, the image that they are looked for in.
-        source_map: returns descriptors of the source in a pose, masked.
-        target_map: returns descriptors of the target, masked.
+        describe: returns descriptors of an image in a pose.
         poses: the poses of the source to choose from.
         config: how to match.
         schema: what named points mean.
-        masked: whether masks say which cells show the objects; otherwise saliency does.
+        mask0: the source's pixels that show the object; None where saliency says so.
+        mask1: the same for the target.
     """
 
     def __init__(
         self,
         image0: Features,
         image1: Features,
-        source_map: Callable[[PoseVariant], DescriptorMap],
-        target_map: Callable[[], DescriptorMap],
+        describe: Callable[[Features, PoseVariant], DescriptorMap],
         poses: Sequence[PoseVariant],
         config: MatcherConfig,
         schema: KeypointSchema | None = None,
-        masked: bool = False,
+        mask0: Bool[np.ndarray, "height width"] | None = None,
+        mask1: Bool[np.ndarray, "height2 width2"] | None = None,
     ):
         self.image0 = image0
         self.image1 = image1
         self.poses = tuple(poses)
         self.config = config
         self.schema = schema
-        self.masked = masked
-        self._extract_source, self._extract_target = source_map, target_map
+        self._describe, self._mask0, self._mask1 = describe, mask0, mask1
         self._source_maps: dict[PoseVariant, DescriptorMap] = {}
-        self._consensus: dict[PoseVariant, Consensus | None] = {}
-        self._dense: dict[PoseVariant, tuple[_Dense, _Dense]] = {}
+        self._consensus: dict[PoseVariant, Consensus] = {}
+        self._dense: dict[PoseVariant, tuple[DenseMatches, DenseMatches]] = {}
         self._scores: dict[PoseVariant, float] = {}
 
     def __repr__(self) -> str:
@@ -77,15 +71,17 @@ class ImagePair:
         return f"ImagePair({sizes}, poses={[pose.name for pose in self.poses]})"
 
     def source_map(self, pose: PoseVariant) -> DescriptorMap:
-        """Descriptors of the source in a pose."""
+        """Descriptors of the source in a pose, masked if there is a mask."""
         if pose not in self._source_maps:
-            self._source_maps[pose] = self._extract_source(pose)
+            found = self._describe(self.image0, pose)
+            self._source_maps[pose] = found if self._mask0 is None else found.masked(self._mask0)
         return self._source_maps[pose]
 
     @cached_property
     def target_map(self) -> DescriptorMap:
-        """Descriptors of the target."""
-        return self._extract_target()
+        """Descriptors of the target, masked if there is a mask."""
+        found = self._describe(self.image1, IDENTITY)
+        return found if self._mask1 is None else found.masked(self._mask1)
 
     @cached_property
     def alignment(self) -> Alignment:
@@ -115,7 +111,7 @@ class ImagePair:
         """
         source = self.source_map(self.alignment.pose if pose is None else pose)
         target = self.target_map
-        if self.masked:
+        if self._mask0 is not None or self._mask1 is not None:
             return matching.instance_matching_distance(
                 source.descriptors_HWC, target.descriptors_HWC,
                 source.matchable_HW, target.matchable_HW,
@@ -129,21 +125,32 @@ class ImagePair:
         """The pair score: how similar the two objects are, with the source in its best pose."""
         return self._score(self.alignment.pose)
 
-    def reversed(self) -> ImagePair:
+    def reversed(self, pose: PoseVariant | None = None) -> ImagePair:
         """The same pair asked the other way: points of the target, looked for in the source.
 
-        The source stays in its best pose.
+        Args:
+            pose: in which the source stays; None for the best one.
         """
-        pose = self.alignment.pose
-        return ImagePair(
-            self.image1, self.image0, lambda _: self.target_map, lambda: self.source_map(pose),
-            [IDENTITY], self.config, masked=self.masked,
+        kept = self.alignment.pose if pose is None else pose
+        pair = ImagePair(
+            self.image1, self.image0, self._describe, [IDENTITY], self.config,
+            mask0=self._mask1, mask1=self._mask0,
         )  # fmt: skip
+        pair._source_maps[IDENTITY] = self.target_map
+        pair.__dict__["target_map"] = self.source_map(kept)
+        return pair
 
     def consensus(self, pose: PoseVariant) -> Consensus | None:
         """The consensus of the source in a pose with the target; None if the model uses none."""
+        if self.config.consensus is None:
+            return None
         if pose not in self._consensus:
-            self._consensus[pose] = _consensus(self.source_map(pose), self.target_map, self.config)
+            source, target = self.source_map(pose), self.target_map
+            self._consensus[pose] = Consensus(
+                source.descriptors_HWC, target.descriptors_HWC,
+                source.saliency_HW, target.saliency_HW,
+                source.matchable_HW, target.matchable_HW, self.config.consensus,
+            )  # fmt: skip
         return self._consensus[pose]
 
     def transfer(self, points: PointsLike, point_ids: Sequence[int | str] | None = None) -> Matches:
@@ -162,13 +169,11 @@ class ImagePair:
         Raises:
             HomologError: an argument cannot be used; the message names it.
         """
-        keypoints0, ids, pose, warning = self._named(points, point_ids)
+        keypoints0, ids, pose, warning, parts = self._queries(points, point_ids)
         keypoints1, scores = np.empty_like(keypoints0), np.empty(len(keypoints0))
         found_in_pose = np.full(len(keypoints0), True)
-        for rows, own_pose, queries in self._queries(keypoints0, ids, pose):
-            found, similarity = self._match_points(queries, own_pose)
-            keypoints1[rows] = self._target_points(found[1])
-            scores[rows] = self._confidence(own_pose, *found, similarity)
+        for rows, own_pose, queries in parts:
+            keypoints1[rows], scores[rows], _ = self._match_points(queries, own_pose)
             found_in_pose[rows] = own_pose == pose
         return self._matches(keypoints0, keypoints1, scores, pose, warning, ids, found_in_pose)
 
@@ -179,11 +184,10 @@ class ImagePair:
 
         Arguments and errors are those of `transfer`.
         """
-        keypoints0, ids, pose, _ = self._named(points, point_ids)
+        keypoints0, _, _, _, parts = self._queries(points, point_ids)
         keypoints1 = np.empty_like(keypoints0)
-        for rows, own_pose, queries in self._queries(keypoints0, ids, pose):
-            (_, targets), _ = self._match_points(queries, own_pose)
-            keypoints1[rows] = self._target_points(targets)
+        for rows, pose, queries in parts:
+            keypoints1[rows], _, _ = self._match_points(queries, pose, confidence=False)
         return keypoints1
 
     def similarity(self, points: PointsLike) -> Float[Tensor, "K H W"]:
@@ -196,7 +200,8 @@ class ImagePair:
             HomologError: a point cannot be used.
         """
         pose, _ = self.alignment.select_pose(flip=False)
-        _, similarity = self._match_points(as_points(points, self.image0.size), pose)
+        keypoints0 = as_points(points, self.image0.size)
+        _, _, similarity = self._match_points(keypoints0, pose, confidence=False)
         return similarity
 
     def heatmap(self, points: PointsLike) -> Heatmap:
@@ -210,9 +215,7 @@ class ImagePair:
         """
         keypoints0 = as_points(points, self.image0.size)
         pose, warning = self.alignment.select_pose(flip=False)
-        found, similarity = self._match_points(keypoints0, pose)
-        scores = self._confidence(pose, *found, similarity)
-        keypoints1 = self._target_points(found[1])
+        keypoints1, scores, similarity = self._match_points(keypoints0, pose)
         matches = self._matches(keypoints0, keypoints1, scores, pose, warning)
         return Heatmap(self.target_map.transform, similarity.cpu().numpy(), matches)
 
@@ -246,9 +249,12 @@ class ImagePair:
         cells = torch.from_numpy(grid0.cells).to(scores)
         index = index[matching.adaptive_nms(cells[index], scores[index] * saliency, max_matches)]
         index = index[scores[index].argsort(descending=True, stable=True)]
-        keypoints0 = source.transform.clip(source.transform.to_points(_array(cells[index])))
-        keypoints1 = self._target_points(targets[index])
-        return self._matches(keypoints0, keypoints1, _array(scores[index]), pose, warning)
+        keypoints0, keypoints1, found = (
+            each[index].double().cpu().numpy() for each in (cells, targets, scores)
+        )
+        keypoints0 = source.transform.to_points(keypoints0, clip=True)
+        keypoints1 = target.transform.to_points(keypoints1, clip=True)
+        return self._matches(keypoints0, keypoints1, found, pose, warning)
 
     def flow(self, flip: bool = False) -> Flow:
         """Dense correspondence, both ways.
@@ -261,70 +267,63 @@ class ImagePair:
         source, target = self.source_map(pose), self.target_map
         forward, backward = self._match_cells(pose)
         return Flow(
-            _flow_field(source, target, forward, backward),
-            _flow_field(target, source, backward, forward),
+            FlowField.from_matches(source, target, forward, backward[1]),
+            FlowField.from_matches(target, source, backward, forward[1]),
             self._score(pose), pose.name, warning, self.image0.image, self.image1.image,
         )  # fmt: skip
 
-    def _named(
+    def _queries(
         self, points: PointsLike, point_ids: Sequence[int | str] | None
-    ) -> tuple[Float[np.ndarray, "K 2"], tuple[int, ...] | None, PoseVariant, str | None]:
-        """Points and their ids; the pose to match them in, and what there is to warn of."""
+    ) -> tuple[
+        Float[np.ndarray, "K 2"],
+        tuple[int, ...] | None,
+        PoseVariant,
+        str | None,
+        list[tuple[Bool[np.ndarray, "K"], PoseVariant, Float[np.ndarray, "_P 2"]]],
+    ]:
+        """Points, ids, pose and its warning; and which rows to query in which pose, and where."""
         keypoints0 = as_points(points, self.image0.size)
+        everything = np.full(len(keypoints0), True)
         if self.schema is None:
             if point_ids is not None:
                 raise HomologError(
                     "point_ids: expected a schema that says what they mean, got none"
                 )
-            return keypoints0, None, *self.alignment.select_pose(flip=False)
+            pose, warning = self.alignment.select_pose(flip=False)
+            return keypoints0, None, pose, warning, [(everything, pose, keypoints0)]
         ids = self.schema.resolve(point_ids, len(keypoints0))
-        return keypoints0, ids, *self.alignment.select_pose(flip=self.schema.sides_known)
-
-    def _queries(
-        self,
-        keypoints0: Float[np.ndarray, "K 2"],
-        ids: tuple[int, ...] | None,
-        pose: PoseVariant,
-    ) -> list[tuple[Bool[np.ndarray, "K"], PoseVariant, Float[np.ndarray, "_P 2"]]]:
-        """Which rows to look for in which pose, and where in the source to query them."""
-        if self.schema is None or ids is None or not (pose.flip and self.schema.sides_known):
-            return [(np.full(len(keypoints0), True), pose, keypoints0)]
+        pose, warning = self.alignment.select_pose(flip=self.schema.sides_known)
+        if not (pose.flip and self.schema.sides_known):
+            return keypoints0, ids, pose, warning, [(everything, pose, keypoints0)]
         queries, known = mirror_queries(keypoints0, ids, self.schema)
-        parts = ((known, pose), (~known, IDENTITY))
-        return [(rows, own_pose, queries[rows]) for rows, own_pose in parts if rows.any()]
+        parts = [
+            (rows, own_pose, queries[rows])
+            for rows, own_pose in ((known, pose), (~known, IDENTITY))
+            if rows.any()
+        ]
+        return keypoints0, ids, pose, warning, parts
 
     def _match_points(
-        self, points: Float[np.ndarray, "K 2"], pose: PoseVariant
-    ) -> tuple[tuple[Float[Tensor, "K 2"], Float[Tensor, "K 2"]], Float[Tensor, "K H W"]]:
-        """Points in source cells, their matches in target cells, and the similarity maps."""
-        source, target, consensus = self.source_map(pose), self.target_map, self.consensus(pose)
+        self, points: Float[np.ndarray, "K 2"], pose: PoseVariant, confidence: bool = True
+    ) -> tuple[Float[np.ndarray, "K 2"], Float[np.ndarray, "P"], Float[Tensor, "K H W"]]:
+        """Matches of points of the source in a pose, confidence if wanted, and similarity maps."""
+        source, target = self.source_map(pose), self.target_map
         cells = torch.from_numpy(source.transform.to_cells(points)).to(source.descriptors_HWC)
+        consensus = self.consensus(pose)
         if consensus is None:
             queries = matching.sample_descriptors(source.descriptors_HWC, cells)
-            found = matching.similarity(queries, target.descriptors_HWC, target.matchable_HW)
+            similarity = matching.similarity(queries, target.descriptors_HWC, target.matchable_HW)
         else:
-            found = consensus.similarity(cells)
-        targets = matching.window_soft_argmax(found, self.config.window, self.config.temperature)
-        return (cells, targets), found
-
-    def _target_points(self, cells: Float[Tensor, "K 2"]) -> Float[np.ndarray, "K 2"]:
-        transform = self.target_map.transform
-        return transform.clip(transform.to_points(_array(cells)))
-
-    def _confidence(
-        self,
-        pose: PoseVariant,
-        cells: Float[Tensor, "K 2"],
-        targets: Float[Tensor, "K 2"],
-        similarity: Float[Tensor, "K H W"],
-    ) -> Float[np.ndarray, "K"]:
-        source = self.source_map(pose)
-        return _array(
-            matching.cycle_confidence(
-                source.descriptors_HWC, self.target_map.descriptors_HWC,
-                source.valid_HW, cells, targets, similarity,
-            )
+            similarity = consensus.similarity(cells)
+        found = matching.window_soft_argmax(similarity, self.config.window, self.config.temperature)
+        points1 = target.transform.to_points(found.double().cpu().numpy(), clip=True)
+        if not confidence:
+            return points1, np.empty(0), similarity
+        scores = matching.cycle_confidence(
+            source.descriptors_HWC, target.descriptors_HWC, source.valid_HW,
+            cells, found, similarity,
         )  # fmt: skip
+        return points1, scores.double().cpu().numpy(), similarity
 
     def _score(self, pose: PoseVariant) -> float:
         if pose not in self._scores:
@@ -366,37 +365,25 @@ class ImagePair:
             image1=self.image1.image,
         )
 
-    def _match_cells(self, pose: PoseVariant) -> tuple[_Dense, _Dense]:
+    def _match_cells(self, pose: PoseVariant) -> tuple[DenseMatches, DenseMatches]:
         """The match of every cell of the source, and of every cell of the target."""
-        if pose not in self._dense:
-            self._dense[pose] = self._match_all(pose)
-        return self._dense[pose]
-
-    def _match_all(self, pose: PoseVariant) -> tuple[_Dense, _Dense]:
+        if pose in self._dense:
+            return self._dense[pose]
         source, target, config = self.source_map(pose), self.target_map, self.config
         similarity = source.descriptors_HWC.flatten(0, 1) @ target.descriptors_HWC.flatten(0, 1).T
+        back = self.reversed(pose).consensus(IDENTITY)
         forward = _one_way(similarity, self.consensus(pose), target, config)
-        backward = _one_way(similarity.T, _consensus(target, source, config), source, config)
+        backward = _one_way(similarity.T, back, source, config)
         similarity[~source.matchable_HW.flatten()] = _FLOOR
         similarity[:, ~target.matchable_HW.flatten()] = _FLOOR
         grid0, grid1 = source.transform.grid.shape, target.transform.grid.shape
         back0 = matching.cycle_log_prob(similarity, forward[1], grid0, grid1)
         back1 = matching.cycle_log_prob(similarity.T, backward[1], grid1, grid0)
-        return (
+        self._dense[pose] = (
             (*forward[:2], matching.match_confidence(forward[2], back0)),
             (*backward[:2], matching.match_confidence(backward[2], back1)),
         )
-
-
-def _consensus(
-    source: DescriptorMap, target: DescriptorMap, config: MatcherConfig
-) -> Consensus | None:
-    if config.consensus is None:
-        return None
-    return Consensus(
-        source.descriptors_HWC, target.descriptors_HWC, source.saliency_HW, target.saliency_HW,
-        source.matchable_HW, target.matchable_HW, config.consensus,
-    )  # fmt: skip
+        return self._dense[pose]
 
 
 def _one_way(
@@ -404,7 +391,7 @@ def _one_way(
     consensus: Consensus | None,
     target: DescriptorMap,
     config: MatcherConfig,
-) -> _Dense:
+) -> DenseMatches:
     """Best cells, positions between cells, and logarithms of the probability around these."""
     shape = target.transform.grid.shape
 
@@ -417,34 +404,3 @@ def _one_way(
     return matching.dense_matches(
         maps_of, len(similarity_NM), config.window, config.temperature, similarity_NM.device
     )
-
-
-def _flow_field(
-    source: DescriptorMap, target: DescriptorMap, forward: _Dense, backward: _Dense
-) -> FlowField:
-    """The flow in pixels, from both directions' matches in cells and their confidence."""
-    transform0, transform1 = source.transform, target.transform
-    targets, scores, returns = (_array(x) for x in (forward[1], forward[2], backward[1]))
-    matchable = source.matchable_HW.cpu().numpy()
-    # Cells beside the image, or off the mask, have no match of their own: they go where the
-    # nearest cell goes that has one, so that values between cells are right up to the border.
-    cells = transform0.grid.cells
-    kept = np.flatnonzero(matchable)
-    nearest, _ = matching.nearest_neighbours(torch.from_numpy(cells), torch.from_numpy(cells[kept]))
-    targets, scores = targets[kept[nearest]], scores[kept[nearest]]
-    points1 = transform1.clip(transform1.to_points(targets))
-    returned = interpolate(returns.reshape(*transform1.grid.shape, 2), targets)
-    error = np.linalg.norm(transform0.to_points(returned) - transform0.to_points(cells), axis=1)
-    error = error.reshape(matchable.shape)
-    return FlowField(
-        transform0,
-        transform1,
-        points1.reshape(*matchable.shape, 2),
-        scores.reshape(matchable.shape),
-        error,
-        matchable & (error <= _CONSISTENT * max(transform0.size)),
-    )
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.double().cpu().numpy()

@@ -38,14 +38,14 @@ def in_batches(
     source = iter(canvases)
     waiting: list[Tensor] = []
     while True:
-        waiting += islice(source, batch_size - len(waiting))
+        waiting += islice(source, max(0, batch_size - len(waiting)))
         if not waiting:
             return
-        given = torch.stack(waiting[:batch_size])
+        batch = torch.stack(waiting[:batch_size])
         if backbone.device.type == "cuda":
-            given = given.pin_memory().to(backbone.device, non_blocking=True)
+            batch = batch.pin_memory().to(backbone.device, non_blocking=True)
         try:
-            maps = backbone(given, **prompt)
+            maps = backbone(batch, **prompt)
         except torch.OutOfMemoryError:
             if batch_size == 1:
                 raise out_of_memory_error(backbone) from None
@@ -53,13 +53,13 @@ def in_batches(
             torch.cuda.empty_cache()
             continue
         del waiting[:batch_size]
-        for index in range(len(given)):
+        for index in range(len(batch)):
             yield [features[index : index + 1] for features in maps]
 
 
 def out_of_memory_error(backbone: Backbone) -> HomologError:
     """The error for a canvas that is too large for a device."""
     return HomologError(
-        f"device: expected room for one canvas of {backbone.side} pixels, got too little memory "
+        f"device: expected room for one canvas of {backbone.canvas_size} pixels, got too little memory "
         f"on {backbone.device}; try a smaller canvas, half precision, or slicing"
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -36,6 +36,9 @@ class Letterbox:
         width: of the image, in pixels.
         height: of the image, in pixels.
         size: of the canvas, in pixels along either axis.
+        scale: canvas pixels per image pixel.
+        scaled_size: width and height of the image on the canvas, at least one pixel each.
+        offset: canvas position of the image's upper left corner.
 
     >>> box = Letterbox(width=500, height=375, size=840)
     >>> box.scale, box.scaled_size, box.offset
@@ -45,25 +48,16 @@ class Letterbox:
     width: int
     height: int
     size: int
+    scale: float = field(init=False)
+    scaled_size: tuple[int, int] = field(init=False)
+    offset: tuple[int, int] = field(init=False)
 
-    @cached_property
-    def scale(self) -> float:
-        """Canvas pixels per image pixel."""
-        return self.size / max(self.width, self.height)
-
-    @cached_property
-    def scaled_size(self) -> tuple[int, int]:
-        """Width and height of the image on the canvas, at least one pixel each."""
-        return (
-            max(1, round(self.width * self.scale)),
-            max(1, round(self.height * self.scale)),
-        )
-
-    @cached_property
-    def offset(self) -> tuple[int, int]:
-        """Canvas position of the image's upper left corner."""
-        width, height = self.scaled_size
-        return (self.size - width) // 2, (self.size - height) // 2
+    def __post_init__(self) -> None:
+        scale = self.size / max(self.width, self.height)
+        width, height = max(1, round(self.width * scale)), max(1, round(self.height * scale))
+        offset = (self.size - width) // 2, (self.size - height) // 2
+        for name, value in (("scale", scale), ("scaled_size", (width, height)), ("offset", offset)):
+            object.__setattr__(self, name, value)
 
     def apply(self, image: Image.Image) -> Image.Image:
         """The image on its canvas; it may come in any resolution of the same shape."""
@@ -120,7 +114,7 @@ class PoseVariant:
             f"pose: expected identity, flip, rotate<degrees> or flip+rotate<degrees>, got {name!r}"
         )
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The name that `parse` reads."""
         parts = ["flip"] if self.flip else []
@@ -134,8 +128,8 @@ class PoseVariant:
         return int(self.rotation // 90) % 4 if self.rotation % 90 == 0 else None
 
     @cached_property
-    def _matrix(self) -> Float[np.ndarray, "2 2"]:
-        """Multiplies row vectors that start at the image's centre, from the right."""
+    def matrix(self) -> Float[np.ndarray, "2 2"]:
+        """The linear map: multiplies row vectors from the image's centre, from the right."""
         if self._quarter_turns is not None:
             cos, sin = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[self._quarter_turns]
         else:
@@ -146,7 +140,7 @@ class PoseVariant:
 
     def size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Width and height of an image of that size in this pose; nothing is cut off."""
-        spans = np.abs(np.asarray(size, dtype=float) @ np.abs(self._matrix))
+        spans = np.abs(np.asarray(size, dtype=float) @ np.abs(self.matrix))
         # The small allowance keeps rounding noise from adding a pixel.
         return math.ceil(spans[0] - 1e-6), math.ceil(spans[1] - 1e-6)
 
@@ -154,7 +148,7 @@ class PoseVariant:
         """The image in this pose; corners that a rotation leaves empty are black."""
         if self._quarter_turns is None:
             size = self.size(image.size)
-            to_source = self._matrix.T  # the inverse: the matrix is orthogonal
+            to_source = self.matrix.T  # the inverse: the matrix is orthogonal
             shift = np.asarray(image.size) / 2 - np.asarray(size) / 2 @ to_source
             (a, d), (b, e) = to_source
             coefficients = (a, b, shift[0], d, e, shift[1])
@@ -173,11 +167,11 @@ class PoseVariant:
 
     def points(self, points: Points, size: tuple[int, int]) -> Points:
         """Where points (K x 2) of an image of that size (width, height) go in this pose."""
-        return (points - np.asarray(size) / 2) @ self._matrix + np.asarray(self.size(size)) / 2
+        return (points - np.asarray(size) / 2) @ self.matrix + np.asarray(self.size(size)) / 2
 
     def inverse_points(self, points: Points, size: tuple[int, int]) -> Points:
         """Where points of the image in this pose come from; `size` is that of the original."""
-        return (points - np.asarray(self.size(size)) / 2) @ self._matrix.T + np.asarray(size) / 2
+        return (points - np.asarray(self.size(size)) / 2) @ self.matrix.T + np.asarray(size) / 2
 
 
 IDENTITY = PoseVariant()
@@ -291,6 +285,8 @@ class CanvasTransform:
         pose: how the image is transformed before it is put on the canvas.
         canvas_size: of the canvas, in pixels along either axis.
         grid: the cells on the canvas.
+        size: width and height of the original upright image.
+        letterbox: of the image in its pose.
     """
 
     width: int
@@ -298,16 +294,13 @@ class CanvasTransform:
     pose: PoseVariant
     canvas_size: int
     grid: Grid
+    size: tuple[int, int] = field(init=False)
+    letterbox: Letterbox = field(init=False, repr=False)
 
-    @cached_property
-    def letterbox(self) -> Letterbox:
-        """The letterbox of the image in its pose."""
-        return Letterbox(*self.pose.size(self.size), self.canvas_size)
-
-    @cached_property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the original upright image."""
-        return self.width, self.height
+    def __post_init__(self) -> None:
+        size = self.width, self.height
+        object.__setattr__(self, "size", size)
+        object.__setattr__(self, "letterbox", Letterbox(*self.pose.size(size), self.canvas_size))
 
     def apply(self, image: Image.Image) -> Image.Image:
         """The canvas: the image in its pose, letterboxed."""
@@ -315,13 +308,26 @@ class CanvasTransform:
 
     def to_cells(self, points: Points) -> Points:
         """Points of the original image (K x 2) to cells, not rounded."""
-        posed = self.pose.points(points, self.size)
-        return self.grid.to_cells(self.letterbox.to_canvas(posed))
+        # As `PoseVariant.points`, `Letterbox.to_canvas` and `Grid.to_cells`, one after the other.
+        box, grid = self.letterbox, self.grid
+        centre, posed_centre = np.asarray(self.size) / 2, np.asarray((box.width, box.height)) / 2
+        posed = (points - centre) @ self.pose.matrix + posed_centre
+        canvas = posed * box.scale + np.asarray(box.offset, dtype=float)
+        return (canvas - grid.origin) / grid.stride
 
-    def to_points(self, cells: Points) -> Points:
-        """Cells (K x 2) to points of the original image; they may lie outside it."""
-        posed = self.letterbox.to_image(self.grid.to_canvas(cells))
-        return self.pose.inverse_points(posed, self.size)
+    def to_points(self, cells: Points, clip: bool = False) -> Points:
+        """Cells (K x 2) to points of the original image.
+
+        Args:
+            cells: (x, y) in cells.
+            clip: move points that lie beyond the image to its border.
+        """
+        box, grid = self.letterbox, self.grid
+        canvas = cells * grid.stride + grid.origin
+        posed = (canvas - np.asarray(box.offset, dtype=float)) / box.scale
+        centre, posed_centre = np.asarray(self.size) / 2, np.asarray((box.width, box.height)) / 2
+        points = (posed - posed_centre) @ self.pose.matrix.T + centre
+        return np.clip(points, 0.0, self.size) if clip else points
 
     def clip(self, points: Points) -> Points:
         """Points moved to the image's border where they lie beyond it."""
