@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers.toys import ColourBackbone, random_picture
+from helpers.toys import ColourBackbone, random_image
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -40,7 +40,7 @@ def cell_centres(features: Features) -> np.ndarray:
 @per_example
 @given(size=sizes, seed=st.integers(0, 1000))
 def test_matching_a_picture_with_itself_is_the_identity(colour_matcher, size, seed):
-    features = colour_matcher.extract(random_picture(*size, seed))
+    features = colour_matcher.extract(random_image(*size, seed))
     points = cell_centres(features)
     matches = colour_matcher.transfer(features, features, points)
     np.testing.assert_array_equal(matches.keypoints0, points)
@@ -54,7 +54,7 @@ def test_matching_a_picture_with_itself_is_the_identity(colour_matcher, size, se
 @per_example
 @given(pose=quarter_turns, size=sizes, seed=st.integers(0, 1000))
 def test_turning_both_pictures_turns_the_answer(colour_matcher, pose, size, seed):
-    first, second = random_picture(*size, seed), random_picture(*size, seed + 1)
+    first, second = random_image(*size, seed), random_image(*size, seed + 1)
     points = inside(size, seed)
     straight = colour_matcher.transfer(first, second, points)
     turned = colour_matcher.transfer(
@@ -68,7 +68,7 @@ def test_turning_both_pictures_turns_the_answer(colour_matcher, pose, size, seed
 @per_example
 @given(rotation=st.sampled_from([90.0, 180.0, -90.0]), size=sizes, seed=st.integers(0, 1000))
 def test_alignment_finds_the_rotation_for_free_points(colour_matcher, rotation, size, seed):
-    pose, picture = PoseVariant(rotation=rotation), random_picture(*size, seed)
+    pose, picture = PoseVariant(rotation=rotation), random_image(*size, seed)
     features = colour_matcher.extract(picture)
     points = cell_centres(features)
     matches = colour_matcher.transfer(features, pose.apply(picture), points, poses="rotations")
@@ -85,7 +85,7 @@ PLACES = np.array([[48.0, 20], [20, 60], [70, 55], [30, 10], [64, 14]])
 
 def test_named_points_are_looked_up_at_their_counterparts_in_a_flip(colour_matcher):
     """A picture and its mirror image: what was the right paw's place is now the left paw's."""
-    picture = random_picture(96, 96)
+    picture = random_image(96, 96)
     matches = colour_matcher.transfer(picture, FLIP.apply(picture), PLACES, SCHEMA, poses="flip")
     assert matches.pose == "flip" and matches.warning is None and matches.found_in_pose.all()
     expected = FLIP.points(PLACES, (96, 96))[[0, 2, 1, 4, 3]]
@@ -94,7 +94,7 @@ def test_named_points_are_looked_up_at_their_counterparts_in_a_flip(colour_match
 
 
 def test_points_without_their_counterpart_stay_in_the_picture_as_it_is(colour_matcher):
-    picture = random_picture(96, 96)
+    picture = random_image(96, 96)
     given_ids = ["left_paw", "nose", "right_ear", "left_ear"]
     rows = [SCHEMA.names.index(name) for name in given_ids]
     flipped = colour_matcher.transfer(
@@ -107,7 +107,7 @@ def test_points_without_their_counterpart_stay_in_the_picture_as_it_is(colour_ma
 
 
 def test_a_flip_is_reported_but_not_used_for_free_points(colour_matcher):
-    picture = random_picture(96, 96)
+    picture = random_image(96, 96)
     mirrored = FLIP.apply(picture)
     free = colour_matcher.transfer(picture, mirrored, PLACES, poses="flip")
     plain = colour_matcher.transfer(picture, mirrored, PLACES)
@@ -120,7 +120,7 @@ def test_a_flip_is_reported_but_not_used_for_free_points(colour_matcher):
 
 def test_numbered_keypoints_are_free_points(colour_matcher):
     """Nobody says which of them are left and which right."""
-    picture = random_picture(96, 96)
+    picture = random_image(96, 96)
     schema, mirrored = KeypointSchema.numbered(5), FLIP.apply(picture)
     numbered = colour_matcher.transfer(picture, mirrored, PLACES, schema, poses="flip")
     free = colour_matcher.transfer(picture, mirrored, PLACES, poses="flip")
@@ -130,16 +130,16 @@ def test_numbered_keypoints_are_free_points(colour_matcher):
 
 
 def test_a_pose_asked_for_is_used(colour_matcher):
-    picture = random_picture(96, 96)
+    picture = random_image(96, 96)
     forced = colour_matcher.transfer(picture, FLIP.apply(picture), PLACES, poses=["flip"])
     assert forced.pose == "flip" and "mirror" in forced.warning and not forced.pose_distances
     assert np.abs(forced.keypoints1 - FLIP.points(PLACES, (96, 96))).max() <= CELL
 
 
 def test_each_pose_goes_through_the_backbone_once(colour_matcher):
-    backbone, picture = colour_matcher.backbone, random_picture(96, 64)
+    backbone, picture = colour_matcher.backbone, random_image(96, 64)
     features = colour_matcher.extract(picture)
-    other = colour_matcher.extract(random_picture(64, 96, seed=1))
+    other = colour_matcher.extract(random_image(64, 96, seed=1))
     assert backbone.seen == 2
     for _ in range(3):
         colour_matcher.transfer(features, other, [[5, 5]], poses="all")
@@ -155,7 +155,7 @@ def test_each_pose_goes_through_the_backbone_once(colour_matcher):
 
 
 def test_features_are_as_good_as_pictures(colour_matcher, tmp_path):
-    first, second = random_picture(96, 64), random_picture(50, 96, seed=1)
+    first, second = random_image(96, 64), random_image(50, 96, seed=1)
     first.save(tmp_path / "a.png")
     one, other = colour_matcher.extract([tmp_path / "a.png", np.asarray(second)], poses="flip")
     assert isinstance(one, Features) and one.size == (96, 64)
@@ -169,15 +169,15 @@ def test_features_are_as_good_as_pictures(colour_matcher, tmp_path):
 
 
 def test_features_of_another_matcher_are_refused(colour_matcher, matcher):
-    features = colour_matcher.extract(random_picture(20, 20))
+    features = colour_matcher.extract(random_image(20, 20))
     with pytest.raises(HomologError, match=r"image1: .*another matcher"):
-        matcher.match(random_picture(20, 20), features)
+        matcher.match(random_image(20, 20), features)
     wider = colour_matcher.with_config(window=5)
     assert wider.match(features, features).pair_score == pytest.approx(1, abs=1e-3)
 
 
 def test_masks_say_where_answers_lie(colour_matcher):
-    picture = random_picture(96, 96)
+    picture = random_image(96, 96)
     left = np.zeros((96, 96), np.uint8)
     left[:, :48] = 255
     matches = colour_matcher.transfer(picture, picture, [[80, 40]], mask1=left)
@@ -190,7 +190,7 @@ def test_masks_say_where_answers_lie(colour_matcher):
 
 def test_poses_are_compared_over_masks(colour_matcher):
     """A thing upside down on a background that is not: only the masks tell."""
-    background, thing = random_picture(96, 96), random_picture(48, 48, seed=3)
+    background, thing = random_image(96, 96), random_image(48, 48, seed=3)
     mask = np.zeros((96, 96), bool)
     mask[24:72, 24:72] = True
     first, second = background.copy(), background.copy()
@@ -214,7 +214,7 @@ def test_mutual_matches_come_best_first(matcher):
 
 
 def test_flow_leads_there_and_back(colour_matcher):
-    picture = random_picture(96, 64)
+    picture = random_image(96, 64)
     flow = colour_matcher.flow(
         picture, PoseVariant(rotation=180).apply(picture), poses=["rotate180"]
     )
@@ -233,7 +233,7 @@ def test_flow_leads_there_and_back(colour_matcher):
 
 
 def test_smoothing_repairs_what_stands_alone(colour_matcher):
-    picture = random_picture(96, 96)
+    picture = random_image(96, 96)
     field = colour_matcher.flow(picture, picture).forward
     wrong, sure = field.points1.copy(), field.consistent.copy()
     wrong[5, 5], sure[5, 5] = (0, 0), False
@@ -243,7 +243,7 @@ def test_smoothing_repairs_what_stands_alone(colour_matcher):
 
 
 def test_heatmaps_peak_at_the_answer(colour_matcher):
-    picture = random_picture(96, 96)
+    picture = random_image(96, 96)
     heat = colour_matcher.heatmap(picture, picture, PLACES)
     probability = heat.probability(0.01)
     np.testing.assert_allclose(probability.sum((1, 2)), 1, rtol=1e-4)
@@ -256,7 +256,7 @@ def test_heatmaps_peak_at_the_answer(colour_matcher):
 
 
 def test_one_pixel_and_extreme_shapes(matcher):
-    tiny, thin = Image.new("RGB", (1, 1), "red"), random_picture(5000, 20)
+    tiny, thin = Image.new("RGB", (1, 1), "red"), random_image(5000, 20)
     for first, second in ((tiny, thin), (thin, tiny), (tiny, tiny)):
         middle = [[first.width / 2, first.height / 2]]
         matches = matcher.transfer(first, second, middle, poses="all")
@@ -267,7 +267,7 @@ def test_one_pixel_and_extreme_shapes(matcher):
 
 
 def test_results_are_ready_for_json(colour_matcher):
-    picture = random_picture(96, 96)
+    picture = random_image(96, 96)
     matches = colour_matcher.transfer(picture, picture, PLACES, SCHEMA, poses="flip")
     plain = json.loads(json.dumps(matches.to_dict(), allow_nan=False))
     assert plain["keypoints0"] == PLACES.tolist()
@@ -286,15 +286,15 @@ def test_results_are_ready_for_json(colour_matcher):
         ({"point_ids": [0]}, "point_ids: expected a schema"),
         ({"schema": SCHEMA}, "point_ids: 1 points for 5"),
         ({"poses": "sideways"}, "poses"),
-        ({"mask0": np.zeros((96, 96))}, "mask0: is empty"),
-        ({"mask1": np.ones((9, 96))}, "mask1: is 96 x 9"),
-        ({"image0": "missing.png"}, "image0: there is no file"),
-        ({"image1": "missing.png"}, "image1: there is no file"),
+        ({"mask0": np.zeros((96, 96))}, "mask0: expected at least one pixel"),
+        ({"mask1": np.ones((9, 96))}, "mask1: expected the size of its image, 96 x 96 pixels, got 96 x 9"),
+        ({"image0": "missing.png"}, "image0: expected an image file, got missing.png"),
+        ({"image1": "missing.png"}, "image1: expected an image file, got missing.png"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_bad_arguments_are_named(colour_matcher, arguments, reason):
-    picture = random_picture(96, 96)
+    picture = random_image(96, 96)
     arguments = {"image0": picture, "image1": picture, "points": [[1, 2]]} | arguments
     with pytest.raises(HomologError, match=f"^{reason}") as error:
         colour_matcher.transfer(**arguments)
@@ -318,7 +318,7 @@ def test_presets_and_devices_are_checked():
 def test_broken_pictures_among_many_are_found_before_the_work(colour_matcher, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(HomologError, match=r"image 1: .*broken"):
-        colour_matcher.extract([random_picture(20, 20), tmp_path / "broken.png"])
+        colour_matcher.extract([random_image(20, 20), tmp_path / "broken.png"])
     assert colour_matcher.backbone.seen == 0
 
 
@@ -336,7 +336,7 @@ def test_the_embedded_matcher_on_the_example_pair(matcher):
 
 
 def test_the_embedded_matcher_gives_the_same_bits_twice(matcher):
-    picture = random_picture(200, 150)
+    picture = random_image(200, 150)
     a, b = matcher.extract(picture), matcher.extract(picture)
     assert torch.equal(a.descriptors, b.descriptors)
 
@@ -373,7 +373,7 @@ class LargestTensors(TorchDispatchMode):
 @pytest.mark.parametrize("name", ["match", "flow"])
 def test_the_whole_similarity_is_held_once(colour_matcher, name):
     matcher = Matcher(LargeBackbone(), colour_matcher.config)
-    first, second = matcher.extract([random_picture(300, 200), random_picture(200, 300)])
+    first, second = matcher.extract([random_image(300, 200), random_image(200, 300)])
     with LargestTensors() as seen:
         getattr(matcher, name)(first, second)
     assert len(set(seen.storages)) == 1
@@ -382,7 +382,7 @@ def test_the_whole_similarity_is_held_once(colour_matcher, name):
 @pytest.mark.parametrize("poses", ["none", "all"])
 def test_given_points_need_no_whole_similarity(colour_matcher, poses):
     matcher = Matcher(LargeBackbone(), colour_matcher.config)
-    first, second = matcher.extract([random_picture(300, 200), random_picture(200, 300)])
+    first, second = matcher.extract([random_image(300, 200), random_image(200, 300)])
     with LargestTensors() as seen:
         matcher.transfer(first, second, [[10, 10]], poses=poses)
     assert not seen.storages
