@@ -1,162 +1,218 @@
-"""A picture warped by a known motion comes back; what is not matched shows what was asked for."""
+"""An image warped by a known motion comes back; what has no match is what was asked for."""
 
 import numpy as np
 import pytest
-from helpers.toys import random_picture
+from helpers.toys import random_image
 from PIL import Image
 
 from homolog import HomologError, Matcher, cli
 from homolog.applications.warping import warp
 from homolog.example import pair
-from homolog.image.geometry import FLIP
+from homolog.image.geometry import FLIP, PoseVariant
 from homolog.utils import progress
-from homolog.viz import draw
+from homolog.viz.raster import UNMATCHED_GREY
 
 GREY = (128, 128, 128)
 
 
-def placed(thing: Image.Image, size: tuple[int, int], corner: tuple[int, int]) -> Image.Image:
-    picture = Image.new("RGB", size, GREY)
-    picture.paste(thing, corner)
-    return picture
+def pasted(object_: Image.Image, size: tuple[int, int], corner: tuple[int, int]) -> Image.Image:
+    image = Image.new("RGB", size, GREY)
+    image.paste(object_, corner)
+    return image
 
 
-def far(one: Image.Image, other: Image.Image) -> np.ndarray:
+def difference(one: Image.Image, other: Image.Image) -> np.ndarray:
     return np.abs(np.asarray(one, float)[..., :3] - np.asarray(other, float)[..., :3]).mean(axis=2)
 
 
-def box(size: tuple[int, int], corner: tuple[int, int], side: int) -> np.ndarray:
+def square(size: tuple[int, int], corner: tuple[int, int], length: int) -> np.ndarray:
     mask = np.zeros(size[::-1], bool)
-    mask[corner[1] : corner[1] + side, corner[0] : corner[0] + side] = True
+    mask[corner[1] : corner[1] + length, corner[0] : corner[0] + length] = True
     return mask
 
 
 @pytest.fixture
 def shifted() -> tuple[Image.Image, Image.Image, np.ndarray, np.ndarray]:
     """The same patchwork in two places, and the masks of both."""
-    thing, size = random_picture(96, 96, seed=3), (192, 192)
+    patchwork, size = random_image(96, 96, seed=3), (192, 192)
     return (
-        placed(thing, size, (12, 20)),
-        placed(thing, size, (76, 68)),
-        box(size, (12, 20), 96),
-        box(size, (76, 68), 96),
+        pasted(patchwork, size, (12, 20)),
+        pasted(patchwork, size, (76, 68)),
+        square(size, (12, 20), 96),
+        square(size, (76, 68), 96),
     )
 
 
-def test_a_thing_moved_by_a_known_amount_comes_to_lie_on_itself(colour_matcher, shifted):
-    first, second, mask0, mask1 = shifted
-    made = warp(colour_matcher, first, second, rest="grey", mask0=mask0, mask1=mask1)
-    inside = box((192, 192), (84, 76), 80)
-    assert made.picture.size == (192, 192) and made.sure[inside].mean() > 0.8
-    unmoved = far(first, second)[inside].mean()
-    assert far(made.picture, second)[inside].mean() < 0.35 * unmoved
+def test_an_object_moved_by_a_known_amount_is_warped_onto_itself(colour_matcher, shifted):
+    source, target, mask0, mask1 = shifted
+    warped = warp(colour_matcher, source, target, background="grey", mask0=mask0, mask1=mask1)
+    inside = square((192, 192), (84, 76), 80)
+    assert warped.image.size == (192, 192) and warped.alpha[inside].mean() > 0.8
+    unmoved = difference(source, target)[inside].mean()
+    assert difference(warped.image, target)[inside].mean() < 0.35 * unmoved
 
 
 @pytest.mark.parametrize("pose", ["flip", "rotate90"])
-def test_a_turned_picture_is_turned_back(colour_matcher, pose):
-    from homolog.image.geometry import PoseVariant
+def test_an_image_in_another_pose_is_warped_back(colour_matcher, pose):
+    image = random_image(96, 96)
+    turned = PoseVariant.parse(pose).apply(image)
+    warped = warp(colour_matcher, image, turned, poses=["identity", pose], background="grey",
+                  mask1=np.ones((96, 96), bool))  # fmt: skip
+    assert warped.flow.pose == pose, "an image as a whole may be flipped"
+    opaque = warped.alpha > 0.9
+    assert opaque.mean() > 0.5
+    unwarped = difference(image, turned)[opaque].mean()
+    assert difference(warped.image, turned)[opaque].mean() < 0.35 * unwarped
 
-    picture = random_picture(96, 96)
-    turned = PoseVariant.parse(pose).apply(picture)
-    made = warp(colour_matcher, picture, turned, poses=["identity", pose], rest="grey",
-                mask1=np.ones((96, 96), bool))  # fmt: skip
-    assert made.flow.pose == pose, "a picture as a whole may be flipped"
-    sure = made.sure > 0.9
-    assert sure.mean() > 0.5
-    assert far(made.picture, turned)[sure].mean() < 0.35 * far(picture, turned)[sure].mean()
 
-
-def test_the_rest_is_the_target_grey_or_transparent(colour_matcher, shifted):
-    first, second, mask0, mask1 = shifted
-    masks = {"mask0": mask0, "mask1": mask1}
-    target, grey, transparent = (
-        warp(colour_matcher, first, second, rest=rest, **masks)
-        for rest in ("target", "grey", "transparent")
+def test_the_background_is_the_target_grey_or_transparent(colour_matcher, shifted):
+    source, target, mask0, mask1 = shifted
+    on_target, on_grey, transparent = (
+        warp(colour_matcher, source, target, background=background, mask0=mask0, mask1=mask1)
+        for background in ("target", "grey", "transparent")
     )
-    rest = ~box((192, 192), (70, 62), 108)
-    assert (target.sure[rest] == 0).all() and (target.sure > 0.9).any()
-    assert (np.asarray(target.picture)[rest] == np.asarray(second)[rest]).all()
-    assert (np.asarray(grey.picture)[rest] == draw.FADED).all()
-    assert transparent.picture.mode == "RGBA"
-    alpha = np.asarray(transparent.picture)[..., 3]
-    assert (alpha[rest] == 0).all() and alpha.max() == 255
-    steps = np.abs(np.diff(target.sure, axis=1)).max()
+    outside = ~square((192, 192), (70, 62), 108)
+    assert (on_target.alpha[outside] == 0).all() and (on_target.alpha > 0.9).any()
+    assert (np.asarray(on_target.image)[outside] == np.asarray(target)[outside]).all()
+    assert (np.asarray(on_grey.image)[outside] == UNMATCHED_GREY).all()
+    assert transparent.image.mode == "RGBA"
+    alpha = np.asarray(transparent.image)[..., 3]
+    assert (alpha[outside] == 0).all() and alpha.max() == 255
+    steps = np.abs(np.diff(on_target.alpha, axis=1)).max()
     assert 0 < steps < 0.75, "edges are soft"
 
 
 @pytest.mark.parametrize("which", ["mask0", "mask1"])
-def test_a_mask_restricts_what_comes_from_the_first_picture(colour_matcher, which):
-    picture = random_picture(96, 96)
+def test_a_mask_restricts_what_comes_from_the_source(colour_matcher, which):
+    image = random_image(96, 96)
     half = np.zeros((96, 96), bool)
     half[:, :48] = True
-    made = warp(colour_matcher, picture, picture, **{which: half})
-    assert made.sure[:, 64:].max() < 0.05 and made.sure[20:76, 12:36].mean() > 0.6
+    warped = warp(colour_matcher, image, image, **{which: half})
+    assert warped.alpha[:, 64:].max() < 0.05 and warped.alpha[20:76, 12:36].mean() > 0.6
 
 
 def test_sizes(colour_matcher):
-    first, second = random_picture(300, 100), random_picture(60, 90)
-    assert warp(colour_matcher, first, second).picture.size == (60, 90)
-    assert warp(colour_matcher, first, second, size=45).picture.size == (30, 45)
-    features = colour_matcher.extract(first)
-    assert warp(colour_matcher, features, second).picture.size == (60, 90)
+    source, target = random_image(300, 100), random_image(60, 90)
+    assert warp(colour_matcher, source, target).image.size == (60, 90)
+    assert warp(colour_matcher, source, target, size=45).image.size == (30, 45)
+    features = colour_matcher.extract(source)
+    assert warp(colour_matcher, features, target).image.size == (60, 90)
 
 
-def test_there_and_back(matcher):
-    """Each of the example's animals takes the other's shape, and back its own, colours kept."""
+def example_images() -> tuple[Image.Image, Image.Image]:
     with pair() as example:
-        first, second = (
+        image0, image1 = (
             Image.open(path).convert("RGB").resize((320, 240))
             for path in (example.image0, example.image1)
         )
-    there = warp(matcher, first, second, size=320)
-    back = warp(matcher, there.picture, first)
-    both = (back.sure > 0.9) & (np.asarray(first).std(axis=2) > 0)
-    assert there.picture.width == 320 and both.mean() > 0.02
-    assert (
-        far(back.picture, first)[both].mean()
-        < 0.75 * far(second.resize(first.size), first)[both].mean()
-    )
+    return image0, image1
+
+
+def test_forth_and_back(matcher):
+    """Each of the example's animals takes the other's shape, and then its own again."""
+    image0, image1 = example_images()
+    forth = warp(matcher, image0, image1, size=320)
+    back = warp(matcher, forth.image, image0)
+    both = (back.alpha > 0.9) & (np.asarray(image0).std(axis=2) > 0)
+    assert forth.image.width == 320 and both.mean() > 0.02
+    unwarped = difference(image1.resize(image0.size), image0)[both].mean()
+    assert difference(back.image, image0)[both].mean() < 0.75 * unwarped
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_shipped_model_flips_where_headings_say_so(matcher, mirrored):
+    """The side head of the shipped model decides without any distance, with and without masks.
+
+    The animals of the example head the same way; with one mirrored, the warp is that of the
+    original.
+    """
+    image0, image1 = example_images()
+    source = FLIP.apply(image0) if mirrored else image0
+    alignment = matcher.pair(source, image1, poses="flip").alignment
+    assert alignment.decided_by == "heading" and alignment.distances is None
+    warped = warp(matcher, source, image1, size=320, poses="flip")
+    plain = warp(matcher, image0, image1, size=320)
+    assert warped.flow.pose == ("flip" if mirrored else "identity")
+    assert warped.flow.warning is None
+    both = (warped.alpha > 0.9) & (plain.alpha > 0.9)
+    assert both.mean() > 0.02
+    assert np.median(difference(warped.image, plain.image)[both]) < 12
+    mask = np.zeros((240, 320), bool)
+    mask[40:220, 60:280] = True
+    masked = warp(matcher, source, image1, size=320, poses="flip", mask1=mask)
+    assert masked.flow.pose == warped.flow.pose
+    assert masked.alpha.max() > 0.5 and masked.alpha[:20].max() < 0.05
+    masked = warp(matcher, source, image1, size=320, poses="flip",
+                  mask0=np.ones((240, 320), bool), mask1=mask)  # fmt: skip
+    assert masked.flow.pose == warped.flow.pose and masked.alpha.max() > 0.5
+
+
+def test_the_shipped_model_in_given_poses_and_rotations(matcher):
+    image0, image1 = example_images()
+    turned = PoseVariant.parse("rotate90").apply(image0)
+    for source, poses, pose in (
+        (FLIP.apply(image0), ["flip"], "flip"),
+        (image0, ["flip"], "flip"),
+        (turned, "rotations", "rotate-90"),
+    ):
+        warped = warp(matcher, source, image1, size=160, poses=poses)
+        assert warped.flow.pose == pose and warped.image.size == (160, 120)
 
 
 WRONG = {
-    "size": ({"size": 0}, "size: got 0"),
-    "rest": ({"rest": "blue"}, "rest: 'blue' is none of target, grey, transparent"),
-    "mask": ({"mask0": np.ones((3, 3))}, "mask0: is 3 x 3"),
+    "size": ({"size": 0}, "size: expected at least 1 pixel, got 0"),
+    "background": (
+        {"background": "blue"},
+        "background: expected target, grey, transparent, got 'blue'",
+    ),
+    "mask": ({"mask0": np.ones((3, 3))}, "mask0: expected .*30 x 30.* got .*3 x 3"),
     "pose": ({"poses": ["upside"]}, "'upside'"),
-    "picture": ({"image1": "none.png"}, "image1: there is no file none.png"),
+    "image": ({"image1": "none.png"}, "image1: expected an image file, got none.png"),
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_input(colour_matcher, name):
     changes, reason = WRONG[name]
-    arguments = {"image0": random_picture(30, 30), "image1": random_picture(30, 30)} | changes
+    arguments = {"image0": random_image(30, 30), "image1": random_image(30, 30)} | changes
+    # Beartype would notice the wrong word first.
+    function = warp.__wrapped__ if name == "background" else warp
     with pytest.raises(HomologError, match=reason):
-        # Beartype would see the wrong word first.
-        warp.__wrapped__(colour_matcher, **arguments) if name == "rest" else warp(
-            colour_matcher, **arguments
-        )
+        function(colour_matcher, **arguments)
 
 
 def test_the_command(capsys, tmp_path, monkeypatch, colour_matcher):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(progress, "_PATIENCE", 3600)
     monkeypatch.setattr(Matcher, "from_pretrained", lambda *_, **__: colour_matcher)
-    random_picture(96, 64).save("a.png")
-    FLIP.apply(random_picture(96, 64)).save("b.png")
-    cli.main(["warp", "a.png", "b.png", "--out", "o.webp", "--rest", "transparent", "--size", "48"])
-    printed = capsys.readouterr()
-    assert "pair score" in printed.out and "picture: o.webp" in printed.err
-    with Image.open("o.webp") as made:
-        assert made.size == (48, 32) and made.mode == "RGBA"
+    random_image(96, 64).save("a.png")
+    FLIP.apply(random_image(96, 64)).save("b.png")
+    for option in ("--background", "--rest"):
+        cli.main(["warp", "a.png", "b.png", "--out", "o.webp", option, "transparent",
+                  "--size", "48"])  # fmt: skip
+        printed = capsys.readouterr()
+        assert "pair score" in printed.out and "image: o.webp" in printed.err
+        with Image.open("o.webp") as image:
+            assert image.size == (48, 32) and image.mode == "RGBA"
     for wrong, reason in (
-        (["--out", "o.jpg", "--rest", "transparent"], "must end in .png or .webp"),
+        (["--out", "o.jpg", "--rest", "transparent"], "o.jpg"),
         (["--out", "o.png", "--rest", "blue"], "blue"),
-        (["--out", "o.png", "--size", "0"], "size: got 0"),
-        (["--out", "no/o.png"], "cannot write"),
+        (["--out", "o.png", "--size", "0"], "size: expected at least 1 pixel, got 0"),
+        (["--out", "no/o.png"], "no/o.png"),
     ):
         with pytest.raises(SystemExit) as stop:
             cli.main(["warp", "a.png", "b.png", *wrong])
         error = capsys.readouterr().err
         assert stop.value.code == 2 and error.count("\n") == 1 and reason in error
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png", "o.webp"]
+
+
+def test_the_command_with_the_shipped_model(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    image0, image1 = example_images()
+    FLIP.apply(image0).save("a.png")
+    image1.save("b.png")
+    cli.main(["warp", "a.png", "b.png", "--out", "o.png", "--poses", "flip", "--size", "160"])
+    assert "pose flip" in capsys.readouterr().out
+    with Image.open("o.png") as image:
+        assert image.size == (160, 120)

@@ -1,1 +1,1 @@
-"""What dense and sparse correspondences are used for: warping, averaging, tracking."""
+"""Applications of correspondences: warping, averaging, tracking."""

@@ -1,4 +1,4 @@
-"""The mean of many pictures of one kind of thing, each brought to one picture's shape."""
+"""Averaging: the mean of many images of one category, each warped onto one image's shape."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from homolog.applications.warping import MAX_SIZE, certainty
+from homolog.applications.warping import flow_opacity
 from homolog.descriptors import Features
 from homolog.errors import HomologError
-from homolog.image import reading
 from homolog.image.geometry import as_poses
+from homolog.image.reading import LoadedImage, load_image
 from homolog.matcher import Matcher, PosesLike
 from homolog.utils.prefetch import prefetch
 from homolog.utils.progress import ProgressBar
-from homolog.viz import draw
+from homolog.viz.raster import MAX_SIZE, reduced_size, sample_along_flow
 
-_CANDIDATES = 12  # pictures among which the reference is chosen
-_LEAST = 0.1  # weight of what has no match, so that the reference is not alone there
-_READERS = 2
+_CANDIDATES = 12  # images among which the reference is chosen
+_MIN_WEIGHT = 0.1  # of pixels without a match, so that they are not the reference's alone
+_NUM_WORKERS = 2
 
 
 @dataclass(frozen=True)
 class Average:
-    """The mean of some pictures.
+    """The mean of some images.
 
     Attributes:
-        picture: of the reference's shape, `RGB`.
-        reference: the picture that all others were brought to.
-        used: how many pictures it is the mean of.
-        left_out: what is wrong with each picture that is not in it, one line each.
+        image: the mean, of the reference's shape, `RGB`.
+        reference: the image that all others were warped onto.
+        used: number of images that were averaged.
+        skipped: what is wrong with each image that could not be read, one line each.
     """
 
-    picture: Image.Image
+    image: Image.Image
     reference: Path
     used: int
-    left_out: tuple[str, ...]
+    skipped: tuple[str, ...]
 
 
 def average(
@@ -51,102 +51,111 @@ def average(
     size: int = MAX_SIZE,
     poses: PosesLike = "none",
 ) -> Average:
-    """The mean of pictures, each warped onto the reference's shape and weighted by confidence.
+    """The mean of images, each warped onto the reference's shape and weighted by confidence.
 
-    Memory does not grow with the number of pictures. Pictures that cannot be read are left out.
+    Memory does not grow with the number of images. Images that cannot be read are skipped.
 
     Args:
-        matcher: finds the flows.
-        paths: the picture files.
-        reference: the picture whose shape is wanted; if it is none of `paths`, it lends its shape
-            alone. By default, of twelve pictures evenly spread over `paths`, the one that is
-            nearest to the other eleven by instance matching distance.
-        size: the longer side of the result at most, in pixels; never more than the reference has.
-        poses: poses of each picture to choose from; as a whole, a picture may be flipped.
+        matcher: computes the flows.
+        paths: the image files.
+        reference: the image that gives the shape; if it is none of `paths`, it is not averaged.
+            By default, of twelve images evenly sampled from `paths`, the one that is nearest to
+            the other eleven by instance matching distance.
+        size: the longer edge of the result at most, in pixels; never more than the reference has.
+        poses: poses of each image to choose from; an image may be flipped as a whole.
 
     Raises:
-        HomologError: no picture can be read, or an argument cannot be used.
+        HomologError: no image can be read, or an argument cannot be used.
     """
     if size < 1:
-        raise HomologError(f"size: got {size}, takes at least 1 pixel")
+        raise HomologError(f"size: expected at least 1 pixel, got {size}")
     as_poses(poses)  # checked before the work
-    left_out: dict[Path, str] = {}
-    known: dict[Path, Features] = {}
+    skipped: dict[Path, str] = {}
+    extracted: dict[Path, Features] = {}
     if reference is None:
-        known = _candidates(matcher, paths, left_out)
-        reference = _middle(matcher, known, poses)
-    target = known[reference] if reference in known else matcher.load_image(reference, "reference")
-    wanted = draw.reduced(target.size, size)
-    total = np.zeros((wanted[1], wanted[0], 3))
-    weights = np.zeros((wanted[1], wanted[0], 1))
+        extracted = _extract_candidates(matcher, paths, skipped)
+        reference = _most_central(matcher, extracted, poses)
+    target = (
+        extracted[reference]
+        if reference in extracted
+        else matcher.load_image(reference, "reference")
+    )
+    output = reduced_size(target.size, size)
+    total = np.zeros((output[1], output[0], 3))
+    weights = np.zeros((output[1], output[0], 1))
     used = 0
-    remaining = [path for path in paths if path not in left_out]
+    remaining = [path for path in paths if path not in skipped]
     # Not coarser than what the backbone sees.
-    side = max(*wanted, matcher.backbone.side)
-    jobs = (partial(_read, path, side, matcher.max_pixels) for path in remaining)
-    with ProgressBar(len(remaining)) as steps:
-        for path, picture in zip(remaining, prefetch(jobs, _READERS, 2 * _READERS), strict=True):
-            steps.update(f"aligning {path.name}")
-            if isinstance(picture, HomologError):
-                left_out[path] = str(picture)
+    edge = max(*output, matcher.backbone.canvas_size)
+    jobs = (partial(_load, path, edge, matcher.max_pixels) for path in remaining)
+    images = prefetch(jobs, _NUM_WORKERS, 2 * _NUM_WORKERS)
+    with ProgressBar(len(remaining)) as progress:
+        for path, loaded in zip(remaining, images, strict=True):
+            progress.update(f"aligning {path.name}")
+            if isinstance(loaded, HomologError):
+                skipped[path] = str(loaded)
                 continue
             if path == reference:
-                look = np.asarray(picture.image.resize(wanted), dtype=float)
-                sure = np.ones(weights.shape)
+                warped = np.asarray(loaded.image.resize(output), dtype=float)
+                opacity = np.ones(weights.shape)
             else:
-                features = known.pop(path, None) or matcher.load_image(picture.image)
-                pair = matcher.pair(features, target, poses=poses)
+                source = extracted.pop(path, None) or matcher.load_image(loaded.image)
+                pair = matcher.pair(source, target, poses=poses)
                 field = pair.flow(flip=True).backward.smoothed()
-                look = draw.resampled(picture.image, field, wanted)
-                sure = certainty(field, wanted)[..., None]
-            weight = _LEAST + (1 - _LEAST) * sure
-            total += weight * look
+                warped = sample_along_flow(loaded.image, field, output)
+                opacity = flow_opacity(field, output)[..., None]
+            weight = _MIN_WEIGHT + (1 - _MIN_WEIGHT) * opacity
+            total += weight * warped
             weights += weight
             used += 1
     if not used:
-        raise HomologError(f"pictures: none of {len(paths)} can be read: {_first(left_out)}")
+        raise _none_readable(paths, skipped)
     mean = np.rint(total / weights).astype(np.uint8)
-    lines = tuple(left_out[path] for path in paths if path in left_out)
+    lines = tuple(skipped[path] for path in paths if path in skipped)
     return Average(Image.fromarray(mean), reference, used, lines)
 
 
-def _candidates(
-    matcher: Matcher, paths: Sequence[Path], left_out: dict[Path, str]
+def _extract_candidates(
+    matcher: Matcher, paths: Sequence[Path], skipped: dict[Path, str]
 ) -> dict[Path, Features]:
-    """Features of some pictures evenly spread over all; those that cannot be read are noted."""
-    found: dict[Path, Features] = {}
+    """Features of images evenly sampled from all; those that cannot be read are noted."""
+    extracted: dict[Path, Features] = {}
     step = max(1, len(paths) / _CANDIDATES)
-    spread = [paths[int(row)] for row in np.arange(0, len(paths), step)]
-    # Others make up for those that are broken.
-    for path in dict.fromkeys([*spread, *paths]):
-        if len(found) == _CANDIDATES:
+    sampled = [paths[int(row)] for row in np.arange(0, len(paths), step)]
+    # Others make up for those that cannot be read.
+    for path in dict.fromkeys([*sampled, *paths]):
+        if len(extracted) == _CANDIDATES:
             break
         try:
-            found[path] = matcher.extract(path)
+            extracted[path] = matcher.extract(path)
         except HomologError as error:
-            left_out[path] = str(error)
-    if not found:
-        raise HomologError(f"pictures: none of {len(paths)} can be read: {_first(left_out)}")
-    return found
+            skipped[path] = str(error)
+    if not extracted:
+        raise _none_readable(paths, skipped)
+    return extracted
 
 
-def _middle(matcher: Matcher, known: dict[Path, Features], poses: PosesLike) -> Path:
-    """The picture nearest to all others."""
-    sums = dict.fromkeys(known, 0.0)
-    for one, other in combinations(known, 2):
-        distance = matcher.pair(known[one], known[other], poses=poses).distance()
-        sums[one] += distance
-        sums[other] += distance
+def _most_central(matcher: Matcher, candidates: dict[Path, Features], poses: PosesLike) -> Path:
+    """The image with the least sum of instance matching distances to all others."""
+    sums = dict.fromkeys(candidates, 0.0)
+    for path0, path1 in combinations(candidates, 2):
+        pair = matcher.pair(candidates[path0], candidates[path1], poses=poses)
+        distance = pair.distance()  # in the best pose
+        sums[path0] += distance
+        sums[path1] += distance
     return min(sums, key=sums.__getitem__)
 
 
-def _read(path: Path, side: int, max_pixels: int) -> reading.Picture | HomologError:
-    """A picture, or what is wrong with it."""
+def _load(path: Path, longest_edge: int, max_pixels: int) -> LoadedImage | HomologError:
+    """An image, or what is wrong with it: an exception would end the prefetching."""
     try:
-        return reading.read(path, side=side, max_pixels=max_pixels)
+        return load_image(path, longest_edge=longest_edge, max_pixels=max_pixels)
     except HomologError as error:
         return error
 
 
-def _first(left_out: dict[Path, str]) -> str:
-    return next(iter(left_out.values()), "there are none")
+def _none_readable(paths: Sequence[Path], skipped: dict[Path, str]) -> HomologError:
+    first = next(iter(skipped.values()), "none were given")
+    return HomologError(
+        f"images: expected at least one that can be read, got none of {len(paths)}: {first}"
+    )

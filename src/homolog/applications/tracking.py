@@ -1,4 +1,4 @@
-"""Points of one frame carried through a video."""
+"""Tracking: points of one frame followed through a video."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import contextlib
 import csv
 import io
 import os
-import tempfile
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,32 +20,46 @@ from PIL import Image
 from torch import Tensor
 
 from homolog import matching
-from homolog.descriptors import DescriptorMap, Features, FeaturesLike
+from homolog.applications.video import (
+    VIDEO_SUFFIXES,
+    VideoWriter,
+    count_frames,
+    read_frame,
+    read_frames,
+)
+from homolog.descriptors import DescriptorMap, FeaturesLike
 from homolog.errors import HomologError
 from homolog.image.geometry import IDENTITY
 from homolog.image.points import PointsLike, as_points
 from homolog.matcher import Matcher
-from homolog.utils.optional import require
-from homolog.utils.outputs import check_output, replace_atomically
+from homolog.utils.outputs import check_output
 from homolog.utils.progress import ProgressBar
-from homolog.viz import draw
+from homolog.viz.video import draw_tracks
 
-if TYPE_CHECKING:  # needed only for videos
-    from av.container import InputContainer, OutputContainer
-    from av.video.stream import VideoStream
+# The prior from the previous frame, in units of similarity (docs/experiments.md).
+_APPEARANCE_WEIGHT = 0.3  # share of the similarity to the point in the previous frame
+_MOTION_PENALTY = 0.1  # the most that distance from the previous position costs
+_MOTION_RADIUS = 0.06  # distance without penalty, in shares of the frame's longer edge
+# A point is occluded if it resembles itself less than this, in shares of the usual pair score.
+_OCCLUDED_BELOW = 0.6
 
-VIDEOS = (".mp4", ".mov", ".mkv")
+_MIN_SIZE, _MAX_SIZE = 640, 1280  # pixels of the longer edge of drawn videos
+_TRAIL_SECONDS = 1.0
 
-# What the frame before has to say, in units of similarity (docs/experiments.md).
-_APPEARANCE = 0.3  # share of the similarity to the point in the frame before
-_NEARNESS = 0.1  # what it costs to be far from where the point was
-_REACH = 0.06  # "far", in shares of the frame's longer side
-# A point is lost that looks less like itself than this, in shares of the usual pair score.
-_LOST = 0.6
 
-_SMALLEST, _LARGEST = 640, 1280  # pixels of the longer side that videos are drawn with
-_TRAIL = 1.0  # seconds
-_TICKS = 60_000  # time base of drawn videos: whole for all usual rates, and MPEG-4 takes no finer
+@dataclass(frozen=True)
+class FrameTracks:
+    """Where K points are in one frame.
+
+    Attributes:
+        points: (x, y) in pixels of the upright frame, the best guess where a point is occluded.
+        scores: confidence in each point, 0 to 1, against the annotated frame.
+        occluded: the points that are probably not visible, or not found; they may come back.
+    """
+
+    points: Float[np.ndarray, "K 2"]
+    scores: Float[np.ndarray, "K"]
+    occluded: Bool[np.ndarray, "K"]
 
 
 @dataclass(frozen=True)
@@ -55,44 +68,45 @@ class Tracks:
 
     Attributes:
         frames: the frames' numbers, from 0.
-        seconds: when each is shown.
-        points: (x, y) in pixels of the upright frame, the best guess where a point is lost.
-        scores: confidence in each, 0 to 1, against the annotated frame.
-        lost: the points that are probably not in sight, or not found; they may come back.
+        seconds: when each frame is shown.
+        points: as in `FrameTracks`, of each frame.
+        scores: as in `FrameTracks`, of each frame.
+        occluded: as in `FrameTracks`, of each frame.
         names: of the points, where they have any.
         size: width and height of the upright frames.
-        note: why the video ended early, otherwise None.
+        warning: why the tracks end early, otherwise None.
     """
 
     frames: tuple[int, ...]
     seconds: tuple[float, ...]
     points: Float[np.ndarray, "F K 2"]
     scores: Float[np.ndarray, "F K"]
-    lost: Bool[np.ndarray, "F K"]
+    occluded: Bool[np.ndarray, "F K"]
     names: tuple[str, ...] | None
     size: tuple[int, int]
-    note: str | None
+    warning: str | None
 
     def to_dict(self) -> dict[str, Any]:
-        """The same in plain lists, a frame each, ready for JSON."""
+        """The same in plain lists and numbers, ready for JSON: one entry a frame."""
         return {
             "size": list(self.size),
             "names": None if self.names is None else list(self.names),
-            "note": self.note,
+            # Files of version 0.1.0 have this name, and `lost` for what is occluded.
+            "note": self.warning,
             "frames": [
                 {
                     "frame": index,
                     "seconds": round(seconds, 6),
                     "points": self.points[row].tolist(),
                     "scores": self.scores[row].tolist(),
-                    "lost": self.lost[row].tolist(),
+                    "lost": self.occluded[row].tolist(),
                 }
                 for row, (index, seconds) in enumerate(zip(self.frames, self.seconds, strict=True))
             ],
         }
 
     def to_csv(self) -> str:
-        """The same as CSV, a point of a frame each line."""
+        """The same as CSV: one line for each point of each frame."""
         text = io.StringIO()
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(["frame", "seconds", "point", "x", "y", "score", "lost"])
@@ -101,8 +115,8 @@ class Tracks:
         for row, (index, seconds) in enumerate(zip(self.frames, self.seconds, strict=True)):
             for k, name in enumerate(names):
                 x, y = (f"{value:.3f}" for value in self.points[row, k])
-                score, lost = f"{self.scores[row, k]:.4f}", int(self.lost[row, k])
-                rows.writerow([index, f"{seconds:.6f}", name, x, y, score, lost])
+                score, occluded = f"{self.scores[row, k]:.4f}", int(self.occluded[row, k])
+                rows.writerow([index, f"{seconds:.6f}", name, x, y, score, occluded])
         return text.getvalue()
 
 
@@ -116,25 +130,24 @@ def track(
     every: int = 1,
     out: str | os.PathLike[str] | None = None,
 ) -> Tracks:
-    """Carry points of one frame through a video.
+    """Track points of one annotated frame through a video.
 
-    Every frame's points are looked for from the annotated frame, so that errors do not add up;
-    where they were in the frame before, and what they looked like there, decides between
-    candidates, the more the surer they were. The score is the annotated frame's opinion: it falls
-    where the two disagree. Frames are read, matched, drawn and forgotten one by one. Needs
-    `pip install 'homolog[video]'`.
+    In every frame the points are matched from the annotated frame, so that errors do not
+    accumulate. The previous frame decides between candidates, by where each point was and what it
+    looked like there, with the weight of its score. Scores compare with the annotated frame.
+    Frames are read, matched, drawn and dropped one by one. Needs `pip install 'homolog[video]'`.
 
     Args:
-        matcher: finds the points.
+        matcher: matches the points.
         video: a file that FFmpeg reads.
         points: (x, y) in pixels of the annotated frame, upright; K of them.
         names: of the points.
         frame: the annotated frame's number, from 0; frames before it are tracked, too.
-        every: track every so many frames.
+        every: track only every so many frames.
         out: draw the points with their trails into this video (`.mp4`, `.mov`, `.mkv`; no sound).
 
     Returns:
-        The tracks. Where the video is broken in the middle, they end there and `note` says so.
+        The tracks. If the video is damaged, they end there and `Tracks.warning` says so.
 
     Raises:
         HomologError: the video cannot be read, has no such frame, a point lies outside the
@@ -142,152 +155,144 @@ def track(
     """
     path = Path(video)
     if every < 1:
-        raise HomologError(f"every: got {every}, takes at least 1")
+        raise HomologError(f"every: expected at least 1, got {every}")
     if frame < 0:
-        raise HomologError(f"frame: got {frame}, takes a number from 0")
+        raise HomologError(f"frame: expected a number from 0, got {frame}")
     if out is not None:
-        out = check_output(out, VIDEOS)
+        out = check_output(out, VIDEO_SUFFIXES)
         if out.exists() and path.exists() and out.samefile(path):
-            raise HomologError(f"out: {out} is the video itself")
-    annotated = _frame(path, frame)
+            raise HomologError(f"out: expected another file than the video, got {out}")
+    annotated = read_frame(path, frame)
     keypoints = as_points(points, annotated.size)
     if names is not None and len(names) != len(keypoints):
-        raise HomologError(f"names: got {len(names)}, takes {len(keypoints)}, one for each point")
+        raise HomologError(
+            f"names: expected {len(keypoints)}, one for each point, got {len(names)}"
+        )
     tracker = Tracker(matcher, annotated, keypoints)
-    indices: list[int] = []
+    numbers: list[int] = []
     times: list[float] = []
     found: list[FrameTracks] = []
-    notes: list[str] = []
+    warnings: list[str] = []
     with (
-        contextlib.nullcontext() if out is None else _Drawing(out, annotated.size) as drawing,
-        ProgressBar(-(-_count(path) // every)) as steps,
+        contextlib.nullcontext() if out is None else _TrailVideo(out, annotated.size) as drawing,
+        ProgressBar(-(-count_frames(path) // every)) as progress,
     ):
-        for index, seconds, image in _frames(path, notes):
+        for index, seconds, image in read_frames(path, warnings):
             if index % every:
                 continue
             if image.size != annotated.size:
-                notes.append(f"{path} ends at frame {index}: frames have another size from there")
+                warnings.append(
+                    f"{path} ends at frame {index}: frames have another size from there"
+                )
                 break
-            steps.update(f"tracking {path.name}")
-            placed = tracker.annotated() if index == frame else tracker.next(image)
+            progress.update(f"tracking {path.name}")
+            tracks = tracker.restart() if index == frame else tracker.update(image)
             if drawing is not None:
-                drawing.add(image, seconds, placed)
-            indices.append(index)
+                drawing.write(image, seconds, tracks)
+            numbers.append(index)
             times.append(seconds)
-            found.append(placed)
+            found.append(tracks)
     return Tracks(
-        tuple(indices),
+        tuple(numbers),
         tuple(times),
-        np.stack([placed.points for placed in found]),
-        np.stack([placed.scores for placed in found]),
-        np.stack([placed.lost for placed in found]),
+        np.stack([tracks.points for tracks in found]),
+        np.stack([tracks.scores for tracks in found]),
+        np.stack([tracks.occluded for tracks in found]),
         None if names is None else tuple(names),
         annotated.size,
-        notes[0] if notes else None,
+        warnings[0] if warnings else None,
     )
 
 
-@dataclass(frozen=True)
-class FrameTracks:
-    """Where K points are in one frame; attributes as in `Tracks`."""
-
-    points: Float[np.ndarray, "K 2"]
-    scores: Float[np.ndarray, "K"]
-    lost: Bool[np.ndarray, "K"]
-
-
 class Tracker:
-    """Finds the points of one picture in others that come in order, such as a camera's.
+    """Finds the points of an annotated image in frames that come in order, as from a camera.
 
-    Remembers the picture before, and no other.
+    Only the previous frame is remembered.
 
     Args:
-        matcher: finds the points.
-        picture: the annotated picture.
+        matcher: matches the points.
+        image: the annotated image.
         points: (x, y) in pixels of it.
 
     Raises:
-        HomologError: the picture cannot be read, or the points are not on it.
+        HomologError: the image cannot be read, or the points are not on it.
     """
 
-    def __init__(self, matcher: Matcher, picture: FeaturesLike, points: PointsLike):
+    def __init__(self, matcher: Matcher, image: FeaturesLike, points: PointsLike):
         self.matcher = matcher
-        self.features = matcher.extract(picture)
+        self.features = matcher.extract(image)
         self.points = as_points(points, self.features.size)
-        self._cells = self._to_cells(self.points)
-        self._before: tuple[Features, FrameTracks] | None = None
+        self._previous: tuple[DescriptorMap, FrameTracks] | None = None
         self._pair_scores = np.zeros(2)  # their sum and number
 
-    def annotated(self) -> FrameTracks:
-        """The points as given; the next picture is the annotated one's successor."""
+    def restart(self) -> FrameTracks:
+        """The points as annotated; the next frame is taken to follow the annotated image."""
         count = len(self.points)
-        placed = FrameTracks(self.points, np.ones(count), np.full(count, False))
-        self._before = self.features, placed
-        return placed
+        tracks = FrameTracks(self.points, np.ones(count), np.full(count, False))
+        self._previous = self.matcher.descriptor_map(self.features), tracks
+        return tracks
 
-    def next(self, picture: FeaturesLike) -> FrameTracks:
-        """The points in the next picture.
+    def update(self, image: FeaturesLike) -> FrameTracks:
+        """The points in the next frame.
 
         Args:
-            picture: as large as the annotated one.
+            image: the frame, as large as the annotated image.
 
         Raises:
             HomologError: it cannot be read.
         """
-        features = self.matcher.extract(picture)
-        posed, first = features.by_pose[IDENTITY], self.features.by_pose[IDENTITY]
-        pair = self.matcher.pair(self.features, features)
-        own = pair.similarity(self.points)
-        # The picture before helps to choose a place; it is the annotated one that says where
-        # exactly, or points would drift after where they were.
-        chosen = own if self._before is None else own + self._from_before(*self._before, posed)
-        near = own.masked_fill(~_around(matching.argmax(chosen), own), -torch.inf)
+        pair = self.matcher.pair(self.features, self.matcher.extract(image))
+        source, target = pair.source_map(IDENTITY), pair.target_map
+        similarity = pair.similarity(self.points)
+        # The previous frame helps to choose a region; the annotated one alone says where exactly
+        # in it, or points would drift towards their previous positions.
+        candidates = similarity
+        if self._previous is not None:
+            candidates = similarity + _motion_prior(*self._previous, target)
+        region = _surrounding_cells(matching.argmax(candidates), similarity)
         config = self.matcher.config
-        targets = matching.window_soft_argmax(near, config.window, config.temperature)
-        scores = matching.cycle_confidence(
-            first.descriptors_HWC, posed.descriptors_HWC, first.valid_HW, self._cells, targets, own
+        targets = matching.window_soft_argmax(
+            similarity.masked_fill(~region, -torch.inf), config.window, config.temperature
         )
-        # What is hidden is found where it should be, but does not look like itself. How much
-        # that is, the whole pictures tell, or those before where this one shows something else.
+        cells = _to_cells(self.points, source)
+        scores = matching.cycle_confidence(
+            source.descriptors_HWC, target.descriptors_HWC, source.valid_HW,
+            cells, targets, similarity,
+        )  # fmt: skip
+        # An occluded point is found where it should be, but does not resemble itself. How much it
+        # should, the pair score of the whole images tells, or, where this frame shows something
+        # else, that of the frames before.
         total, count = self._pair_scores
         usual = max(pair.score, total / max(count, 1), 1e-6)
         self._pair_scores += np.array([pair.score, 1.0])
-        there = matching.sample_descriptors(posed.descriptors_HWC, targets)
-        alike = (
-            (there * matching.sample_descriptors(first.descriptors_HWC, self._cells))
-            .sum(1)
-            .clamp_min(0)
-        )
-        alike = (alike / usual).clamp_max(1)
-        points = posed.transform.clip(posed.transform.to_points(targets.double().cpu().numpy()))
-        lost = (alike < _LOST).cpu().numpy()
-        placed = FrameTracks(points, (scores * alike).double().cpu().numpy(), lost)
-        self._before = features, placed
-        return placed
-
-    def _from_before(
-        self, features: Features, placed: FrameTracks, posed: DescriptorMap
-    ) -> Float[Tensor, "K H W"]:
-        """What the picture before says of every cell; nothing of points that were lost in it."""
-        cells = self._to_cells(placed.points)
-        alike = matching.similarity(
-            matching.sample_descriptors(features.descriptors, cells), posed.descriptors_HWC
-        )
-        height, width = posed.descriptors_HWC.shape[:2]
-        y, x = (torch.arange(count).to(cells) for count in (height, width))
-        squared = (y - cells[:, 1:])[:, :, None] ** 2 + (x - cells[:, :1])[:, None, :] ** 2
-        # What is within reach costs nothing; farther away, no more than so much.
-        beyond = (squared.sqrt() / (_REACH * max(height, width)) - 1).clamp_min(0)
-        far = 1 - (beyond**2 / -2).exp()
-        trust = torch.from_numpy(np.where(placed.lost, 0.0, placed.scores)).to(cells)
-        return (_APPEARANCE * alike - _NEARNESS * far) * trust[:, None, None]
-
-    def _to_cells(self, points: Float[np.ndarray, "K 2"]) -> Float[Tensor, "K 2"]:
-        posed = self.features.by_pose[IDENTITY]
-        return torch.from_numpy(posed.transform.to_cells(points)).to(posed.descriptors_HWC)
+        found = matching.sample_descriptors(target.descriptors_HWC, targets)
+        own = matching.sample_descriptors(source.descriptors_HWC, cells)
+        resemblance = ((found * own).sum(1).clamp_min(0) / usual).clamp_max(1)
+        points = target.transform.clip(target.transform.to_points(_array(targets)))
+        occluded = (resemblance < _OCCLUDED_BELOW).cpu().numpy()
+        tracks = FrameTracks(points, _array(scores * resemblance), occluded)
+        self._previous = target, tracks
+        return tracks
 
 
-def _around(
+def _motion_prior(
+    previous: DescriptorMap, tracks: FrameTracks, target: DescriptorMap
+) -> Float[Tensor, "K H W"]:
+    """What the previous frame adds to the similarity of each cell; 0 for points occluded in it."""
+    cells = _to_cells(tracks.points, previous)
+    similarity = matching.similarity(
+        matching.sample_descriptors(previous.descriptors_HWC, cells), target.descriptors_HWC
+    )
+    height, width = target.descriptors_HWC.shape[:2]
+    y, x = (torch.arange(count).to(cells) for count in (height, width))
+    squared = (y - cells[:, 1:])[:, :, None] ** 2 + (x - cells[:, :1])[:, None, :] ** 2
+    beyond = (squared.sqrt() / (_MOTION_RADIUS * max(height, width)) - 1).clamp_min(0)
+    penalty = 1 - (beyond**2 / -2).exp()
+    trust = torch.from_numpy(np.where(tracks.occluded, 0.0, tracks.scores)).to(cells)
+    return (_APPEARANCE_WEIGHT * similarity - _MOTION_PENALTY * penalty) * trust[:, None, None]
+
+
+def _surrounding_cells(
     cells_K2: Int[Tensor, "K 2"], maps_KHW: Float[Tensor, "K H W"]
 ) -> Bool[Tensor, "K H W"]:
     """The 25 cells around each cell."""
@@ -296,159 +301,50 @@ def _around(
     return rows[:, :, None] & columns[:, None, :]
 
 
-class _Drawing:
-    """A video being drawn, all or nothing.
+def _to_cells(points: Float[np.ndarray, "K 2"], found: DescriptorMap) -> Float[Tensor, "K 2"]:
+    return torch.from_numpy(found.transform.to_cells(points)).to(found.descriptors_HWC)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.double().cpu().numpy()
+
+
+class _TrailVideo:
+    """A video of the frames with the points and their trails drawn on them.
 
     Args:
-        path: the file; it is there when the block has ended well.
+        path: the file to write.
         size: width and height of the frames that will come.
     """
 
     def __init__(self, path: Path, size: tuple[int, int]):
-        self._path = path
+        scale = min(max(_MIN_SIZE, max(size)), _MAX_SIZE) / max(size)
+        width, height = (max(16, 2 * round(length * scale / 2)) for length in size)
         self._size = size
-        self._trails: deque[tuple[float, FrameTracks]] = deque()
-        self._ticks = -1
+        self._writer = VideoWriter(path, (width, height))
+        self._trail: deque[tuple[float, FrameTracks]] = deque()
 
-    def __enter__(self) -> _Drawing:
-        av = _av()
-        self._errors = (av.error.FFmpegError, OSError)
-        with self._explained():
-            descriptor, name = tempfile.mkstemp(
-                self._path.suffix, f".{self._path.stem}-", self._path.parent
-            )
-            os.close(descriptor)
-            self._temporary = Path(name)
-            self._container: OutputContainer = av.open(name, "w")
-            scale = min(max(_SMALLEST, max(self._size)), _LARGEST) / max(self._size)
-            width, height = (max(16, 2 * round(length * scale / 2)) for length in self._size)
-            self._stream = _encoder(self._container, (width, height))
+    def __enter__(self) -> _TrailVideo:
+        self._writer.__enter__()
         return self
 
-    def add(self, image: Image.Image, seconds: float, placed: FrameTracks) -> None:
-        """One more frame, with points and trails."""
-        self._trails.append((seconds, placed))
-        while seconds - self._trails[0][0] > _TRAIL:
-            self._trails.popleft()
-        drawn = draw.trails(
-            image.resize((self._stream.width, self._stream.height)),
+    def write(self, image: Image.Image, seconds: float, tracks: FrameTracks) -> None:
+        self._trail.append((seconds, tracks))
+        while seconds - self._trail[0][0] > _TRAIL_SECONDS:
+            self._trail.popleft()
+        drawn = draw_tracks(
+            image.resize(self._writer.size),
             self._size,
-            np.stack([then.points for _, then in self._trails]),
-            np.stack([then.lost for _, then in self._trails]),
-            placed.scores,
+            np.stack([past.points for _, past in self._trail]),
+            np.stack([past.occluded for _, past in self._trail]),
+            tracks.scores,
         )
-        frame = _av().VideoFrame.from_image(drawn)
-        # Shown when the original was; of equal times the second comes a tick later.
-        self._ticks = max(self._ticks + 1, round(seconds * _TICKS))
-        frame.pts, frame.time_base = self._ticks, Fraction(1, _TICKS)
-        with self._explained():
-            self._container.mux(self._stream.encode(frame))
+        self._writer.write(drawn, seconds)
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            with self._explained() if kind is None else contextlib.suppress(*self._errors):
-                if kind is None:
-                    self._container.mux(self._stream.encode())
-                self._container.close()
-                if kind is None:
-                    replace_atomically(self._temporary, self._path)
-        finally:
-            self._temporary.unlink(missing_ok=True)
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except self._errors as error:
-            raise HomologError(f"out: cannot write {self._path}: {_reason(error)}") from error
-
-
-def _encoder(container: OutputContainer, size: tuple[int, int]) -> VideoStream:
-    """H.264 where FFmpeg has it, otherwise MPEG-4."""
-    av = _av()
-    try:
-        av.codec.Codec("libx264", "w")
-        stream = container.add_stream("libx264", options={"crf": "20", "preset": "veryfast"})
-    except av.codec.codec.UnknownCodecError:
-        stream = container.add_stream("mpeg4", bit_rate=4 * size[0] * size[1])
-    stream.width, stream.height = size
-    stream.pix_fmt = "yuv420p"
-    stream.codec_context.time_base = Fraction(1, _TICKS)
-    return stream
-
-
-def _frame(path: Path, number: int) -> Image.Image:
-    """The upright frame of that number."""
-    notes: list[str] = []
-    count = 0
-    for index, _, image in _frames(path, notes):
-        if index == number:
-            return image
-        count = index + 1
-    if not count:
-        raise HomologError(f"video: {path} has no frame that can be read")
-    raise HomologError(f"frame: got {number}, {path} has {count} frames, from 0")
-
-
-def _frames(path: Path, notes: list[str]) -> Iterator[tuple[int, float, Image.Image]]:
-    """Upright frames with their numbers and times; what ends them too early is noted."""
-    av = _av()
-    with _opened(path) as (container, stream):
-        stream.thread_type = "AUTO"
-        rate = float(stream.average_rate or 25)
-        count, start = 0, None
-        try:
-            for frame in container.decode(stream):
-                seconds = count / rate if frame.time is None else float(frame.time)
-                start = seconds if start is None else start
-                image = frame.to_image()
-                if frame.rotation % 360:
-                    image = image.rotate(frame.rotation, Image.Resampling.BICUBIC, expand=True)
-                yield count, seconds - start, image
-                count += 1
-        except av.error.FFmpegError as error:
-            notes.append(f"{path} is broken after {count} frames: {_reason(error)}")
-        else:
-            if count < 0.99 * stream.frames:
-                notes.append(f"{path} is cut off: it has {count} of {stream.frames} frames")
-
-
-def _count(path: Path) -> int:
-    """About how many frames a video has."""
-    av = _av()
-    with _opened(path) as (container, stream):
-        if stream.frames:
-            return stream.frames
-        if stream.duration and stream.time_base and stream.average_rate:
-            return max(1, round(stream.duration * stream.time_base * stream.average_rate))
-        count = 0
-        with contextlib.suppress(av.error.FFmpegError):
-            for packet in container.demux(stream):
-                count += packet.size > 0
-        return max(1, count)
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """A video file and its first video stream."""
-    av = _av()
-    if path.is_dir() or not path.exists():
-        what = f"{path} is a directory" if path.is_dir() else f"there is no file {path}"
-        raise HomologError(f"video: {what}")
-    try:
-        container = av.open(str(path))
-    except (av.error.FFmpegError, OSError) as error:
-        raise HomologError(f"video: {path} is not a video: {_reason(error)}") from None
-    with container:
-        if not container.streams.video:
-            raise HomologError(f"video: {path} has no video stream")
-        yield container, container.streams.video[0]
-
-
-def _av() -> Any:
-    """PyAV, which only videos need."""
-    return require("av", "video")
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._writer.__exit__(kind, error, trace)

@@ -1,4 +1,4 @@
-"""Commands that make pictures and videos with what was matched."""
+"""Commands that make images and videos from correspondences."""
 
 from __future__ import annotations
 
@@ -26,41 +26,46 @@ def warp(
     model: ModelOptions = ModelOptions(),
     pair_options: PairOptions = PairOptions(),
     size: int = 1024,
-    rest: Literal["target", "grey", "transparent"] = "target",
+    background: Annotated[
+        Literal["target", "grey", "transparent"], Parameter(name=["--background", "--rest"])
+    ] = "target",
     out: Path,
 ) -> None:
-    """Put the first picture's look on the second picture's shape.
+    """Warp the first image's object onto the shape of the second image's object.
 
     Parameters
     ----------
     image0
-        The picture whose look is wanted.
+        The first image, which gives the appearance.
     image1
-        The picture whose shape is wanted.
+        The second image, which gives the shape.
     size
-        The longer side of the result at most, in pixels; never more than the second picture has.
-    rest
-        What shows where the two do not match: the second picture (`target`), `grey`, or nothing
+        The longer edge of the result at most, in pixels; never more than the second image has.
+    background
+        What is visible where the two do not match: the second image (`target`), `grey`, or nothing
         (`transparent`; PNG and WebP only).
     out
-        The picture to write.
+        The image to write.
     """
-    out = check_output(out, (".png", ".webp") if rest == "transparent" else IMAGE_SUFFIXES)
+    out = check_output(out, (".png", ".webp") if background == "transparent" else IMAGE_SUFFIXES)
     poses = pair_options.poses(model)
-    with ProgressBar(3) as steps:
+    with ProgressBar(3) as progress:
         from homolog.applications import warping
-        from homolog.viz import draw
+        from homolog.viz.raster import save_image
 
-        steps.update("loading the model")
+        progress.update("loading the model")
         matcher = model.matcher()
-        steps.update("warping")
-        masks = {"mask0": pair_options.mask0, "mask1": pair_options.mask1}
-        made = warping.warp(matcher, image0, image1, size=size, rest=rest, poses=poses, **masks)
-        steps.update("writing")
-        draw.save(made.picture, out)
-    found = made.flow
-    print_pair(found.pair_score, matcher.config.same_category_threshold, found.pose, None)
-    print(f"picture: {out}, {100 * made.sure.mean():.0f} % of it from {image0}", file=sys.stderr)
+        progress.update("warping")
+        warped = warping.warp(
+            matcher, image0, image1, size=size, background=background, poses=poses,
+            mask0=pair_options.mask0, mask1=pair_options.mask1,
+        )  # fmt: skip
+        progress.update("writing")
+        save_image(warped.image, out)
+    flow = warped.flow
+    print_pair(flow.pair_score, matcher.config.same_category_threshold, flow.pose, flow.warning)
+    share = 100 * warped.alpha.mean()
+    print(f"image: {out}, {share:.0f} % of it from {image0}", file=sys.stderr)
 
 
 def track(
@@ -74,97 +79,106 @@ def track(
     json: Path | None = None,
     csv: Path | None = None,
 ) -> None:
-    """Carry points of one frame through a video.
+    """Track points of one frame through a video.
 
     Parameters
     ----------
     video
-        The video; any that FFmpeg reads.
+        The video, in any format that FFmpeg reads.
     points
         Points of the annotated frame: `120,80 200,95`, or one file (CSV, text or JSON), which may
         name them.
     frame
         The annotated frame's number, from 0.
     every
-        Track every so many frames.
+        Track only every so many frames.
     out
         Draw the points with their trails into this video.
     json
         Write the tracks to this file.
     csv
-        Write the tracks to this file, a point of a frame each line.
+        Write the tracks to this file, one line for each point of each frame.
     """
     if out is None and json is None and csv is None:
-        raise HomologError("out: nothing to write, takes --out, --json or --csv")
+        raise HomologError("out: expected --out, --json or --csv, got none of them")
     json = json and check_output(json, (".json",), "json")
     csv = csv and check_output(csv, (".csv",), "csv")
     if [pose.name for pose in model.pose_list()] != ["identity"]:
-        raise HomologError(f"poses: got {model.poses!r}, a video's frames are taken as they are")
-    given, names = read_points(points)
+        raise HomologError(
+            f"poses: expected none, for the frames of a video are matched as they are, got "
+            f"{model.poses!r}"
+        )
+    keypoints, names = read_points(points)
     from homolog.applications import tracking
 
     if out is not None:
-        out = check_output(out, tracking.VIDEOS)
-    found = tracking.track(model.matcher(), video, given, names, frame=frame, every=every, out=out)
+        out = check_output(out, tracking.VIDEO_SUFFIXES)
+    tracks = tracking.track(
+        model.matcher(), video, keypoints, names, frame=frame, every=every, out=out
+    )
     if json is not None:
-        about = {"video": str(video), "model": model.preset}
-        text = jsons.dumps(about | found.to_dict(), allow_nan=False) + "\n"
+        source = {"video": str(video), "model": model.preset}
+        text = jsons.dumps(source | tracks.to_dict(), allow_nan=False) + "\n"
         write_atomically(json, text.encode(), "json")
     if csv is not None:
-        write_atomically(csv, found.to_csv().encode(), "csv")
-    _print_tracks(found)
+        write_atomically(csv, tracks.to_csv().encode(), "csv")
+    _print_tracks(tracks)
     if out is not None:
         print(f"video: {out}", file=sys.stderr)
 
 
 def average(
-    pictures: Annotated[list[Path], Parameter(consume_multiple=True)],
+    images: Annotated[
+        list[Path], Parameter(name=["--images", "--pictures"], consume_multiple=True)
+    ],
     *,
     model: ModelOptions = ModelOptions(),
     reference: Path | None = None,
     size: int = 1024,
     out: Path,
 ) -> None:
-    """The mean of pictures of one kind of thing, each brought to one picture's shape.
+    """Average images of one kind of object, each warped onto the shape of one of them.
 
-    With `--poses flip`, pictures of things that face the other way are mirrored.
+    With `--poses flip`, images of objects that face the other way are mirrored.
 
     Parameters
     ----------
-    pictures
-        Folders with pictures, or picture files.
+    images
+        Folders with images, or image files.
     reference
-        The picture whose shape is wanted; by default the one nearest to the others.
+        The image that gives the shape; by default the one nearest to the others.
     size
-        The longer side of the result at most, in pixels; never more than the reference has.
+        The longer edge of the result at most, in pixels; never more than the reference has.
     out
-        The picture to write.
+        The image to write.
     """
     out = check_output(out, IMAGE_SUFFIXES)
     poses = model.pose_list()
     from homolog.applications import averaging
     from homolog.image import reading
-    from homolog.viz import draw
+    from homolog.viz.raster import save_image
 
-    # An earlier result in the folder is no picture of the thing.
-    paths = [path for path in reading.find_images(pictures) if path.resolve() != out.resolve()]
+    # An earlier result in the folder does not count.
+    paths = [path for path in reading.find_images(images) if path.resolve() != out.resolve()]
     if not paths:
-        raise HomologError(f"pictures: there are none in {', '.join(map(str, pictures))}")
-    made = averaging.average(model.matcher(), paths, reference, size=size, poses=poses)
-    draw.save(made.picture, out)
-    for line in made.left_out:
-        print(f"left out: {line}", file=sys.stderr)
-    print(f"mean of {made.used} of {len(paths)} pictures, on the shape of {made.reference}")
-    print(f"picture: {out}", file=sys.stderr)
-
-
-def _print_tracks(found: Tracks) -> None:
-    names = found.names or [str(number + 1) for number in range(found.points.shape[1])]
-    for k, name in enumerate(names):
-        kept = len(found.frames) - int(found.lost[:, k].sum())
-        print(
-            f"{name:>12}  seen in {kept} of {len(found.frames)} frames, "
-            f"mean score {found.scores[:, k].mean():.2f}"
+        raise HomologError(
+            f"images: expected at least one, got none in {', '.join(map(str, images))}"
         )
-    if found.note is not None:
-        print(f"note: {found.note}", file=sys.stderr)
+    mean = averaging.average(model.matcher(), paths, reference, size=size, poses=poses)
+    save_image(mean.image, out)
+    for line in mean.skipped:
+        print(f"skipped: {line}", file=sys.stderr)
+    print(f"mean of {mean.used} of {len(paths)} images, on the shape of {mean.reference}")
+    print(f"image: {out}", file=sys.stderr)
+
+
+def _print_tracks(tracks: Tracks) -> None:
+    names = tracks.names or [str(number + 1) for number in range(tracks.points.shape[1])]
+    for k, name in enumerate(names):
+        visible = len(tracks.frames) - int(tracks.occluded[:, k].sum())
+        print(
+            f"{name:>12}  visible in {visible} of {len(tracks.frames)} frames, "
+            f"mean score {tracks.scores[:, k].mean():.2f}"
+        )
+    if tracks.warning is not None:
+        print(f"note: {tracks.warning}", file=sys.stderr)

@@ -1,0 +1,201 @@
+"""Reading and writing of videos with PyAV, which is imported when the first one is opened."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from homolog.errors import HomologError
+from homolog.utils.optional import require
+from homolog.utils.outputs import replace_atomically
+
+if TYPE_CHECKING:  # needed only for videos
+    from av.container import InputContainer, OutputContainer
+    from av.video.stream import VideoStream
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv")
+"""Endings of the video files that can be written."""
+
+_TICKS = 60_000  # time base of written videos: whole for all usual rates, and MPEG-4's finest
+
+
+def read_frame(path: Path, number: int) -> Image.Image:
+    """One upright frame of a video.
+
+    Args:
+        path: a file that FFmpeg reads.
+        number: of the frame, from 0.
+
+    Raises:
+        HomologError: the file is not a video, or has no such frame.
+    """
+    count = 0
+    for index, _, image in read_frames(path, []):
+        if index == number:
+            return image
+        count = index + 1
+    if not count:
+        raise HomologError(f"video: expected at least one frame that can be read, got {path}")
+    raise HomologError(f"frame: expected 0 to {count - 1}, got {number}: {path} has {count} frames")
+
+
+def read_frames(path: Path, warnings: list[str]) -> Iterator[tuple[int, float, Image.Image]]:
+    """The number, time in seconds, and upright image of each frame of a video.
+
+    Args:
+        path: a file that FFmpeg reads.
+        warnings: gets a line if the video ends too early, because it is damaged or cut off.
+
+    Raises:
+        HomologError: the file is not a video.
+    """
+    av = _av()
+    with _open(path) as (container, stream):
+        stream.thread_type = "AUTO"
+        rate = float(stream.average_rate or 25)
+        count, start = 0, None
+        try:
+            for frame in container.decode(stream):
+                seconds = count / rate if frame.time is None else float(frame.time)
+                start = seconds if start is None else start
+                image = frame.to_image()
+                if frame.rotation % 360:
+                    image = image.rotate(frame.rotation, Image.Resampling.BICUBIC, expand=True)
+                yield count, seconds - start, image
+                count += 1
+        except av.error.FFmpegError as error:
+            warnings.append(f"{path} is damaged after {count} frames: {_reason(error)}")
+        else:
+            if count < 0.99 * stream.frames:
+                warnings.append(f"{path} is cut off: it has {count} of {stream.frames} frames")
+
+
+def count_frames(path: Path) -> int:
+    """The number of frames of a video, perhaps estimated from its duration; at least 1.
+
+    Raises:
+        HomologError: the file is not a video.
+    """
+    av = _av()
+    with _open(path) as (container, stream):
+        if stream.frames:
+            return stream.frames
+        if stream.duration and stream.time_base and stream.average_rate:
+            return max(1, round(stream.duration * stream.time_base * stream.average_rate))
+        count = 0
+        with contextlib.suppress(av.error.FFmpegError):
+            for packet in container.demux(stream):
+                count += packet.size > 0
+        return max(1, count)
+
+
+class VideoWriter:
+    """Writes a video atomically: the file is there when the `with` block has ended well.
+
+    H.264 where FFmpeg has it, otherwise MPEG-4; no sound.
+
+    Args:
+        path: the file to write, ending in one of `VIDEO_SUFFIXES`.
+        size: width and height of its frames; both are even and at least 16.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int]):
+        self.path = path
+        self.size = size
+        self._ticks = -1
+
+    def __enter__(self) -> VideoWriter:
+        av = _av()
+        self._errors = (av.error.FFmpegError, OSError)
+        with self._explain_errors():
+            descriptor, name = tempfile.mkstemp(
+                self.path.suffix, f".{self.path.stem}-", self.path.parent
+            )
+            os.close(descriptor)
+            self._temporary = Path(name)
+            self._container: OutputContainer = av.open(name, "w")
+            self._stream = _add_stream(self._container, self.size)
+        return self
+
+    def write(self, image: Image.Image, seconds: float) -> None:
+        """Append a frame.
+
+        Args:
+            image: an `RGB` image of the writer's size.
+            seconds: when it is shown; of equal times, the second comes one tick later.
+
+        Raises:
+            HomologError: the file cannot be written.
+        """
+        frame = _av().VideoFrame.from_image(image)
+        self._ticks = max(self._ticks + 1, round(seconds * _TICKS))
+        frame.pts, frame.time_base = self._ticks, Fraction(1, _TICKS)
+        with self._explain_errors():
+            self._container.mux(self._stream.encode(frame))
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            with self._explain_errors() if kind is None else contextlib.suppress(*self._errors):
+                if kind is None:
+                    self._container.mux(self._stream.encode())
+                self._container.close()
+                if kind is None:
+                    replace_atomically(self._temporary, self.path)
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _explain_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except self._errors as error:
+            raise HomologError(
+                f"out: expected a file that can be written, got {self.path}: {_reason(error)}"
+            ) from error
+
+
+def _add_stream(container: OutputContainer, size: tuple[int, int]) -> VideoStream:
+    av = _av()
+    try:
+        av.codec.Codec("libx264", "w")
+        stream = container.add_stream("libx264", options={"crf": "20", "preset": "veryfast"})
+    except av.codec.codec.UnknownCodecError:
+        stream = container.add_stream("mpeg4", bit_rate=4 * size[0] * size[1])
+    stream.width, stream.height = size
+    stream.pix_fmt = "yuv420p"
+    stream.codec_context.time_base = Fraction(1, _TICKS)
+    return stream
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """A video file and its first video stream."""
+    av = _av()
+    if path.is_dir() or not path.exists():
+        kind = "is a directory" if path.is_dir() else "does not exist"
+        raise HomologError(f"video: expected a video file, got {path}, which {kind}")
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, OSError) as error:
+        raise HomologError(f"video: expected a video file, got {path}: {_reason(error)}") from None
+    with container:
+        if not container.streams.video:
+            raise HomologError(
+                f"video: expected a video file, got {path}, which has no video stream"
+            )
+        yield container, container.streams.video[0]
+
+
+def _av() -> Any:
+    return require("av", "video")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
