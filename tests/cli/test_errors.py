@@ -11,8 +11,8 @@ WRONG = {
     "no number": (["match", "a", "b", "--grid", "q"], "grid: expected a whole number, got 'q'"),
     "no float": (["match", "a", "b", "--temperature", "q"], "temperature: expected a number, got"),
     "no choice": (
-        ["warp", "a", "b", "--out", "o", "--rest", "q"],
-        "rest: expected one of target, grey, transparent, got 'q'",
+        ["features", "build", "a", "--cache", "c", "--form", "q"],
+        "form: expected one of half, int8, compact, got 'q'",
     ),
     "unknown option": (
         ["match", "a", "b", "--nonesuch", "1"],
@@ -32,5 +32,5 @@ def test_wrong_arguments(capsys, name):
     arguments, line = WRONG[name]
     status, out, err = run(capsys, *arguments)
     assert status == 2 and out == ""
-    assert err.startswith(f"homolog: {line}") or (line in err and err.startswith("homolog: "))
+    assert err.startswith("homolog: ") and line in err
     assert err.count("\n") == 1 and ": expected " in err and ", got " in err

@@ -38,7 +38,7 @@ def loaded_once(monkeypatch, matcher):
     monkeypatch.setattr(Matcher, "from_pretrained", classmethod(from_pretrained))
 
 
-def picture(path: Path) -> np.ndarray:
+def pixels(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         assert min(image.size) > 300
         return np.asarray(image.convert("RGB"))
@@ -56,11 +56,11 @@ def test_matching_given_points(capsys, folder):
     for (x, y), score in zip(data["keypoints1"], data["matching_scores"], strict=True):
         assert f"{x:8.1f} {y:8.1f}  {score:5.2f}" in out
     assert f"pair score {data['pair_score']:.2f} (same kind of object)" in out
-    assert picture(folder / "m.png").std() > 20
+    assert pixels(folder / "m.png").std() > 20
     assert sorted(p.name for p in folder.iterdir()) == ["a.jpg", "b.jpg", "m.json", "m.png"]
 
 
-def test_matching_what_two_pictures_have_in_common(capsys, folder):
+def test_mutual_matches_of_two_images(capsys, folder):
     status, out, _ = run(capsys, "match", "a.jpg", "b.jpg", "--json", "-", "--max-matches", "7")
     data = json.loads(out)
     assert status == 0 and len(data["keypoints1"]) == len(data["matching_scores"]) == 7
@@ -95,6 +95,7 @@ def test_named_points_and_poses(capsys, folder):
     status, out, _ = run(capsys, *common, *named, *zero_shot, "--poses", "identity,flip")
     data = json.loads(out)
     assert status == 0 and data["point_ids"] == [0, 1]
+    assert data["point_names"] == ["nose", "left_ear"]
     assert set(data["pose_distances"]) == {"identity", "flip"}
     # The default sees that both animals face left, and compares nothing.
     _, out, _ = run(capsys, *common, *named, "--poses", "identity,flip")
@@ -102,7 +103,18 @@ def test_named_points_and_poses(capsys, folder):
     assert data["pose"] == "identity" and data["pose_distances"] == {}
     status, out, _ = run(capsys, *common, "--pose", "flip")
     data = json.loads(out)
-    assert data["pose"] == "flip" and "mirrored" in data["note"]
+    assert data["pose"] == "flip" and "matched to their mirror counterparts" in data["note"]
+
+
+def test_the_table_names_named_points(capsys, folder):
+    category = {"keypoints": ["nose", "left_ear"], "flip_indices": [0, 1]}
+    (folder / "coco.json").write_text(json.dumps({"categories": [category]}))
+    points = ["match", "a.jpg", "b.jpg", "--points", "41,185", "109,98", "--max-matches", "2"]
+    _, named, _ = run(capsys, *points, "--schema", "coco.json")
+    _, free, _ = run(capsys, *points)
+    assert [line.split()[0] for line in named.splitlines()[1:3]] == ["nose", "left_ear"]
+    assert [line.split()[0] for line in free.splitlines()[1:3]] == ["1", "2"]
+    assert len({len(line) for line in named.splitlines()[:3]}) == 1, "columns are aligned"
 
 
 def test_window_and_temperature(capsys, folder):
@@ -121,26 +133,26 @@ def test_flow_and_heatmap(capsys, folder):
         capsys, "heatmap", "a.jpg", "b.jpg", "--point", "41,185", "--out", "heat.webp"
     )
     assert status == 0 and "41.0" in out
-    assert picture(folder / "flow.jpg").shape[0] > picture(folder / "heat.webp").shape[0]
+    assert pixels(folder / "flow.jpg").shape[0] > pixels(folder / "heat.webp").shape[0]
 
 
 def test_demo(capsys, folder):
     status, out, err = run(capsys, "demo")
     assert status == 0 and "image: homolog-demo.png" in err and "pair score" in out
-    picture(folder / "homolog-demo.png")
+    pixels(folder / "homolog-demo.png")
     status, _, err = run(capsys, "demo", "b.jpg", "a.jpg", "--out", "own.png")
     assert status == 0 and "own.png" in err
     assert run(capsys, "demo", "a.jpg")[0] == 2
 
 
-def test_pictures_of_different_things_are_said_to_be(capsys, folder):
+def test_images_of_different_objects_are_reported(capsys, folder):
     random_image(300, 300, seed=5).save("other.png")
     _, out, _ = run(capsys, "match", "a.jpg", "other.png", "--points", "109,98")
     assert "perhaps not the same kind" in out
 
 
 WRONG = {
-    "no such picture": (
+    "no such image": (
         ["match", "none.jpg", "b.jpg"],
         "image0: expected an image file, got none.jpg",
     ),
@@ -152,34 +164,58 @@ WRONG = {
         ["match", ".", "b.jpg"],
         "image0: expected an image file, got ., which is a directory",
     ),
-    "not a picture": (["match", "a.jpg", "text.png"], "image1: text.png is not a picture"),
+    "not an image": (
+        ["match", "a.jpg", "text.png"],
+        "image1: expected an image in a known format, got text.png",
+    ),
     "truncated": (
         ["match", "cut.jpg", "b.jpg"],
         "image0: expected an image, got cut.jpg, which cannot be read",
     ),
-    "empty": (["match", "empty.jpg", "b.jpg"], "image0: empty.jpg is not a picture"),
-    "too large": (["match", "a.jpg", "b.jpg", "--max-pixels", "1000"], "640 x 480 pixels"),
+    "empty": (
+        ["match", "empty.jpg", "b.jpg"],
+        "image0: expected an image in a known format, got empty.jpg",
+    ),
+    "too large": (["match", "a.jpg", "b.jpg", "--max-pixels", "1000"], "got a.jpg with 640 x 480"),
     "outside": (["match", "a.jpg", "b.jpg", "--points", "1,1", "641,3"], "point 1 at (641, 3)"),
     "negative": (["match", "a.jpg", "b.jpg", "--points=-5,3"], "point 0 at (-5, 3)"),
     "not a number": (["match", "a.jpg", "b.jpg", "--points", "nan,3"], "point 0 is (nan, 3)"),
-    "not a point": (["match", "a.jpg", "b.jpg", "--points", "1;3"], "'1;3' is not x,y"),
+    "not a point": (
+        ["match", "a.jpg", "b.jpg", "--points", "1;3"],
+        "points: expected x,y, got '1;3'",
+    ),
     "no points": (["match", "a.jpg", "b.jpg", "--points"], "points"),
     "no such file": (["match", "a.jpg", "b.jpg", "--points", "p.csv"], "p.csv: No such file"),
     "bad file": (["match", "a.jpg", "b.jpg", "--points", "text.png"], "text.png has no points"),
-    "two ways": (["match", "a.jpg", "b.jpg", "--points", "1,1", "--grid", "3"], "not both"),
-    "mask size": (["match", "a.jpg", "b.jpg", "--mask0", "small.png"], "mask0: is 9 x 9"),
-    "empty mask": (["match", "a.jpg", "b.jpg", "--mask1", "black.png"], "mask1: is empty"),
+    "two ways": (
+        ["match", "a.jpg", "b.jpg", "--points", "1,1", "--grid", "3"],
+        "either --points or --grid, got both",
+    ),
+    "mask size": (
+        ["match", "a.jpg", "b.jpg", "--mask0", "small.png"],
+        "mask0: expected the size of its image, 640 x 480 pixels, got 9 x 9",
+    ),
+    "empty mask": (
+        ["match", "a.jpg", "b.jpg", "--mask1", "black.png"],
+        "mask1: expected at least one pixel that is not zero, got none",
+    ),
     "schema": (["match", "a.jpg", "b.jpg", "--points", "1,1", "--schema", "spair:ufo"], "'ufo'"),
     "pose": (["match", "a.jpg", "b.jpg", "--poses", "sideways"], "'sideways'"),
     "model": (["match", "a.jpg", "b.jpg", "--model", "nonesuch"], "'nonesuch'"),
     "device": (["match", "a.jpg", "b.jpg", "--device", "nonesuch"], "'nonesuch'"),
-    "window": (["match", "a.jpg", "b.jpg", "--window", "-3"], "window: got -3"),
+    "window": (
+        ["match", "a.jpg", "b.jpg", "--window", "-3"],
+        "window: expected a half-width of at least 0 cells or None, got -3",
+    ),
     "temperature": (["flow", "a.jpg", "b.jpg", "--temperature", "0", "--out", "o.png"], "temp"),
     "output folder": (["match", "a.jpg", "b.jpg", "--out", "no/o.png"], "cannot write no/o.png"),
     "output ending": (["match", "a.jpg", "b.jpg", "--out", "o.gif"], "o.gif must end in"),
     "json ending": (["match", "a.jpg", "b.jpg", "--json", "o.txt"], "json: o.txt must end in"),
     "number": (["match", "a.jpg", "b.jpg", "--max-matches", "many"], "many"),
-    "too few": (["match", "a.jpg", "b.jpg", "--max-matches", "0"], "max_matches: got 0"),
+    "too few": (
+        ["match", "a.jpg", "b.jpg", "--max-matches", "0"],
+        "max_matches: expected at least 1, got 0",
+    ),
     "option": (["match", "a.jpg", "b.jpg", "--nonesuch", "1"], "nonesuch"),
     "missing": (["match", "a.jpg"], "image1"),
     "command": (["nonesuch"], "nonesuch"),
@@ -189,7 +225,7 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_input_gets_one_line_and_status_2(capsys, folder, name):
-    Path("text.png").write_text("no picture, no points")
+    Path("text.png").write_text("no image, no points")
     Path("empty.jpg").touch()
     Path("cut.jpg").write_bytes(Path("a.jpg").read_bytes()[:9000])
     Image.new("L", (9, 9), 255).save("small.png")
@@ -203,7 +239,7 @@ def test_wrong_input_gets_one_line_and_status_2(capsys, folder, name):
 
 
 def test_an_output_that_cannot_be_written_is_found_before_the_work(capsys, folder, monkeypatch):
-    monkeypatch.setattr(Matcher, "read", lambda *_: pytest.fail("worked before checking"))
+    monkeypatch.setattr(Matcher, "load_image", lambda *_: pytest.fail("worked before checking"))
     assert run(capsys, "match", "a.jpg", "b.jpg", "--out", "no/o.png")[0] == 2
 
 

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 from helpers.command import run
-from helpers.toys import ColourBackbone, random_picture
+from helpers.toys import ColourBackbone, random_image
 
 from homolog import HomologError, Matcher
 from homolog.features import FeatureCache
@@ -25,7 +25,7 @@ def fill(cache: FeatureCache, picture: bytes, made: list[bytes] | None = None, b
             made.append(picture)
         return maps(float(len(picture)))
 
-    return cache.maps(picture, by, CPU, make)
+    return cache.get_or_compute(picture, by, CPU, make)
 
 
 def test_what_is_kept_is_not_made_again(tmp_path):
@@ -41,8 +41,8 @@ def test_what_is_kept_is_not_made_again(tmp_path):
 def test_maps_are_rounded_the_same_whether_kept_or_made(tmp_path):
     cache = FeatureCache(tmp_path)
     third = [torch.full((1, 1, 2, 2), 1 / 3)]
-    made = cache.maps(b"x", "b", CPU, lambda: third)
-    assert made[0].equal(cache.maps(b"x", "b", CPU, lambda: third)[0])
+    made = cache.get_or_compute(b"x", "b", CPU, lambda: third)
+    assert made[0].equal(cache.get_or_compute(b"x", "b", CPU, lambda: third)[0])
     assert made[0].equal(third[0].half().float())
 
 
@@ -129,11 +129,11 @@ def test_commands(capsys, tmp_path, monkeypatch, colour_matcher):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder" / "below").mkdir(parents=True)
     for index, name in enumerate(("folder/a.png", "folder/below/b.jpg", "c.png")):
-        random_picture(40, 30, index).save(tmp_path / name)
+        random_image(40, 30, index).save(tmp_path / name)
     (tmp_path / "folder" / "notes.txt").write_text("no picture")
     build = ("features", "build", "folder", "c.png", "folder", "--cache", "cache")
     status, out, err = run(capsys, *build, "--poses", "flip")
-    assert status == 0 and "3 pictures, 2 poses" in out, err
+    assert status == 0 and "3 images, 2 poses" in out, err
     assert backbone.seen == 6 and len(list(FeatureCache("cache").files())) == 6
     run(capsys, *build, "--poses", "flip")
     assert backbone.seen == 6
@@ -146,10 +146,10 @@ def test_commands(capsys, tmp_path, monkeypatch, colour_matcher):
     status, out, _ = run(capsys, "features", "clear", "cache")
     assert status == 0 and out == "6 files removed\n" and not list(FeatureCache("cache").files())
     for arguments, reason in (
-        (("build", "nowhere", "--cache", "cache"), "no file or folder nowhere"),
-        (("build", "--cache", "cache"), "found none"),
-        (("build", "cache", "--cache", "cache"), "found none"),
-        (("check", "nowhere"), "there is no folder nowhere"),
+        (("build", "nowhere", "--cache", "cache"), "expected a file or folder, got nowhere"),
+        (("build", "--cache", "cache"), ", got none"),
+        (("build", "cache", "--cache", "cache"), ", got none"),
+        (("check", "nowhere"), "expected a folder, got nowhere"),
     ):
         status, _, err = run(capsys, "features", *arguments)
         assert status == 2 and reason in err and err.count("\n") == 1
@@ -161,26 +161,26 @@ def test_smaller_forms_are_smaller_and_near(tmp_path, form):
     torch.manual_seed(0)
     mixing = torch.randn(4, 16)  # maps of 16 channels that vary along 4
     pictures = [torch.einsum("bkhw,kc->bchw", torch.randn(1, 4, 9, 9), mixing) for _ in range(5)]
-    half, small = FeatureCache(tmp_path / "half"), FeatureCache(tmp_path / form, form=form)
+    half, small = FeatureCache(tmp_path / "half"), FeatureCache(tmp_path / form, codec=form)
     assert small.fitted == (form == "int8")
     if form == "compact":
-        with pytest.raises(HomologError, match="has no principal components yet"):
-            small.maps(b"x", "b", CPU, lambda: pictures[:1])
+        with pytest.raises(HomologError, match="cache: expected principal components"):
+            small.get_or_compute(b"x", "b", CPU, lambda: pictures[:1])
         small.fit([[features] for features in pictures])
     for index, features in enumerate(pictures):
         for cache in (half, small):
             name = bytes([index])
-            made = cache.maps(name, "b", CPU, lambda features=features: [features])
-            assert made[0].equal(cache.maps(name, "b", CPU, lambda: 1 / 0)[0])
+            made = cache.get_or_compute(name, "b", CPU, lambda features=features: [features])
+            assert made[0].equal(cache.get_or_compute(name, "b", CPU, lambda: 1 / 0)[0])
         level = features.abs().amax((2, 3), keepdim=True) / 127
         limit = level if form == "int8" else level.amax() * 4
         assert ((made[0] - features).abs() <= limit).all()
     assert small.size() < (0.75 if form == "int8" else 0.5) * half.size()
     again = FeatureCache(tmp_path / form)
-    assert again.form == form and again.fitted and again.check() == []
-    assert again.maps(b"\x00", "b", CPU, lambda: 1 / 0)[0].shape == (1, 16, 9, 9)
-    with pytest.raises(HomologError, match=f"has the form '{form}', not 'half'"):
-        FeatureCache(tmp_path / form, form="half")
+    assert again.codec == form and again.fitted and again.check() == []
+    assert again.get_or_compute(b"\x00", "b", CPU, lambda: 1 / 0)[0].shape == (1, 16, 9, 9)
+    with pytest.raises(HomologError, match=f"to have the form half, got {form}"):
+        FeatureCache(tmp_path / form, codec="half")
 
 
 def test_building_a_compact_cache(capsys, tmp_path, monkeypatch, colour_matcher):
@@ -191,10 +191,10 @@ def test_building_a_compact_cache(capsys, tmp_path, monkeypatch, colour_matcher)
     )
     monkeypatch.chdir(tmp_path)
     for index in range(3):
-        random_picture(40, 30, index).save(tmp_path / f"{index}.png")
+        random_image(40, 30, index).save(tmp_path / f"{index}.png")
     build = ("features", "build", "0.png", "1.png", "2.png", "--cache", "cache")
     status, out, err = run(capsys, *build, "--form", "compact")
-    assert status == 0 and "3 pictures" in out
-    assert FeatureCache("cache").form == "compact" and FeatureCache("cache").check() == []
+    assert status == 0 and "3 images" in out
+    assert FeatureCache("cache").codec == "compact" and FeatureCache("cache").check() == []
     status, _, err = run(capsys, *build, "--form", "int8")
-    assert status == 2 and "has the form 'compact', not 'int8'" in err
+    assert status == 2 and "to have the form int8, got compact" in err

@@ -7,18 +7,16 @@ import numpy as np
 import pytest
 import torch
 from helpers.command import run
-from helpers.toys import ColourBackbone, random_picture
+from helpers.toys import ColourBackbone, random_image
 
 from homolog import HomologError, Matcher
-from homolog.cli.backbones import ABOUT
 from homolog.features import FeatureCache
-from homolog.features.precompute import build
-from homolog.presets import PRESETS
+from homolog.features.precompute import precompute
 from homolog.utils import progress
 
 
 def canvas(seed: int) -> torch.Tensor:
-    return torch.from_numpy(np.array(random_picture(96, 96, seed)))
+    return torch.from_numpy(np.array(random_image(96, 96, seed)))
 
 
 class Small(ColourBackbone):
@@ -39,29 +37,33 @@ class Small(ColourBackbone):
 @pytest.mark.parametrize(("room", "batches"), [(8, [4, 4, 2]), (3, [2] * 5), (1, [1] * 10)])
 def test_batches_are_halved_until_they_fit(tmp_path, room, batches):
     backbone, cache = Small(room), FeatureCache(tmp_path)
-    done = list(build(backbone, cache, "toy", [partial(canvas, i) for i in range(10)], batch=4))
+    done = list(
+        precompute(backbone, cache, "toy", [partial(canvas, i) for i in range(10)], batch_size=4)
+    )
     assert backbone.batches == batches and done[-1] == 10
     # The same as one by one.
     for index in range(10):
         picture = canvas(index)
-        kept = cache.maps(picture.numpy().tobytes(), "toy", torch.device("cpu"), lambda: 1 / 0)
+        kept = cache.get_or_compute(
+            picture.numpy().tobytes(), "toy", torch.device("cpu"), lambda: 1 / 0
+        )
         for ours, expected in zip(kept, ColourBackbone()(picture[None]), strict=True):
             torch.testing.assert_close(ours, expected.half().float())
     # What is there is not made again.
-    assert list(build(backbone, cache, "toy", [partial(canvas, i) for i in range(10)])) == [10]
+    assert list(precompute(backbone, cache, "toy", [partial(canvas, i) for i in range(10)])) == [10]
     assert backbone.batches == batches
 
 
 def test_one_that_does_not_fit_is_said(tmp_path):
     canvases = [partial(canvas, 0)]
-    with pytest.raises(HomologError, match="one canvas of 96 pixels does not fit"):
-        list(build(Small(0), FeatureCache(tmp_path), "toy", canvases, batch=2))
+    with pytest.raises(HomologError, match="room for one canvas of 96 pixels"):
+        list(precompute(Small(0), FeatureCache(tmp_path), "toy", canvases, batch_size=2))
 
 
 def test_so_it_is_when_matching(colour_matcher):
     matcher = Matcher(Small(0), colour_matcher.config)
-    with pytest.raises(HomologError, match="one canvas of 96 pixels does not fit"):
-        matcher.extract(random_picture(40, 30))
+    with pytest.raises(HomologError, match="room for one canvas of 96 pixels"):
+        matcher.extract(random_image(40, 30))
 
 
 def test_pictures_are_read_ahead_in_threads_and_kept_in_order(tmp_path):
@@ -72,8 +74,8 @@ def test_pictures_are_read_ahead_in_threads_and_kept_in_order(tmp_path):
         seen.append(index)
         return canvas(index)
 
-    done = build(ColourBackbone(), FeatureCache(tmp_path), "toy",
-                 [partial(read, i) for i in range(30)], readers=3)  # fmt: skip
+    done = precompute(ColourBackbone(), FeatureCache(tmp_path), "toy",
+                 [partial(read, i) for i in range(30)], num_workers=3)  # fmt: skip
     assert next(done) == 1
     assert len(seen) < 20, "not all are read at once"
     assert list(done)[-1] == 30 and sorted(seen) == list(range(30))
@@ -85,14 +87,18 @@ def test_a_broken_picture_is_said(tmp_path):
         raise HomologError("image: is broken")
 
     with pytest.raises(HomologError, match="is broken"):
-        list(build(ColourBackbone(), FeatureCache(tmp_path), "toy", [partial(canvas, 0), broken]))
+        list(
+            precompute(
+                ColourBackbone(), FeatureCache(tmp_path), "toy", [partial(canvas, 0), broken]
+            )
+        )
 
 
 def test_processes_share_a_folder_by_rank(capsys, tmp_path, monkeypatch, colour_matcher):
     monkeypatch.setattr(progress, "_PATIENCE", 3600)
     monkeypatch.chdir(tmp_path)
     for index in range(5):
-        random_picture(40, 30, index).save(tmp_path / f"{index}.png")
+        random_image(40, 30, index).save(tmp_path / f"{index}.png")
     names = [f"{index}.png" for index in range(5)]
     for rank, expected in ((0, 3), (1, 2)):
         backbone = ColourBackbone()
@@ -103,7 +109,7 @@ def test_processes_share_a_folder_by_rank(capsys, tmp_path, monkeypatch, colour_
         status, out, err = run(
             capsys, "features", "build", *names, "--cache", "cache", "--batch", "2"
         )
-        assert status == 0 and out.startswith(f"{expected} pictures"), err
+        assert status == 0 and out.startswith(f"{expected} images"), err
         assert backbone.seen == expected
     assert len(list(FeatureCache("cache").files())) == 5
     # What was built is what matching asks for.
@@ -111,9 +117,3 @@ def test_processes_share_a_folder_by_rank(capsys, tmp_path, monkeypatch, colour_
     matcher = Matcher(backbone, colour_matcher.config, cache=FeatureCache("cache"))
     matcher.extract(names)
     assert backbone.seen == 0
-
-
-def test_every_preset_is_listed(capsys):
-    assert ABOUT.keys() == PRESETS.keys()
-    status, out, _ = run(capsys, "backbones")
-    assert status == 0 and all(name in out for name in PRESETS) and "homolog[dino]" in out

@@ -1,4 +1,4 @@
-"""The command that takes over published weights."""
+"""The command that converts published weights."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ from pathlib import Path
 
 
 def convert(checkpoint: Path, out: Path) -> None:
-    """Turn a published post-processor's checkpoint into a homolog folder.
+    """Convert a published post-processor's checkpoint into a model folder.
 
     Parameters
     ----------
     checkpoint
         The `.pth` file as published; no code in it is run.
     out
-        The folder to make.
+        The folder to write.
     """
-    from homolog.checkpoints import convert as converted
+    from homolog import checkpoints
 
-    network = converted(checkpoint, out)
-    maps = " + ".join(map(str, network.feature_dims))
+    network = checkpoints.convert(checkpoint, out)
+    channels = " + ".join(map(str, network.feature_dims))
     count = sum(parameter.numel() for parameter in network.parameters())
-    print(f"post-processor of maps {maps}, width {network.projection_dim}, {count:,} parameters")
+    print(
+        f"post-processor of feature maps with {channels} channels, width "
+        f"{network.projection_dim}, {count:,} parameters"
+    )
     print(f"saved: {out}")

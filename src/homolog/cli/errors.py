@@ -35,7 +35,8 @@ def describe(error: CycloptsError) -> str:
     if isinstance(error, MissingArgumentError) and name:
         return f"{name}: expected a value, got none; try --help"
     if isinstance(error, RepeatArgumentError):
-        return f"{name or 'arguments'}: expected one value, got several"
+        option = error.token.keyword or error.token.value
+        return f"{option.lstrip('-')}: expected one value, got several"
     if isinstance(error, CoercionError) and name and error.token is not None:
         return f"{name}: expected {_expected(error.target_type)}, got {error.token.value!r}"
     return f"arguments: {error}"

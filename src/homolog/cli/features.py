@@ -1,4 +1,4 @@
-"""Commands about the feature cache."""
+"""Commands that fill, check and clear a feature cache."""
 
 from __future__ import annotations
 
@@ -12,70 +12,73 @@ from cyclopts import App
 from homolog.cli.options import ModelOptions
 from homolog.errors import HomologError
 
-Form = Literal["half", "int8", "compact"]
+CodecName = Literal["half", "int8", "compact"]
 
-_SAMPLES = 64
+_SAMPLES = 64  # images that a compact cache is fitted to
 
 app = App(name="features", help="Keep feature maps on disk, for evaluation and training.")
 
 
 @app.command
 def build(
-    *pictures: Path,
+    *images: Path,
     model: ModelOptions = ModelOptions(),
     cache: Path,
     budget: float | None = None,
-    form: Form | None = None,
+    form: CodecName | None = None,
     batch: int = 1,
 ) -> None:
-    """Compute the feature maps of pictures, and of all pictures in folders.
+    """Compute the feature maps of images, and of all images in folders.
 
-    What is there already is not computed again. Several GPUs share the work with `torchrun
-    --nproc-per-node N -m homolog features build ...`.
+    Maps that the cache has already are not computed again. Several GPUs share the work with
+    `torchrun --nproc-per-node N -m homolog features build ...`.
 
     Parameters
     ----------
-    pictures
-        Picture files, and folders that are searched for them.
+    images
+        Image files, and folders that are searched for them.
     cache
-        The folder to keep them in.
+        The folder of the cache.
     budget
-        GB that the folder may take; maps not used for longest give way.
+        GB that the folder may take; the maps used least recently are removed.
     form
-        Of a new folder: `half` precision, `int8` of half its size, or `compact`, a fifth:
-        principal components of the pictures given, in eight bits.
+        Form of a new cache: `half` precision, `int8` of half its size, or `compact` of a fifth,
+        which is principal components of these images in eight bits.
     batch
-        Pictures a pass, for GPUs; halved where they do not fit.
+        Images in a batch, for GPUs; halved where a batch does not fit into memory.
     """
     from functools import partial
 
     from homolog.features import FeatureCache
-    from homolog.features.precompute import build as built
-    from homolog.image.reading import find
+    from homolog.features.precompute import precompute
+    from homolog.image.reading import find_images
     from homolog.utils.progress import ProgressBar
 
-    files = find(pictures)
+    files = find_images(images)
     if not files:
-        raise HomologError("pictures: found none, takes files and folders with pictures")
+        raise HomologError("images: expected image files, or folders with images, got none")
     if batch < 1:
-        raise HomologError(f"batch: got {batch}, takes at least 1")
+        raise HomologError(f"batch: expected at least 1, got {batch}")
     poses = model.pose_list()
-    kept = FeatureCache(cache, None if budget is None else int(budget * 1e9), form)
+    feature_cache = FeatureCache(cache, None if budget is None else int(budget * 1e9), form)
     matcher = model.matcher()
-    made_by = matcher.feature_cache_key
-    # torchrun's processes take every world-th picture each.
-    rank, world = (int(os.environ.get(n, d)) for n, d in (("RANK", "0"), ("WORLD_SIZE", "1")))
-    if not kept.fitted:
-        if world > 1:
-            raise HomologError("form: a new compact cache takes one process, others may follow")
-        every = max(1, len(files) // _SAMPLES)
-        kept.fit([matcher.feature_maps(path) for path in files[::every][:_SAMPLES]])
-    own = files[rank::world]
+    cache_key = matcher.feature_cache_key
+    # Of torchrun's processes, each takes every world_size-th image.
+    rank, world_size = (int(os.environ.get(n, d)) for n, d in (("RANK", "0"), ("WORLD_SIZE", "1")))
+    if not feature_cache.fitted:
+        if world_size > 1:
+            raise HomologError(
+                f"form: expected one process to make a compact cache, got {world_size}; try "
+                "without torchrun first"
+            )
+        step = max(1, len(files) // _SAMPLES)
+        feature_cache.fit([matcher.feature_maps(path) for path in files[::step][:_SAMPLES]])
+    own = files[rank::world_size]
     canvases = [partial(matcher.preprocess, path, pose) for path in own for pose in poses]
-    with ProgressBar(len(canvases)) as steps:
-        for done in built(matcher.backbone, kept, made_by, canvases, batch):
-            steps.update("looking at pictures", done)
-    print(f"{len(own)} pictures, {len(poses)} poses: {cache} ({kept.size() / 1e9:.2f} GB)")
+    with ProgressBar(len(canvases)) as progress:
+        for done in precompute(matcher.backbone, feature_cache, cache_key, canvases, batch):
+            progress.update("computing feature maps", done)
+    print(f"{len(own)} images, {len(poses)} poses: {cache} ({feature_cache.size() / 1e9:.2f} GB)")
 
 
 @app.command
@@ -89,11 +92,11 @@ def check(cache: Path) -> None:
     """
     from homolog.features import FeatureCache
 
-    kept = FeatureCache(_existing(cache))
-    broken = kept.check()
+    feature_cache = FeatureCache(_existing(cache))
+    broken = feature_cache.check()
     for path in broken:
-        print(f"{path}: is broken, will be made anew")
-    print(f"{sum(1 for _ in kept.files())} files, {kept.size() / 1e9:.2f} GB")
+        print(f"{path}: broken, will be computed again")
+    print(f"{sum(1 for _ in feature_cache.files())} files, {feature_cache.size() / 1e9:.2f} GB")
     if broken:
         print(f"{len(broken)} broken", file=sys.stderr)
         sys.exit(1)
@@ -115,5 +118,5 @@ def clear(cache: Path) -> None:
 
 def _existing(cache: Path) -> Path:
     if not cache.is_dir():
-        raise HomologError(f"cache: there is no folder {cache}")
+        raise HomologError(f"cache: expected a folder, got {cache}, which is none")
     return cache

@@ -75,7 +75,8 @@ def match(
         from homolog.image import masks
         from homolog.image.points import grid_points
         from homolog.keypoints import KeypointSchema
-        from homolog.viz import draw
+        from homolog.viz.pairs import plot_matches
+        from homolog.viz.raster import save_image
 
         named = None if schema is None else KeypointSchema.load(schema)
         matcher, pair = pair_options.prepare(model, image0, image1, progress, named)
@@ -93,7 +94,7 @@ def match(
         if file is not None or json is not None:
             _write_json(file, image0, image1, model.preset, matches)
         if out is not None:
-            draw.save(draw.matches(image0, image1, matches), out)
+            save_image(plot_matches(image0, image1, matches), out)
     if json is None or file is not None:
         _print_matches(matches, matcher.config.same_category_threshold)
     if out is not None:
@@ -121,12 +122,13 @@ def flow(
     """
     out = check_output(out, IMAGE_SUFFIXES)
     with ProgressBar(5) as progress:
-        from homolog.viz import draw
+        from homolog.viz.pairs import plot_flow
+        from homolog.viz.raster import save_image
 
         matcher, pair = pair_options.prepare(model, image0, image1, progress)
         found = pair.flow()
         progress.update("drawing")
-        draw.save(draw.flow(image0, image1, found), out)
+        save_image(plot_flow(image0, image1, found), out)
     print_pair(found.pair_score, matcher.config.same_category_threshold, found.pose, found.warning)
     print(f"image: {out}", file=sys.stderr)
 
@@ -156,12 +158,13 @@ def heatmap(
     out = check_output(out, IMAGE_SUFFIXES)
     query = parse_point(point)
     with ProgressBar(5) as progress:
-        from homolog.viz import draw
+        from homolog.viz.pairs import plot_heatmap
+        from homolog.viz.raster import save_image
 
         matcher, pair = pair_options.prepare(model, image0, image1, progress)
         found = pair.heatmap([query])
         progress.update("drawing")
-        draw.save(draw.heatmap(image0, image1, found), out)
+        save_image(plot_heatmap(image0, image1, found), out)
     _print_matches(found.matches, matcher.config.same_category_threshold)
     print(f"image: {out}", file=sys.stderr)
 

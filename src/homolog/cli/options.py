@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, fields
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +13,7 @@ from homolog.errors import HomologError
 
 if TYPE_CHECKING:  # imported only when there is work to do, so that --help is quick
     from homolog.data import DataSet
+    from homolog.features import FeatureCache
     from homolog.image.geometry import PoseVariant
     from homolog.keypoints import KeypointSchema
     from homolog.matcher import Matcher
@@ -22,15 +22,6 @@ if TYPE_CHECKING:  # imported only when there is work to do, so that --help is q
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 """Endings of the images that commands write."""
-
-# What each data set's loader takes besides its root.
-DATASET_OPTIONS = {
-    "spair": ("split", "category"),
-    "ap10k": ("split", "subset", "seed", "exclude", "single", "manifest"),
-    "pf-pascal": ("split",),
-    "pf-willow": (),
-    "coco": ("images",),
-}
 
 _log = logging.getLogger(__name__)
 
@@ -79,20 +70,13 @@ class ModelOptions:
         Raises:
             HomologError: an option cannot be used, or weights are missing.
         """
-        from homolog.matcher import Matcher
-
-        options: dict[str, Any] = {"max_pixels": self.max_pixels, "prompt": self.prompt}
-        options["weights"] = self.weights or None
-        given = {name: value for name, value in options.items() if value is not None}
-        matcher = Matcher.from_pretrained(self.preset, device=self.device, **given)
         changes: dict[str, Any] = {}
         if self.window is not None:
             changes["window"] = None if self.window == -1 else self.window
         if self.temperature is not None:
             changes["temperature"] = self.temperature
-        matcher = matcher.with_config(**changes)
-        _log.info("model %s: %r", self.preset, matcher)
-        return matcher
+        given = {"max_pixels": self.max_pixels, "weights": self.weights, "prompt": self.prompt}
+        return _load_matcher(self.preset, self.device, **given).with_config(**changes)
 
     def pose_list(self) -> tuple[PoseVariant, ...]:
         """The poses to choose from.
@@ -104,6 +88,54 @@ class ModelOptions:
 
         poses = self.poses or "none"
         return as_poses(poses if poses in POSE_SETS else poses.split(","))
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class BackboneOptions:
+    """Options of the model that training starts from.
+
+    Parameters
+    ----------
+    preset
+        The model whose backbone is used: a preset (`homolog backbones` lists them), a folder, or
+        the owner/name of one on a model hub.
+    device
+        Where to compute, such as `cpu` or `cuda`.
+    weights
+        Folders or hub names to load a foundation model's weights from, if not those that the
+        preset names.
+    prompt
+        The text that conditions Stable Diffusion; `{category}` in it is replaced by the category
+        of each image.
+    """
+
+    preset: Annotated[str, Parameter(name="--model")] = "embedded"
+    device: str | None = None
+    weights: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ()
+    prompt: str | None = None
+
+    def matcher(self, cache: FeatureCache | None = None) -> Matcher:
+        """Load the matcher that the options ask for.
+
+        Args:
+            cache: keeps its feature maps on disk.
+
+        Raises:
+            HomologError: an option cannot be used, or weights are missing.
+        """
+        given = {"weights": self.weights, "prompt": self.prompt, "cache": cache}
+        return _load_matcher(self.preset, self.device, **given)
+
+
+def _load_matcher(preset: str, device: str | None, **options: Any) -> Matcher:
+    """A matcher with its weights; options that are not given are left at their defaults."""
+    from homolog.matcher import Matcher
+
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    matcher = Matcher.from_pretrained(preset, device=device, **given)
+    _log.info("model %s: %r", preset, matcher)
+    return matcher
 
 
 @Parameter(name="*")
@@ -210,18 +242,9 @@ class DatasetOptions:
         Raises:
             HomologError: there is no such data set, or it does not take one of the options.
         """
-        if dataset not in DATASET_OPTIONS:
-            raise HomologError(
-                f"dataset: expected one of {', '.join(DATASET_OPTIONS)}, got {dataset!r}"
-            )
-        given = self.given()
-        for name in given:
-            if name not in DATASET_OPTIONS[dataset]:
-                takes = ", ".join(DATASET_OPTIONS[dataset]) or "no options"
-                raise HomologError(f"{name}: expected an option of {dataset} ({takes}), got {name}")
-        module = import_module(f"homolog.data.{dataset.replace('-', '_')}")
-        data: DataSet = module.load(root, **given)
-        return data
+        from homolog.data import registry
+
+        return registry.load(dataset, root, **self.given())
 
 
 def read_points(texts: list[str]) -> tuple[Any, list[str] | None]:

@@ -1,4 +1,4 @@
-"""The command that serves the page."""
+"""The command that serves the web page."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def serve(
     port: int = 8000,
     model: ModelOptions = ModelOptions(),
 ) -> None:
-    """Serve a page on which two pictures are matched, or labels reviewed, in a browser.
+    """Serve a page on which two images are matched, or labels reviewed, in a browser.
 
-    Until Ctrl-C. Served to this machine alone, unless --host says otherwise; then the address
-    that is printed holds a token, without which nothing is answered.
+    The page is served until Ctrl-C, to this machine alone. With another --host, the address that
+    is printed holds a token, and only clients that present it are answered.
 
     Parameters
     ----------
     folder
-        Pictures to choose from; with --labels, the folder that their file names start from.
+        Images to choose from; with --labels, the folder that their file names start from.
     labels
         Keypoint labels to review, as `homolog annotate` writes them; corrected in place.
     exemplars
-        Labels made by hand, to show beside a point under review what it should be.
+        Labels made by hand, shown as examples beside the points under review.
     host
-        The address to serve on; 0.0.0.0 for all of the machine's.
+        The address to serve on; 0.0.0.0 for all addresses of the machine.
     port
         The port; 0 for any that is free.
     """
@@ -47,27 +47,27 @@ def serve(
     import uvicorn
 
     from homolog.serve import Options, create_app
-    from homolog.serve.app import LOOPBACK, check
+    from homolog.serve.app import LOOPBACK, check_options
 
     token = None if _is_loopback(host) else secrets.token_urlsafe(24)
-    # A token is proof enough where the server goes by names that it cannot know.
+    # With a token, the host name need not be checked: the server cannot know all of its names.
     hosts = LOOPBACK | {host.lower()} if token is None else None
     options = Options(model.preset, folder, labels, exemplars, hosts, token)
-    check(options)
-    with _listening(host, port) as listening:
-        with ProgressBar(1) as steps:
-            steps.update("loading the model")
+    check_options(options)
+    with _listen(host, port) as listener:
+        with ProgressBar(1) as progress:
+            progress.update("loading the model")
             app = create_app(model.matcher(), options)
-        # Nobody can go to an address that stands for all.
+        # Browsers cannot open an address that stands for all.
         name = socket.gethostname() if host in ("0.0.0.0", "::") else host
-        shown = f"[{name}]" if ":" in name else name
-        address = f"http://{shown}:{listening.getsockname()[1]}/"
+        netloc = f"[{name}]" if ":" in name else name
+        address = f"http://{netloc}:{listener.getsockname()[1]}/"
         print(address if token is None else f"{address}?token={token}", flush=True)
-        settings = uvicorn.Config(
+        config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
             timeout_graceful_shutdown=3,
         )  # fmt: skip
-        uvicorn.Server(settings).run(sockets=[listening])
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def _is_loopback(host: str) -> bool:
@@ -77,25 +77,27 @@ def _is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    """A socket bound before anything is loaded, so that what is wrong is said at once."""
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket, bound before the model is loaded so that errors come at once."""
     if not 0 <= port < 65536:
-        raise HomologError(f"port: got {port}, takes 0 to 65535")
+        raise HomologError(f"port: expected 0 to 65535, got {port}")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except OSError as error:
-        raise HomologError(f"host: {host} is no address here: {error.strerror}") from None
-    listening = socket.socket(family, kind, protocol)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind(address)
-        listening.listen()
-    except OSError as error:
-        listening.close()
         raise HomologError(
-            f"port: cannot serve on {host}:{port}: {(error.strerror or '').lower()}; take another "
-            "with --port"
+            f"host: expected an address of this machine, got {host}: {error.strerror}"
         ) from None
-    return listening
+    listener = socket.socket(family, kind, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        reason = (error.strerror or "unknown error").lower()
+        raise HomologError(
+            f"port: expected one that is free, got {host}:{port}: {reason}; try another with --port"
+        ) from None
+    return listener

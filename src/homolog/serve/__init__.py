@@ -1,4 +1,4 @@
-"""The page: two pictures side by side, and labels to be reviewed, in a browser."""
+"""The web page: match two images side by side, or review labels, in a browser."""
 
 from homolog.serve.app import Options, create_app
 

@@ -1,9 +1,9 @@
-"""A pair made small enough for a browser, which then finds points by itself.
+"""A pair compressed for a browser, which then matches points without asking the server.
 
-What is sent is a product that approximates the similarity of all cells of one image to all of
-the other. Of all products of a given rank the truncated singular value decomposition comes
-closest (Eckart and Young, 1936); it is linear in either image's descriptors, so that positions
-between cells can be queried as well.
+What is sent is a low-rank factorisation of the similarity of all cells of one image to all cells
+of the other. Of all factorisations of a given rank the truncated singular value decomposition is
+the closest (Eckart and Young, 1936); it is linear in the descriptors of either image, so that
+positions between cells can be queried as well.
 """
 
 from __future__ import annotations
@@ -18,22 +18,26 @@ from jaxtyping import Float, Int8
 from torch import Tensor
 
 from homolog.descriptors import DescriptorMap
+from homolog.features.codecs import quantise
 from homolog.image.geometry import IDENTITY, CanvasTransform
 from homolog.matching.consensus import Consensus
 from homolog.pair import ImagePair
 
 RANK = 128
-"""Numbers a cell; 0.99992 of the similarity of the example pair, as a share of its square."""
+"""Channels sent for each cell; they hold 0.99992 of the squared similarity of the example pair."""
 
-_SPARE = 48  # directions searched beyond those kept, which makes these exact
-_ROUNDS = 2
+_OVERSAMPLING = 48  # directions searched beyond those sent, which makes these exact
+_ITERATIONS = 2
 
 
 class CompressedPair:
-    """A pair with the source in one pose, ready to be asked in either direction.
+    """A pair in both directions, with the source in one pose, and its form for a browser.
+
+    Attributes:
+        directions: the pair, and the pair with source and target exchanged.
 
     Args:
-        pair: of one pose.
+        pair: with a single pose to choose from.
     """
 
     def __init__(self, pair: ImagePair):
@@ -41,8 +45,8 @@ class CompressedPair:
         self.pair = pair
         self.directions = pair, pair.reversed()
 
-    def packed(self) -> bytes:
-        """All that a browser needs to find the points of either image in the other.
+    def pack(self) -> bytes:
+        """All that a browser needs to match points of either image in the other.
 
         The length of a JSON header (uint32, little endian), the header, then the arrays that it
         lists, each at a multiple of four bytes from the header's end.
@@ -96,10 +100,10 @@ class CompressedPair:
 def _factors(
     source: DescriptorMap, target: DescriptorMap
 ) -> tuple[Float[Tensor, "H W R"], Float[Tensor, "H2 W2 R"]]:
-    """Arrays whose products come closest to the similarity of all matchable cells.
+    """Two maps of channels whose products approximate the similarity of all matchable cells.
 
     By subspace iteration from seeded directions (Halko, Martinsson and Tropp, 2011); the
-    similarity itself is never made.
+    similarity itself is never computed.
     """
     first, second = (
         (each.descriptors_HWC * each.matchable_HW[..., None]).flatten(0, 1)
@@ -107,9 +111,9 @@ def _factors(
     )
     most = min(first.shape[1], len(first), len(second))
     generator = torch.Generator().manual_seed(0)
-    start = torch.randn(first.shape[1], min(RANK + _SPARE, most), generator=generator)
+    start = torch.randn(first.shape[1], min(RANK + _OVERSAMPLING, most), generator=generator)
     basis1 = torch.linalg.qr(second @ start.to(second)).Q
-    for _ in range(_ROUNDS):
+    for _ in range(_ITERATIONS):
         basis0 = torch.linalg.qr(first @ (second.T @ basis1)).Q
         basis1 = torch.linalg.qr(second @ (first.T @ basis0)).Q
     left, strength, right = torch.linalg.svd((basis0.T @ first) @ (second.T @ basis1))
@@ -125,12 +129,12 @@ def _quantised(
     factor_HWR: Float[Tensor, "H W R"],
 ) -> tuple[Int8[Tensor, "H W R"], Float[Tensor, " R"]]:
     """Whole numbers from -127 to 127, and what they are to be multiplied with."""
-    scale = factor_HWR.abs().amax((0, 1)).clamp_min(1e-12) / 127
-    return (factor_HWR / scale).round().to(torch.int8), scale
+    values, scales = quantise(factor_HWR, (0, 1))
+    return values, scales[0, 0]
 
 
 def _transform(transform: CanvasTransform) -> dict[str, Any]:
-    """The affine maps between points and cells: each a row of x, y and 1 times these."""
+    """The affine maps between points and cells: three rows each, for x, y and 1."""
     corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
 
     def matrix(images: np.ndarray) -> list[list[float]]:

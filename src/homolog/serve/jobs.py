@@ -18,7 +18,7 @@ from homolog.matcher import Matcher
 from homolog.serve.compression import CompressedPair
 from homolog.serve.uploads import StoredImage, hide_path
 from homolog.utils.lru_cache import LRUCache
-from homolog.viz import draw
+from homolog.viz.raster import warp_image
 
 T = TypeVar("T")
 
@@ -137,9 +137,7 @@ class MatchService:
         ((found_x, found_y),) = matches.keypoints1.tolist()
         return {"x": found_x, "y": found_y, "score": float(matches.matching_scores[0])}
 
-    def match(
-        self, source: StoredImage, target: StoredImage, pose: PoseVariant
-    ) -> dict[str, Any]:
+    def match(self, source: StoredImage, target: StoredImage, pose: PoseVariant) -> dict[str, Any]:
         """Mutual nearest neighbours of two images (`Matches.to_dict`)."""
         return self.pair(source, target, pose).directions[0].match(_MAX_MATCHES).to_dict()
 
@@ -147,7 +145,7 @@ class MatchService:
         """The source warped onto the shape of the target, a JPEG."""
         pair = self.pair(source, target, pose).directions[0]
         buffer = io.BytesIO()
-        warped = draw.warp(pair.image0.image, pair.flow().backward.smoothed())
+        warped = warp_image(pair.image0.image, pair.flow().backward.smoothed())
         warped.save(buffer, "JPEG", quality=90)
         return buffer.getvalue()
 

@@ -1,4 +1,4 @@
-"""Labels looked at point by point, and written down at every step."""
+"""Labels under review: shown point by point, corrected, and written at every correction."""
 
 from __future__ import annotations
 
@@ -12,38 +12,40 @@ import numpy as np
 from homolog.data import exemplars
 from homolog.data.labels import Labels
 from homolog.errors import HomologError
-from homolog.serve.uploads import ImageStore, Picture
+from homolog.serve.uploads import ImageStore, StoredImage
 
 
 class Review:
-    """Labels that are being looked at.
+    """A file of labels under review.
 
     Args:
-        path: their file, which every correction is written to at once.
-        folder: where their pictures are; none outside it is shown.
+        path: the labels; every correction is written to them at once.
+        folder: where their images are; none outside it is shown.
         exemplars: labels made by hand, to show what a keypoint means.
-        pictures: where pictures get their ids.
+        images: the store that gives ids to the images.
 
     Raises:
-        HomologError: a file cannot be read, or none of the labels' pictures is in the folder.
+        HomologError: a file cannot be read, or none of the labels' images is in the folder.
     """
 
-    def __init__(self, path: Path, folder: Path, exemplars: Path | None, pictures: ImageStore):
+    def __init__(self, path: Path, folder: Path, exemplars: Path | None, images: ImageStore):
         self._path, self._labels = path, Labels.read(path)
         self._lock = threading.Lock()
-        self._stamp = _stamp(path)
-        found = _pictures_of(self._labels, folder, pictures)
+        self._version = _file_version(path)
+        found = _images_in(folder, self._labels, images)
         if self._labels.images and not found:
             name = self._labels.images[0]["file_name"]
-            raise HomologError(f"labels: none of their pictures is in {folder}, such as {name}")
-        self._pictures = {id: picture.id for id, picture in found.items()}
+            raise HomologError(
+                f"labels: expected images in {folder}, got none of those labelled, such as {name}"
+            )
+        self._image_ids = {id: image.id for id, image in found.items()}
         self._total = len(self._labels.doubtful())
         self._exemplars: dict[str, dict[str, Any]] = {}
         if exemplars is not None:
-            self._exemplars = _examples(exemplars, folder, pictures)
+            self._exemplars = _exemplar_points(exemplars, folder, images)
 
     def state(self) -> dict[str, Any]:
-        """All that the page shows: COCO's three lists, ids of pictures, what is left to do."""
+        """All that the page shows: COCO's three lists, ids of images, and the doubtful points."""
         with self._lock:
             state = {
                 "file": self._path.name,
@@ -52,7 +54,7 @@ class Review:
                     {
                         "id": image["id"],
                         "name": image["file_name"],
-                        "picture": self._pictures.get(image["id"]),
+                        "picture": self._image_ids.get(image["id"]),
                     }
                     for image in self._labels.images
                 ],
@@ -68,60 +70,69 @@ class Review:
     ) -> dict[str, Any]:
         """Accept, move or hide a point, and write the file.
 
+        Args:
+            annotation: id of the annotation.
+            keypoint: index of the keypoint in it.
+            point: (x, y) in pixels; None to leave it where it is.
+            visible: whether the point is visible.
+
         Returns:
-            The annotation as it now is, and what is left to do.
+            The annotation as it is now, and the points that are still doubtful.
 
         Raises:
-            HomologError: as `Labels.correct`, the file cannot be written, or another program has
-                changed it.
+            HomologError: the arguments do not fit the labels, the file cannot be written, or
+                another program has changed it.
         """
         with self._lock:
-            if _stamp(self._path) != self._stamp:
+            if _file_version(self._path) != self._version:
                 raise HomologError(
-                    f"labels: another program has changed {self._path.name}; start homolog serve "
-                    "again"
+                    f"labels: expected {self._path.name} as last written here, got a file that "
+                    "another program has changed; try to start homolog serve again"
                 )
             self._labels.correct(annotation, keypoint, point, visible)
             self._labels.write(self._path)
-            self._stamp = _stamp(self._path)
-            (now,) = (a for a in self._labels.annotations if a["id"] == annotation)
-            return {"annotation": copy.deepcopy(now), "doubtful": self._labels.doubtful()}
+            self._version = _file_version(self._path)
+            (current,) = (a for a in self._labels.annotations if a["id"] == annotation)
+            return {"annotation": copy.deepcopy(current), "doubtful": self._labels.doubtful()}
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def _file_version(path: Path) -> tuple[int, int]:
+    """The time a file was modified, in nanoseconds, and its size."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError as error:
-        raise HomologError(f"labels: cannot read {path}: {error.strerror}") from None
-    return found.st_mtime_ns, found.st_size
+        raise HomologError(
+            f"labels: expected a readable file, got {path}: {error.strerror}"
+        ) from None
+    return status.st_mtime_ns, status.st_size
 
 
-def _pictures_of(labels: Labels, folder: Path, pictures: ImageStore) -> dict[int, Picture]:
-    """Pictures by their ids in the file; a name that leads out of the folder has none."""
-    home = folder.resolve()
+def _images_in(folder: Path, labels: Labels, images: ImageStore) -> dict[int, StoredImage]:
+    """The labels' images in a folder, by their ids in the file; not those that lead out of it."""
+    root = folder.resolve()
     found = {}
     for image in labels.images:
         name = str(image["file_name"])
-        path = (home / name).resolve()
-        if path.is_relative_to(home) and path.is_file():
-            found[image["id"]] = pictures.add(path, name)
+        path = (root / name).resolve()
+        if path.is_relative_to(root) and path.is_file():
+            found[image["id"]] = images.add(path, name)
     return found
 
 
-def _examples(path: Path, folder: Path, pictures: ImageStore) -> dict[str, dict[str, Any]]:
-    """For each category's name and each keypoint's, where one can be seen well."""
+def _exemplar_points(path: Path, folder: Path, images: ImageStore) -> dict[str, dict[str, Any]]:
+    """By the names of categories and keypoints: the first exemplar in which each is visible."""
     given = exemplars.read(path, folder)
     names = {category["name"]: category["keypoints"] for category in given.categories}
-    examples: dict[str, dict[str, Any]] = {}
+    points: dict[str, dict[str, Any]] = {}
     for annotation in given.annotations:
-        picture = pictures.add(annotation.path, annotation.name)
-        of_category = examples.setdefault(annotation.category, {})
+        image = images.add(annotation.path, annotation.name)
+        of_category = points.setdefault(annotation.category, {})
         x0, y0, x1, y1 = annotation.box
         for name, (x, y) in zip(names[annotation.category], annotation.keypoints, strict=True):
             if np.isfinite(x) and name not in of_category:
                 of_category[name] = {
-                    "picture": picture.id,
+                    "picture": image.id,
                     "point": [float(x), float(y)],
                     "box": [x0, y0, x1 - x0, y1 - y0],
                 }
-    return examples
+    return points

@@ -1,4 +1,4 @@
-"""Who may ask, and what is said along with every answer."""
+"""Which requests are answered, and the security headers of every answer."""
 
 from __future__ import annotations
 
@@ -11,122 +11,125 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _COOKIE = "homolog"
-_POLICY = (
+_CONTENT_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {
-    "content-security-policy": _POLICY,
+    "content-security-policy": _CONTENT_POLICY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "x-frame-options": "DENY",
 }
-# Followed from here, the way in is the page's own; browsers withhold a strict cookie from a
-# redirect that began elsewhere.
-_WAY_IN = (
+_NO_TOKEN = "token: expected the token that homolog serve has printed, got another or none"
+_FOREIGN = "origin: expected this server's own page, got another site"
+_FAILED = "server: expected an answer, got an error; try its log for the reason"
+# The page redirects to itself: browsers withhold a strict cookie from a redirect that began
+# elsewhere.
+_REDIRECT = (
     b'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/">'
     b"<title>homolog</title>"
 )
 
 
 class Guard:
-    """Lets through what comes from the page itself, and answers everything else in one line.
+    """ASGI middleware that lets the page's own requests through, and rejects all others.
 
     Args:
-        app: what is guarded.
-        hosts: the names that the server may be called by, which keeps other sites from reaching
-            it under a name of theirs; None for any.
-        token: what a client has to show; None for nothing. `/?token=` turns it into a cookie.
+        app: the application that is guarded.
+        hosts: host names that requests may be addressed to, which keeps other sites from reaching
+            the server under a name of theirs (DNS rebinding); None for any.
+        token: the secret that a client has to present; None for none. `/?token=` stores it in a
+            cookie.
     """
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, token: str | None):
         self._app, self._hosts, self._token = app, hosts, token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or have it answered."""
+        """Reject a request, or pass it on to the application."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        begun = False
+        started = False
 
         async def send_guarded(message: Message) -> None:
-            nonlocal begun
+            nonlocal started
             if message["type"] == "http.response.start":
-                begun = True
+                started = True
                 message["headers"] = [
                     *message.get("headers", []),
                     *((name.encode(), value.encode()) for name, value in _HEADERS.items()),
                 ]
             await send(message)
 
-        refused = self._refusal(scope)
-        if refused is not None:
-            await _answer(send_guarded, *refused)
+        rejected = self._rejection(scope)
+        if rejected is not None:
+            await _respond(send_guarded, *rejected)
             return
-        if self._token is not None and not self._known(scope):
-            if self._shows_token(scope):
+        if self._token is not None and not self._has_cookie(scope):
+            if self._has_token(scope):
                 cookie = f"{_COOKIE}={self._token}; HttpOnly; SameSite=Strict; Path=/"
                 headers = {"content-type": "text/html; charset=utf-8", "set-cookie": cookie}
-                await _answer(send_guarded, 200, _WAY_IN, headers)
+                await _respond(send_guarded, 200, _REDIRECT, headers)
             else:
-                what = "token: open the address that homolog serve has printed"
-                await _answer(send_guarded, 401, what)
+                await _respond(send_guarded, 401, _NO_TOKEN)
             return
         try:
             await self._app(scope, receive, send_guarded)
         except Exception:
-            logging.getLogger("uvicorn.error").exception("while answering %s", scope["path"])
-            if not begun:
-                await _answer(send_guarded, 500, "server: something went wrong, its log says what")
+            logging.getLogger("uvicorn.error").exception("error while answering %s", scope["path"])
+            if not started:
+                await _respond(send_guarded, 500, _FAILED)
 
-    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
-        """Status and reason, if it does not come from where it may."""
+    def _rejection(self, scope: Scope) -> tuple[int, str] | None:
+        """Status and reason, if a request is not to this server or not from its own page."""
         host = _header(scope, b"host")
-        if self._hosts is not None and _name(f"//{host}") not in self._hosts:
-            return 421, "host: this server does not go by that name"
+        if self._hosts is not None and _host_name(f"//{host}") not in self._hosts:
+            return 421, "host: expected a name of this server, got another"
         site, origin = _header(scope, b"sec-fetch-site"), _header(scope, b"origin")
         if scope["path"].startswith("/api/") or scope["method"] not in ("GET", "HEAD"):
             if site not in ("", "same-origin", "none"):
-                return 403, "origin: only this server's own page may ask"
+                return 403, _FOREIGN
             if origin and urlsplit(origin).netloc.lower() != host.lower():
-                return 403, "origin: only this server's own page may ask"
+                return 403, _FOREIGN
         return None
 
-    def _known(self, scope: Scope) -> bool:
+    def _has_cookie(self, scope: Scope) -> bool:
         cookies: SimpleCookie = SimpleCookie()
         try:
             cookies.load(_header(scope, b"cookie"))
         except CookieError:
             return False
-        return _COOKIE in cookies and self._same(cookies[_COOKIE].value)
+        return _COOKIE in cookies and self._matches_token(cookies[_COOKIE].value)
 
-    def _shows_token(self, scope: Scope) -> bool:
+    def _has_token(self, scope: Scope) -> bool:
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        return scope["path"] == "/" and self._same(given)
+        return scope["path"] == "/" and self._matches_token(given)
 
-    def _same(self, given: str) -> bool:
+    def _matches_token(self, given: str) -> bool:
         assert self._token is not None
         return secrets.compare_digest(given.encode(), self._token.encode())
 
 
 def _header(scope: Scope, name: bytes) -> str:
-    """A header's value; of several one that equals none, so that none is taken for another."""
+    """A header's value; several are joined, so that none of them is taken for the header."""
     values = [value.decode("latin-1") for key, value in scope["headers"] if key == name]
     return values[0] if len(values) == 1 else ", ".join(values)
 
 
-def _name(address: str) -> str | None:
-    """The host that an address names, without its port."""
+def _host_name(address: str) -> str | None:
+    """The host of an address, without its port."""
     try:
         return urlsplit(address).hostname
     except ValueError:
         return None
 
 
-async def _answer(
+async def _respond(
     send: Send, status: int, body: str | bytes, headers: dict[str, str] | None = None
 ) -> None:
     if isinstance(body, str):

@@ -1,4 +1,4 @@
-"""The pictures that the page may show, by random ids: nobody names a path."""
+"""The images that the page may show, by random ids: a client never names a path."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from homolog.image import reading
 from homolog.utils.lru_cache import LRUCache
 
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
-_TAKES = "takes a JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP picture"
-_SHOWN_MEMORY = 64 * 2**20  # bytes of JPEG kept ready
-_LONGEST_NAME = 120
+_FORMATS = "a JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP image"
+_JPEG_CACHE_BYTES = 64 * 2**20
+_MAX_NAME_LENGTH = 120
 
 
-class Unknown(HomologError):
-    """There is no such picture, or it gave way to newer ones."""
+class UnknownImage(HomologError):
+    """No image has that id, or it was removed to make room for newer uploads."""
 
 
-class TooLarge(HomologError):
-    """More bytes than are taken."""
+class UploadTooLarge(HomologError):
+    """An upload has more bytes than are accepted."""
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture that may be shown.
+class StoredImage:
+    """An image that the page may show.
 
     Attributes:
-        id: random; all that a client knows it by.
-        name: what people call it.
-        path: where it is.
+        id: random; all that a client knows of where the image is.
+        name: what the page calls it.
+        path: the file.
     """
 
     id: str
@@ -45,132 +45,132 @@ class Picture:
 
 
 class ImageStore:
-    """Pictures sent by clients, which give way to newer ones, and those there from the start.
+    """Images that the page may show: uploads, a bounded number, and files of the server.
 
     Args:
-        folder: where what is sent is kept.
-        max_bytes: of one picture that is sent.
-        max_sent: how many are kept; of more, those not used for longest are removed.
-        max_pixels: refuse pictures with more pixels than this.
+        folder: where uploads are stored.
+        max_bytes: the largest upload accepted, in bytes.
+        max_uploads: how many are stored; of more, those used least recently are removed.
+        max_pixels: refuse images with more pixels than this.
     """
 
-    def __init__(self, folder: Path, max_bytes: int, max_sent: int, max_pixels: int):
-        self._folder, self._max_bytes, self._max_sent = folder, max_bytes, max_sent
+    def __init__(self, folder: Path, max_bytes: int, max_uploads: int, max_pixels: int):
+        self._folder, self._max_bytes, self._max_uploads = folder, max_bytes, max_uploads
         self._max_pixels = max_pixels
-        self._there: dict[str, Picture] = {}
-        self._sent: OrderedDict[str, Picture] = OrderedDict()
-        self._shown: LRUCache[tuple[str, int], bytes] = LRUCache(_SHOWN_MEMORY, len)
+        self._files: dict[str, StoredImage] = {}
+        self._uploads: OrderedDict[str, StoredImage] = OrderedDict()
+        self._jpegs: LRUCache[tuple[str, int], bytes] = LRUCache(_JPEG_CACHE_BYTES, len)
         self._lock = threading.Lock()
 
-    def add(self, path: Path, name: str) -> Picture:
-        """Let a picture that is there already be shown for as long as the server runs."""
-        picture = Picture(secrets.token_urlsafe(12), name, path)
-        self._there[picture.id] = picture
-        return picture
+    def add(self, path: Path, name: str) -> StoredImage:
+        """Register a file of the server, to be shown for as long as the server runs."""
+        image = StoredImage(secrets.token_urlsafe(12), name, path)
+        self._files[image.id] = image
+        return image
 
-    async def receive(self, chunks: AsyncIterator[bytes], name: str) -> Picture:
-        """Keep a picture that a client sends.
+    async def receive(self, chunks: AsyncIterator[bytes], name: str) -> StoredImage:
+        """Store an image that a client uploads.
 
         Args:
-            chunks: the file, piece by piece; no more than one is held in memory.
+            chunks: the file, piece by piece; only one is held in memory at a time.
             name: what the client calls it; never used as a path.
 
         Raises:
-            TooLarge: it has too many bytes.
-            HomologError: it does not begin like a picture.
+            UploadTooLarge: it has too many bytes.
+            HomologError: its first bytes are not those of an image.
         """
         id = secrets.token_urlsafe(12)
-        picture = Picture(id, readable(name), self._folder / id)
-        received, whole = 0, False
+        image = StoredImage(id, display_name(name), self._folder / id)
+        received, accepted = 0, False
         try:
-            with picture.path.open("xb") as file:
+            with image.path.open("xb") as file:
                 async for chunk in chunks:
                     received += len(chunk)
                     if received > self._max_bytes:
-                        raise TooLarge(
-                            f"{picture.name}: has more than {self._max_bytes:,} bytes, the most "
-                            "that is taken"
+                        raise UploadTooLarge(
+                            f"{image.name}: expected at most {self._max_bytes:,} bytes, got more"
                         )
                     file.write(chunk)
-            with picture.path.open("rb") as file:
-                if not _is_picture(file.read(16)):
-                    raise HomologError(f"{picture.name}: is no picture; {_TAKES}")
-            whole = True
+            with image.path.open("rb") as file:
+                if not _is_image(file.read(16)):
+                    raise HomologError(f"{image.name}: expected {_FORMATS}, got another file")
+            accepted = True
         finally:
-            if not whole:
-                picture.path.unlink(missing_ok=True)
+            if not accepted:
+                image.path.unlink(missing_ok=True)
         with self._lock:
-            self._sent[picture.id] = picture
-            while len(self._sent) > self._max_sent:
-                _, dropped = self._sent.popitem(last=False)
+            self._uploads[image.id] = image
+            while len(self._uploads) > self._max_uploads:
+                _, dropped = self._uploads.popitem(last=False)
                 dropped.path.unlink(missing_ok=True)
-        return picture
+        return image
 
-    def forget(self, picture: Picture) -> None:
-        """Remove a picture that was sent."""
+    def remove(self, image: StoredImage) -> None:
+        """Remove an upload and its file."""
         with self._lock:
-            self._sent.pop(picture.id, None)
-        picture.path.unlink(missing_ok=True)
+            self._uploads.pop(image.id, None)
+        image.path.unlink(missing_ok=True)
 
-    def __getitem__(self, id: str) -> Picture:
+    def __getitem__(self, id: str) -> StoredImage:
         with self._lock:
-            if id in self._sent:
-                self._sent.move_to_end(id)
-                return self._sent[id]
-        if id not in self._there:
-            raise Unknown("picture: it is not here any more, load it again")
-        return self._there[id]
+            if id in self._uploads:
+                self._uploads.move_to_end(id)
+                return self._uploads[id]
+        if id not in self._files:
+            raise UnknownImage("image: expected one of this server's, got one it no longer has; "
+                               "try to load it again")  # fmt: skip
+        return self._files[id]
 
-    def size(self, picture: Picture) -> tuple[int, int]:
-        """Width and height of a picture, upright.
+    def size(self, image: StoredImage) -> tuple[int, int]:
+        """Width and height of an upright image, in pixels.
 
         Raises:
             HomologError: it cannot be read.
         """
-        with hide_path(picture):
-            return reading.size(picture.path, max_pixels=self._max_pixels, name="picture")
+        with hide_path(image):
+            return reading.image_size(image.path, max_pixels=self._max_pixels)
 
-    def shown(self, picture: Picture, side: int) -> bytes:
-        """The picture as a browser can show it: an upright JPEG; for one thread only.
+    def as_jpeg(self, image: StoredImage, max_edge: int) -> bytes:
+        """An upright JPEG of an image, as a browser can show it; for one thread only.
 
         Args:
-            picture: which.
-            side: pixels of the longer side, at most.
+            image: the image.
+            max_edge: length of the longer edge at most, in pixels.
 
         Raises:
             HomologError: it cannot be read.
         """
 
-        def make() -> bytes:
-            longest = min(side, max(self.size(picture)))
-            with hide_path(picture):
-                read = reading.read(
-                    picture.path, side=longest, max_pixels=self._max_pixels, name="picture"
+        def encode() -> bytes:
+            longest_edge = min(max_edge, max(self.size(image)))
+            with hide_path(image):
+                loaded = reading.load_image(
+                    image.path, longest_edge=longest_edge, max_pixels=self._max_pixels
                 )
             buffer = io.BytesIO()
-            read.image.save(buffer, "JPEG", quality=90)
+            loaded.image.save(buffer, "JPEG", quality=90)
             return buffer.getvalue()
 
-        return self._shown.get((picture.id, side), make)
+        return self._jpegs.get((image.id, max_edge), encode)
 
 
 @contextmanager
-def hide_path(picture: Picture) -> Iterator[None]:
-    """Errors call the picture what people call it: where it lies is nobody's business."""
+def hide_path(image: StoredImage) -> Iterator[None]:
+    """Errors raised inside call the image by its name: its path is not shown to clients."""
     try:
         yield
     except HomologError as error:
-        raise HomologError(str(error).replace(str(picture.path), picture.name)) from None
+        raise HomologError(str(error).replace(str(image.path), image.name)) from None
 
 
-def readable(name: str) -> str:
-    """A name that is fit to be shown: one line, not too long, without folders."""
-    plain = "".join(c for c in name.replace("\\", "/").rpartition("/")[2] if c.isprintable())
-    return plain.strip()[-_LONGEST_NAME:] or "picture"
+def display_name(name: str) -> str:
+    """A client's file name made fit to be shown: one line, not too long, without folders."""
+    printable = "".join(c for c in name.replace("\\", "/").rpartition("/")[2] if c.isprintable())
+    return printable.strip()[-_MAX_NAME_LENGTH:] or "image"
 
 
-def _is_picture(start: bytes) -> bool:
-    """Whether a file begins like one of the kinds taken; others can start other programs."""
+def _is_image(start: bytes) -> bool:
+    """Whether a file begins like one of the accepted formats; others can start other programs."""
     if start[:4] == b"RIFF":
         return start[8:12] == b"WEBP"
     if start[4:8] == b"ftyp":

@@ -1,0 +1,167 @@
+"""The routes of the page's interface: images, pairs of images, and labels under review."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
+
+from homolog.errors import HomologError
+from homolog.image.geometry import PoseVariant
+from homolog.serve.jobs import POSES, parse_pose
+from homolog.serve.review import Review
+from homolog.serve.uploads import StoredImage, UploadTooLarge
+
+if TYPE_CHECKING:
+    from homolog.serve.app import AppState
+
+_IMAGE_EDGE, _THUMBNAIL_EDGE = 2048, 240  # pixels of the longer edge
+_IMMUTABLE = {"cache-control": "private, max-age=3600"}
+
+
+class Correction(BaseModel):
+    """A correction of one point.
+
+    Attributes:
+        annotation: id of the annotation.
+        keypoint: index of the keypoint in it.
+        point: (x, y) in pixels; None to leave it where it is.
+        visible: whether the point is visible.
+    """
+
+    annotation: int
+    keypoint: int
+    point: tuple[float, float] | None = None
+    visible: bool = True
+
+
+def add_image_routes(app: FastAPI) -> None:
+    """Add what the page starts with, uploads, and images as they are shown."""
+
+    @app.get("/api/start")
+    async def start(request: Request) -> dict[str, Any]:
+        state = _state(request)
+        return {
+            "model": state.options.model,
+            "poses": [pose.name for pose in POSES],
+            "max_bytes": state.options.max_bytes,
+            "max_pixels": state.max_pixels,
+            "folder": [{"id": image.id, "name": image.name} for image in state.folder],
+            "example": [image.id for image in state.example],
+            "review": state.review is not None,
+        }
+
+    @app.post("/api/pictures")
+    async def upload(request: Request, name: str = "image") -> Response:
+        state = _state(request)
+        length = request.headers.get("content-length", "")
+        if length.isdecimal() and int(length) > state.options.max_bytes:
+            raise UploadTooLarge(
+                f"{name}: expected at most {state.options.max_bytes:,} bytes, got {int(length):,}"
+            )
+        try:
+            image = await state.images.receive(request.stream(), name)
+        except ClientDisconnect:
+            raise HTTPException(400, "image: expected a whole file, got a part of one") from None
+        try:
+            return JSONResponse(await describe(state, image))
+        except HomologError:
+            state.images.remove(image)
+            raise
+
+    @app.get("/api/pictures/{id}")
+    async def about(request: Request, id: str) -> dict[str, Any]:
+        return await describe(_state(request), _state(request).images[id])
+
+    @app.get("/api/pictures/{id}/size")
+    async def size(request: Request, id: str) -> dict[str, int]:
+        state = _state(request)
+        width, height = await state.image_thread(state.images.size, state.images[id])
+        return {"width": width, "height": height}
+
+    @app.get("/api/pictures/{id}/image")
+    async def image(request: Request, id: str) -> Response:
+        return await jpeg(_state(request), id, _IMAGE_EDGE)
+
+    @app.get("/api/pictures/{id}/thumbnail")
+    async def thumbnail(request: Request, id: str) -> Response:
+        return await jpeg(_state(request), id, _THUMBNAIL_EDGE)
+
+    async def jpeg(state: AppState, id: str, max_edge: int) -> Response:
+        content = await state.image_thread(state.images.as_jpeg, state.images[id], max_edge)
+        return Response(content, media_type="image/jpeg", headers=_IMMUTABLE)
+
+    async def describe(state: AppState, image: StoredImage) -> dict[str, Any]:
+        """An image's id, name and size; its features are extracted on the way."""
+        features = await state.match_thread(state.service.features, image)
+        width, height = features.size
+        return {"id": image.id, "name": image.name, "width": width, "height": height}
+
+
+def add_pair_routes(app: FastAPI) -> None:
+    """Add what is matched between two images."""
+    route = "/api/pairs/{first}/{second}/{pose}"
+
+    @app.get(route)
+    async def pair(request: Request, first: str, second: str, pose: str) -> Response:
+        state = _state(request)
+        content = await state.match_thread(state.service.pack, *images(state, first, second, pose))
+        return Response(content, media_type="application/octet-stream")
+
+    @app.get(f"{route}/point")
+    async def point(
+        request: Request, first: str, second: str, pose: str, source: int, x: float, y: float
+    ) -> dict[str, float]:
+        state = _state(request)
+        if source not in (0, 1):
+            raise HomologError(f"source: expected 0 or 1, got {source}")
+        given = images(state, first, second, pose)
+        return await state.match_thread(state.service.transfer, *given, source, x, y)
+
+    @app.get(f"{route}/matches")
+    async def matches(request: Request, first: str, second: str, pose: str) -> dict[str, Any]:
+        state = _state(request)
+        return await state.match_thread(state.service.match, *images(state, first, second, pose))
+
+    @app.get(f"{route}/warp")
+    async def warp(request: Request, first: str, second: str, pose: str) -> Response:
+        state = _state(request)
+        content = await state.match_thread(state.service.warp, *images(state, first, second, pose))
+        return Response(content, media_type="image/jpeg", headers=_IMMUTABLE)
+
+    def images(
+        state: AppState, first: str, second: str, pose: str
+    ) -> tuple[StoredImage, StoredImage, PoseVariant]:
+        return state.images[first], state.images[second], parse_pose(pose)
+
+
+def add_review_routes(app: FastAPI) -> None:
+    """Add the labels under review, and corrections of them."""
+
+    def review(request: Request) -> Review:
+        found = _state(request).review
+        assert found is not None
+        return found
+
+    @app.get("/api/review")
+    async def labels(request: Request) -> dict[str, Any]:
+        return review(request).state()
+
+    @app.post("/api/review")
+    async def correct(request: Request, correction: Correction) -> dict[str, Any]:
+        # Files are written one after the other, and not while a match is computed.
+        return await _state(request).image_thread(
+            review(request).correct,
+            correction.annotation,
+            correction.keypoint,
+            correction.point,
+            correction.visible,
+        )
+
+
+def _state(request: Request) -> AppState:
+    state: AppState = request.app.state.homolog
+    return state
