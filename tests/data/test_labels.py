@@ -1,4 +1,4 @@
-"""Labels: what is doubtful, what somebody corrected, and what other tools make of the file."""
+"""Labels: doubtful and corrected keypoints, and files that other tools have edited."""
 
 import copy
 import json
@@ -30,7 +30,7 @@ def labels() -> Labels:
     return Labels(copy.deepcopy(DATA))
 
 
-def test_points_leave_the_list_when_they_are_looked_at(labels):
+def test_reviewed_points_are_no_longer_doubtful(labels):
     assert labels.doubtful() == [(3, 1), (3, 2)]
     labels.correct(3, 1, None)
     assert labels.doubtful() == [(3, 2)]
@@ -43,7 +43,7 @@ def test_points_leave_the_list_when_they_are_looked_at(labels):
     assert manual_keypoints(annotation) == {1, 2}
 
 
-def test_a_hidden_point_comes_back_where_it_was(labels):
+def test_a_point_marked_invisible_returns_to_its_prediction(labels):
     (annotation,) = labels.annotations
     labels.correct(3, 1, None, visible=False)
     assert annotation["keypoints"][3:6] == [0, 0, 0] and annotation["num_keypoints"] == 1
@@ -54,14 +54,17 @@ def test_a_hidden_point_comes_back_where_it_was(labels):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ((4, 0, None), "annotation: there is none with id 4"),
-        ((3, 3, None), "keypoint: got 3, takes 0 to 2"),
-        ((3, 0, (100.5, 3)), "lies outside the picture of 100 x 80"),
-        ((3, 0, (float("nan"), 3)), "lies outside"),
-        ((3, 2, None), "nobody has said where it is"),
+        ((4, 0, None), "annotation: expected the id of an annotation, got 4"),
+        ((3, 3, None), "keypoint: expected 0 to 2, got 3"),
+        (
+            (3, 0, (100.5, 3)),
+            r"point: expected x and y within the image of 100 x 80 pixels, got \(100.5, 3\)",
+        ),
+        ((3, 0, (float("nan"), 3)), "point: expected x and y within"),
+        ((3, 2, None), "point: expected x and y, for nothing was predicted"),
     ],
 )
-def test_what_cannot_be_corrected(labels, arguments, reason):
+def test_corrections_that_are_refused(labels, arguments, reason):
     with pytest.raises(HomologError, match=reason):
         labels.correct(*arguments)
     assert labels.data == DATA
@@ -74,7 +77,7 @@ def test_written_and_read_again(labels, tmp_path):
     assert again.data == labels.data and again.doubtful() == [(3, 2)]
 
 
-def test_what_other_tools_change_is_by_hand(labels):
+def test_edits_by_other_tools_are_manual(labels):
     (annotation,) = labels.annotations
     assert manual_keypoints(annotation) == set()
     annotation["keypoints"][0] += 0.004  # written with fewer digits
@@ -90,15 +93,24 @@ def test_what_other_tools_change_is_by_hand(labels):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda d: d.pop("images"), "is not a COCO file"),
-        (lambda d: d["annotations"][0].update(image_id=9), "annotation 3: there is no image 9"),
-        (lambda d: d["annotations"][0].update(keypoints=[1, 2]), "takes x, y, v of 3 keypoints"),
-        (lambda d: d["annotations"][0].pop("bbox"), "lacks 'bbox'"),
-        (lambda d: d["annotations"][0][EXTRA].update(doubtful=[3]), "doubtful names keypoints"),
-        (lambda d: d["annotations"][0][EXTRA].pop("predicted"), "lacks 'predicted'"),
+        (lambda d: d.pop("images"), "expected a COCO file"),
+        (
+            lambda d: d["annotations"][0].update(image_id=9),
+            "annotation 3: image_id: expected one of the images, got 9",
+        ),
+        (
+            lambda d: d["annotations"][0].update(keypoints=[1, 2]),
+            "keypoints: expected x, y, v of 3 keypoints",
+        ),
+        (lambda d: d["annotations"][0].pop("bbox"), "expected 'bbox'"),
+        (
+            lambda d: d["annotations"][0][EXTRA].update(doubtful=[3]),
+            r"doubtful: expected keypoints 0 to 2, got \[3\]",
+        ),
+        (lambda d: d["annotations"][0][EXTRA].pop("predicted"), "expected 'predicted'"),
     ],
 )
-def test_files_that_are_no_labels(tmp_path, change, reason):
+def test_malformed_files(tmp_path, change, reason):
     data = copy.deepcopy(DATA)
     change(data)
     (tmp_path / "labels.json").write_text(json.dumps(data))

@@ -1,18 +1,21 @@
-"""Small data sets in the layouts that the official ones are unpacked to."""
+"""Small data sets in the layouts of the published ones, and how tests look at them."""
 
 from __future__ import annotations
 
 import csv
 import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from scipy.io import savemat
 
-from helpers.toys import random_picture
+from helpers.toys import random_image
+from homolog import HomologError
+from homolog.data import DataSet
 from homolog.data.pf_pascal import CATEGORIES
 from homolog.keypoints import KeypointSchema
 
@@ -26,14 +29,14 @@ def make_spair(
     splits: Iterable[str] = ("trn", "val", "test"),
     images: int = 3,
 ) -> Path:
-    """All ordered pairs of `pictures` pictures of each category and split."""
+    """All ordered pairs of `images` images of each category and split."""
     rng = np.random.default_rng(0)
     for number, split in enumerate(splits):
         pairs = []
         for category in categories:
             count = len(KeypointSchema.spair(category))
             names = [f"2008_{number}{i:05}" for i in range(images)]
-            kps = {name: _seen(rng, count) for name in names}
+            kps = {name: _visible_points(rng, count) for name in names}
             for i, name in enumerate(names):
                 save_image(folder / "JPEGImages" / category / f"{name}.jpg", i)
                 points = {
@@ -77,9 +80,9 @@ def make_pf_willow(
     rng = np.random.default_rng(0)
     for category in categories:
         for i in range(images):
-            picture = folder / category / f"{category}_{i:03}.png"
-            save_image(picture, i)
-            savemat(picture.with_suffix(".mat"), {"pts_coord": _points(rng, 10).T})
+            image = folder / category / f"{category}_{i:03}.png"
+            save_image(image, i)
+            savemat(image.with_suffix(".mat"), {"pts_coord": _points(rng, 10).T})
     return folder
 
 
@@ -93,7 +96,7 @@ def make_pf_pascal(
         kps = {}
         for i in range(images):
             name = f"2008_{i:06}_{category}"
-            kps[name] = _seen(rng, 9)
+            kps[name] = _visible_points(rng, 9)
             save_image(folder / "JPEGImages" / f"{name}.jpg", i)
             path = folder / "Annotations" / category / f"{name}.mat"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,9 +109,9 @@ def make_pf_pascal(
             }
             lists["train"] += [{**row, "flip": 0}, {**row, "flip": 1}]
             both = np.isfinite(kps[a] + kps[b]).all(axis=1)
-            for side, name in (("A", a), ("B", b)):
+            for member, name in (("A", a), ("B", b)):
                 for axis, values in zip("XY", kps[name][both].T, strict=True):
-                    row[axis + side] = ";".join(map(str, values))
+                    row[axis + member] = ";".join(map(str, values))
             lists["test"].append(row)
             lists["val"].append(row)
     for split, rows in lists.items():
@@ -117,20 +120,20 @@ def make_pf_pascal(
 
 
 def coco_file(
-    pictures: Mapping[int, tuple[str, int]],
+    labelled: Mapping[int, tuple[str, int]],
     categories: list[dict[str, Any]],
     hidden: float = 0.3,
 ) -> dict[str, Any]:
-    """A COCO file with one annotation a picture.
+    """A COCO file with one annotation for each image.
 
     Args:
-        pictures: by image id the file name and the category id.
+        labelled: by image id the file name and the category id.
         categories: as COCO writes them.
-        hidden: the share of keypoints that are not visible.
+        hidden: fraction of the keypoints that are not visible.
     """
     counts = {category["id"]: len(category.get("keypoints", ())) for category in categories}
     annotations = []
-    for image, (_, category) in pictures.items():
+    for image, (_, category) in labelled.items():
         rng = np.random.default_rng(image)
         points = _points(rng, counts[category])
         visibility = np.where(rng.random(len(points)) < hidden, 0, rng.integers(1, 3, len(points)))
@@ -147,13 +150,13 @@ def coco_file(
         )
     images = [
         {"id": image, "file_name": name, "width": SIZE[0], "height": SIZE[1]}
-        for image, (name, _) in pictures.items()
+        for image, (name, _) in labelled.items()
     ]
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
 def make_coco(folder: Path, images: int = 4) -> Path:
-    """A file of `pictures` pictures of each of two categories, in a folder `images`."""
+    """A file of `images` images of each of two categories, in a folder `images`."""
     categories = [
         {"id": 3, "name": "fox", "keypoints": ["nose", "left_eye", "right_eye", "tail"]},
         {"id": 5, "name": "ant", "keypoints": ["head", "jaw_l", "jaw_r"], "flip_pairs": [[1, 2]]},
@@ -183,13 +186,13 @@ def make_ap10k(
     hidden: float = 0.6,
     images: bool = False,
 ) -> Path:
-    """Three annotation files over which the pictures of each species are dealt.
+    """Three annotation files over which the images of each species are dealt.
 
     Args:
         folder: to be filled.
-        species: by name the family and how many pictures there are.
-        hidden: the share of keypoints that are not visible.
-        pictures: write these, too.
+        species: by name the family and the number of images.
+        hidden: fraction of the keypoints that are not visible.
+        images: write these, too.
     """
     keypoints = list(KeypointSchema.ap10k().names)
     categories = [
@@ -215,7 +218,7 @@ def make_ap10k(
 
 def save_image(path: Path, seed: int, size: tuple[int, int] = SIZE) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    random_picture(*size, seed).save(path)
+    random_image(*size, seed).save(path)
     return path
 
 
@@ -238,8 +241,35 @@ def _points(rng: np.random.Generator, count: int) -> np.ndarray:
     return rng.uniform(BOX[:2], BOX[2:], (count, 2)).round(2)
 
 
-def _seen(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Points of which some are NaN, the first two never."""
+def pair_names(dataset: DataSet) -> list[tuple[str, str]]:
+    return [(pair.source.name, pair.target.name) for pair in dataset.pairs]
+
+
+def refused(load: Callable[[], object], *parts: object) -> str:
+    """Check that loading raises an error of one line that has all the parts."""
+    with pytest.raises(HomologError) as error:
+        load()
+    message = str(error.value)
+    assert "\n" not in message
+    for part in parts:
+        assert str(part) in message, message
+    return message
+
+
+def edit_json(path: Path, change: Callable[[Any], object]) -> Path:
+    """Let `change` change the content of a JSON file in place."""
+    content = json.loads(path.read_text())
+    change(content)
+    return save_json(path, content)
+
+
+def change_first(section: str, **changes: Any) -> Callable[[Any], object]:
+    """A change for `edit_json`: of the first entry in a section of a COCO file."""
+    return lambda file: file[section][0].update(changes)
+
+
+def _visible_points(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Points of which some are NaN, for not visible; the first two never are."""
     points = _points(rng, count)
     points[2:][rng.random(count - 2) < 0.3] = np.nan
     return points

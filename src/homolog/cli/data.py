@@ -1,4 +1,4 @@
-"""Commands about data sets."""
+"""Commands about data sets: check one, write the pairs of a benchmark to a manifest."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from homolog.cli.options import DatasetOptions
 from homolog.errors import HomologError
 from homolog.utils.outputs import check_output
 
-app = App(name="data", help="Check data sets, and write down their pairs.")
+app = App(name="data", help="Check data sets, and write the pairs of a benchmark to a file.")
 
 
 @app.command
 def check(root: Path) -> None:
-    """Say what of a data set is missing or broken, file by file; exit with status 1 if anything is.
+    """List everything missing or broken in a data set; the exit status is 1 if anything is.
 
     Parameters
     ----------
     root
         The folder of SPair-71k, AP-10K, PF-PASCAL or PF-WILLOW, or a COCO file.
     """
-    from homolog.data.check import check as checked
+    from homolog.data.check import check as run_check
 
-    report = checked(root)
+    report = run_check(root)
     for split, pairs in report.pairs.items():
-        print(f"{report.kind} {split}: {report.pictures[split]:,} pictures, {pairs:,} pairs")
+        print(f"{report.title} {split}: {report.images[split]:,} images, {pairs:,} pairs")
     for note in report.notes:
         print(f"note: {note}")
     for problem in report.problems:
         print(problem)
     if report.problems:
-        print(f"{len(report.problems)} problems", file=sys.stderr)
+        print(f"problems: {len(report.problems)}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -41,7 +41,7 @@ def check(root: Path) -> None:
 def pairs(
     dataset: str, root: Path, *, dataset_options: DatasetOptions = DatasetOptions(), out: Path
 ) -> None:
-    """Write down the pairs of AP-10K's benchmark, so that others can measure on the very same.
+    """Write the pairs of AP-10K's benchmark to a file, so that others evaluate on the same ones.
 
     Parameters
     ----------
@@ -50,15 +50,19 @@ def pairs(
     root
         The data set's folder.
     out
-        The manifest, a JSON file.
+        The manifest to write, a JSON file.
     """
     out = check_output(out, (".json",))
-    if dataset != "ap10k":
-        raise HomologError(f"dataset: {dataset!r} lists its pairs itself, takes ap10k")
-    from homolog.data import ap10k, manifest
+    from homolog.data import manifest, registry
 
+    rules = registry.find(dataset).rules
+    if rules is None:
+        known = ", ".join(name for name, entry in registry.DATASETS.items() if entry.rules)
+        raise HomologError(
+            f"dataset: expected {known}, got {dataset!r}, which lists its pairs itself"
+        )
     data = dataset_options.load(dataset, root)
     given = dataset_options.given()
     given.pop("manifest", None)
-    manifest.write(out, data, ap10k.rules(**given))
+    manifest.write(out, data, rules(**given))
     print(f"{data.name}, {len(data.pairs):,} pairs: {out}")

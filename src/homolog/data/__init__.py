@@ -1,5 +1,13 @@
-"""Data sets: each reads an official layout as it is on disk, and yields the same `Pair`s."""
+"""Data sets: annotated images and pairs of them, read from the layouts they are published in."""
 
-from homolog.data.pairs import Annotation, DataSet, ErrorCollector, Pair
+from typing import Any
 
-__all__ = ["Annotation", "DataSet", "ErrorCollector", "Pair"]
+from homolog import moved
+from homolog.data.pairs import Annotation, DataSet, LazyPairs, Pair
+from homolog.data.reading import ErrorCollector
+
+__all__ = ["Annotation", "DataSet", "ErrorCollector", "LazyPairs", "Pair"]
+
+
+def __getattr__(name: str) -> Any:
+    return moved.attribute(__name__, name)

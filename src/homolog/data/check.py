@@ -1,159 +1,119 @@
-"""Checks of data sets: everything that is wrong with one, found in one go."""
+"""Checks of a data set that list everything wrong with it at once."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from homolog.data import ap10k, coco, pf_pascal, pf_willow, spair
-from homolog.data.pairs import Annotation, DataSet, ErrorCollector, out_of_bounds
+from homolog import moved
+from homolog.data.pairs import Annotation, DataSet, out_of_bounds
+from homolog.data.reading import ErrorCollector
+from homolog.data.registry import detect_layout
 from homolog.errors import HomologError
 from homolog.image import reading
 
-Loader = Callable[[ErrorCollector], DataSet]
+_Sizes = dict[Path, tuple[int, int] | None]
+"""Sizes of image files; None for those that cannot be read."""
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a check found.
+class CheckReport:
+    """The result of checking a data set.
 
     Attributes:
-        kind: of the layout, such as `SPair-71k`.
-        pictures: how many occur in pairs, by split.
-        pairs: how many there are, by split.
-        problems: what has to be put right, a line each.
-        notes: what is worth knowing, a line each: what is left out, and keypoints outside of
-            their picture.
+        title: of the data set, such as `SPair-71k`.
+        images: number of images that occur in pairs, by split.
+        pairs: number of pairs, by split.
+        problems: errors to be corrected, a line each.
+        notes: other remarks, a line each, such as what is left out and keypoints outside their
+            image.
     """
 
-    kind: str
-    pictures: Mapping[str, int]
+    title: str
+    images: Mapping[str, int]
     pairs: Mapping[str, int]
     problems: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def check(root: Path) -> Report:
-    """Load every split of a data set, and open every picture.
+def check(root: Path) -> CheckReport:
+    """Load every split of a data set, decode every image, and list all errors.
 
     Args:
-        root: the folder of SPair-71k, AP-10K, PF-PASCAL or PF-WILLOW as unpacked, or a COCO file.
+        root: the folder of SPair-71k, AP-10K, PF-PASCAL or PF-WILLOW as published, or a COCO file.
 
     Raises:
         HomologError: it is none of these.
     """
-    kind, loaders = detect_layout(root)
+    entry, splits = detect_layout(root)
     problems = ErrorCollector(collect=True)
     notes: list[str] = []
     datasets: dict[str, DataSet] = {}
-    for split, load in loaders.items():
+    for split, options in splits.items():
         try:
-            datasets[split] = load(problems)
+            datasets[split] = entry.load(root, **options, problems=problems)
         except HomologError as error:
-            problems.found.append(str(error))
-    sizes: dict[Path, tuple[int, int] | None] = {}
-    pictures: dict[str, int] = {}
+            problems.add_error(error)
+    sizes: _Sizes = {}
+    images: dict[str, int] = {}
     categories = {name for dataset in datasets.values() for name in dataset.schemas}
     for split, dataset in datasets.items():
         annotations = dataset.annotations
-        pictures[split] = len({annotation.path for annotation in annotations})
-        problems.found += _pictures(annotations, sizes)
-        problems.found += (f"{dataset.root}: {split}: {line}" for line in _duplicates(dataset))
+        images[split] = len({annotation.path for annotation in annotations})
+        problems.messages += _check_images(annotations, sizes)
+        problems.messages += (f"{dataset.root}: {split}: {line}" for line in _repeated(dataset))
         notes += (f"{split}: {note}" for note in dataset.notes)
-        notes += out_of_bounds(_sized(annotations, sizes))
+        notes += out_of_bounds(_with_sizes(annotations, sizes))
         paired = {pair.category for pair in dataset.pairs}
         notes += (f"{split}: no pairs of {name}" for name in sorted(categories - paired))
-    return Report(
-        kind,
-        pictures,
+    return CheckReport(
+        entry.title,
+        images,
         {split: len(dataset.pairs) for split, dataset in datasets.items()},
-        tuple(dict.fromkeys(problems.found)),
+        tuple(dict.fromkeys(problems.messages)),
         tuple(dict.fromkeys(notes)),
     )
 
 
-def detect_layout(root: Path) -> tuple[str, dict[str, Loader]]:
-    """Which layout it is, and what loads each of its splits.
-
-    Raises:
-        HomologError: it is none that is known.
-    """
-    if not root.exists():
-        raise HomologError(f"{root}: there is no such file or folder")
-    if root.is_file():
-        return "COCO", {root.stem: lambda problems: coco.load(root, problems=problems)}
-    if any((root / name).is_dir() for name in ("PairAnnotation", "ImageAnnotation")):
-        return "SPair-71k", {split: _spair(root, split) for split in spair.SPLITS}
-    if any((root / "annotations" / name).is_file() for name in ap10k.FILES):
-        return "AP-10K", {
-            f"{split} {subset}": _ap10k(root, split, subset)
-            for split in ap10k.SPLITS
-            for subset in ap10k.SUBSETS
-            if split != "trn" or subset == "intra-species"
-        }
-    if listed := [split for split in pf_pascal.SPLITS if pf_pascal.find_list(root, split)]:
-        return "PF-PASCAL", {split: _pf_pascal(root, split) for split in listed}
-    if any(root.glob("*/*.mat")):
-        return "PF-WILLOW", {"test": lambda problems: pf_willow.load(root, problems=problems)}
-    raise HomologError(
-        f"{root}: is none of SPair-71k (has PairAnnotation/, {spair.WHERE}), "
-        f"AP-10K (annotations/ap10k-*-split1.json, {ap10k.WHERE}), "
-        f"PF-PASCAL (*_pairs.csv or *_pairs_pf_pascal.csv, {pf_pascal.WHERE}), "
-        f"PF-WILLOW (<category>/<picture>.mat, {pf_willow.WHERE}) "
-        f"or a COCO file (.json with keypoints, {coco.WHERE})"
-    )
-
-
-def _spair(root: Path, split: spair.SpairSplit) -> Loader:
-    return lambda problems: spair.load(root, split, problems=problems)
-
-
-def _ap10k(root: Path, split: ap10k.Ap10kSplit, subset: ap10k.Ap10kSubset) -> Loader:
-    return lambda problems: ap10k.load(root, split, subset, problems=problems)
-
-
-def _pf_pascal(root: Path, split: pf_pascal.PfPascalSplit) -> Loader:
-    return lambda problems: pf_pascal.load(root, split, problems=problems)
-
-
-def _pictures(
-    annotations: list[Annotation], sizes: dict[Path, tuple[int, int] | None]
-) -> Iterator[str]:
-    """A line for every picture that cannot be read or has another size; fills in the sizes."""
+def _check_images(annotations: Iterable[Annotation], sizes: _Sizes) -> Iterator[str]:
+    """A line for each image that cannot be read or has another size; adds to the sizes."""
     for annotation in annotations:
         path = annotation.path
         if path not in sizes:
             try:
-                # Whole, but small: what is broken off shows only when it is decoded.
-                picture = reading.read(path, side=32, name=annotation.name)
-                sizes[path] = picture.width, picture.height
+                # Decoded completely, for a truncated file shows only then, but to a small image.
+                image = reading.load_image(path, longest_edge=32, name=annotation.name)
+                sizes[path] = image.width, image.height
             except HomologError as error:
                 sizes[path] = None
                 yield str(error)
         size = sizes[path]
         if size is not None and annotation.size not in (None, size):
-            yield f"{path}: is {_by(size)} pixels, annotated as {_by(annotation.size)}"
+            yield f"{path}: expected {_format(annotation.size)} pixels, got {_format(size)}"
 
 
-def _by(size: tuple[int, int] | None) -> str:
-    return "x".join(map(str, size or ()))
+def _format(size: tuple[int, int] | None) -> str:
+    return " x ".join(map(str, size or ()))
 
 
-def _sized(
-    annotations: list[Annotation], sizes: dict[Path, tuple[int, int] | None]
-) -> Iterator[Annotation]:
-    """The annotations with the size that their picture has, where it can be read."""
+def _with_sizes(annotations: Iterable[Annotation], sizes: _Sizes) -> Iterator[Annotation]:
+    """The annotations with the actual sizes of their images, if these can be read."""
     for annotation in annotations:
         size = sizes[annotation.path] or annotation.size
         yield dataclasses.replace(annotation, size=size)
 
 
-def _duplicates(dataset: DataSet) -> Iterator[str]:
-    """A line for every pair of pictures that is there more than once."""
+def _repeated(dataset: DataSet) -> Iterator[str]:
+    """A line for each pair of images that occurs several times."""
     pairs = ((pair.source.path, pair.target.path, pair.category) for pair in dataset.pairs)
     for (source, target, _), count in Counter(pairs).items():
         if count > 1:
-            yield f"{source.name} and {target.name} are a pair {count} times"
+            yield f"expected {source.name} and {target.name} as a pair once, got {count} times"
+
+
+def __getattr__(name: str) -> Any:
+    return moved.attribute(__name__, name)

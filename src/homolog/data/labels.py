@@ -1,34 +1,37 @@
-"""Keypoint labels of many pictures: COCO, with what is needed to review them.
+"""Keypoint labels of many images as a COCO file, with what is needed to review them.
 
-Each annotation that `homolog annotate` made has a member `homolog` beside what COCO knows:
+Each annotation that `homolog annotate` made has a member `homolog` beside those of COCO:
 
-- `scores`: the probability, 0 to 1, that each point is within a tenth of the box of the truth;
+- `scores`: for each keypoint the probability, 0 to 1, that it lies within a tenth of the box's
+  longer side of its true position;
 - `doubtful`: the keypoints whose score is too low to trust;
 - `reviewed`: the keypoints that somebody has accepted or corrected;
-- `predicted`: the keypoints as they were found, x, y, v each.
+- `predicted`: the keypoints as they were predicted, x, y, v each.
 
-Other tools keep, change or drop that member. What they changed or made is taken to be by hand.
+Other tools keep, change or drop that member. Whatever they changed or added counts as manual.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from homolog.data.formats import coco
+from homolog.data.reading import describe_error
 from homolog.errors import HomologError
-from homolog.utils.outputs import write_atomically
 
 EXTRA = "homolog"
-_MOVED = 0.01  # pixels: tools that write fewer digits have not corrected anything
+"""The member of an annotation that holds scores and the state of its review."""
+
+_MOVED = 0.01
+"""Pixels by which a point must differ to count as edited: some tools write fewer digits."""
 
 
 class Labels:
-    """Keypoints of many pictures.
+    """The keypoint annotations of many images, to be reviewed and corrected.
 
     Args:
-        data: a COCO file's content; it is changed in place.
+        data: a COCO document; it is changed in place.
     """
 
     def __init__(self, data: dict[str, Any]):
@@ -40,24 +43,23 @@ class Labels:
 
     @classmethod
     def read(cls, path: Path) -> Labels:
-        """The labels of a file.
+        """Read a file of labels.
 
         Raises:
             HomologError: it cannot be read, or is not a COCO file with keypoints.
         """
-        data = coco.contents(path)
+        data = coco.read_document(path)
         try:
             counts = {c["id"]: len(c.get("keypoints", [])) for c in data["categories"]}
-            pictures = {image["id"] for image in data["images"] if image["file_name"]}
+            images = {image["id"] for image in data["images"] if image["file_name"]}
             for annotation in data["annotations"]:
-                _check(annotation, counts, pictures)
+                _check(annotation, counts, images)
         except (KeyError, TypeError, ValueError) as error:
-            what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-            raise HomologError(f"{path}: {what}") from None
+            raise HomologError(f"{path}: {describe_error(error)}") from None
         return cls(data)
 
     def doubtful(self) -> list[tuple[int, int]]:
-        """Annotation id and keypoint of each point still to be looked at, in the file's order."""
+        """Annotation id and keypoint of each doubtful point not yet reviewed, in file order."""
         return [
             (annotation["id"], keypoint)
             for annotation in self.annotations
@@ -73,25 +75,26 @@ class Labels:
         point: tuple[float, float] | None,
         visible: bool = True,
     ) -> None:
-        """Accept a point, move it, or say that it is not to be seen; it then is reviewed.
+        """Accept a keypoint, move it, or mark it as not visible; it then counts as reviewed.
 
         Args:
             annotation: id of the annotation.
-            keypoint: which of its keypoints.
-            point: (x, y) in pixels; None where it is.
-            visible: whether it can be seen.
+            keypoint: index of the keypoint.
+            point: its position (x, y) in pixels; None to accept the present one.
+            visible: whether the keypoint is visible.
 
         Raises:
-            HomologError: there is no such annotation or keypoint, nothing is known of where the
-                point is, or it lies outside the picture.
+            HomologError: there is no such annotation or keypoint, a keypoint without a position is
+                accepted, or the point lies outside the image.
         """
-        found = self._by_id.get(annotation)
-        if found is None:
-            raise HomologError(f"annotation: there is none with id {annotation}")
-        points = found["keypoints"]
-        if not 0 <= keypoint < len(points) // 3:
-            raise HomologError(f"keypoint: got {keypoint}, takes 0 to {len(points) // 3 - 1}")
-        extra = found.setdefault(
+        entry = self._by_id.get(annotation)
+        if entry is None:
+            raise HomologError(f"annotation: expected the id of an annotation, got {annotation}")
+        points = entry["keypoints"]
+        count = len(points) // 3
+        if not 0 <= keypoint < count:
+            raise HomologError(f"keypoint: expected 0 to {count - 1}, got {keypoint}")
+        extra = entry.setdefault(
             EXTRA,
             {"scores": [], "doubtful": [], "reviewed": [], "predicted": list(points)},
         )
@@ -99,30 +102,23 @@ class Labels:
         if not visible:
             points[row] = [0, 0, 0]
         elif point is not None:
-            self._check_inside(found, point)
+            self._check_inside(entry, point)
             points[row] = [*point, 2]
         elif points[row.start + 2] == 0:
             if extra["predicted"][row.start + 2] == 0:
-                raise HomologError("point: nobody has said where it is")
+                raise HomologError("point: expected x and y, for nothing was predicted, got none")
             points[row] = [*extra["predicted"][row][:2], 2]
         if keypoint not in extra["reviewed"]:
             extra["reviewed"] = sorted([*extra["reviewed"], keypoint])
-        _tidy(found)
+        _update_box(entry)
 
     def write(self, path: Path) -> None:
-        """Write the file, an entry a line.
+        """Write the labels as a COCO file.
 
         Raises:
-            HomologError: it cannot be written; what was there before is untouched.
+            HomologError: it cannot be written; the previous file is untouched.
         """
-        parts = []
-        for name, value in self.data.items():
-            if isinstance(value, list) and value:
-                rows = ",\n".join(json.dumps(entry, allow_nan=False) for entry in value)
-                parts.append(f"{json.dumps(name)}: [\n{rows}\n]")
-            else:
-                parts.append(f"{json.dumps(name)}: {json.dumps(value, allow_nan=False)}")
-        write_atomically(path, ("{" + ",\n".join(parts) + "}\n").encode())
+        coco.write(path, self.data)
 
     def _check_inside(self, annotation: dict[str, Any], point: tuple[float, float]) -> None:
         (image,) = (i for i in self.images if i["id"] == annotation["image_id"])
@@ -131,13 +127,13 @@ class Labels:
             if not 0 <= value <= (float("inf") if limit is None else limit):
                 x, y = point
                 raise HomologError(
-                    f"point: ({x:g}, {y:g}) lies outside the picture of {size[0]} x {size[1]} "
-                    "pixels"
+                    f"point: expected x and y within the image of {size[0]} x {size[1]} pixels, "
+                    f"got ({x:g}, {y:g})"
                 )
 
 
 def manual_keypoints(annotation: dict[str, Any]) -> set[int]:
-    """The keypoints of an annotation that somebody reviewed, changed or made."""
+    """The keypoints of an annotation that a person reviewed, edited or made."""
     count = len(annotation["keypoints"]) // 3
     if EXTRA not in annotation:
         return set(range(count))
@@ -156,35 +152,42 @@ def _differ(now: list[float], before: list[float]) -> bool:
     return now[2] > 0 and max(abs(a - b) for a, b in zip(now[:2], before[:2], strict=True)) > _MOVED
 
 
-def _tidy(annotation: dict[str, Any]) -> None:
-    """What follows from the keypoints: how many there are, and a box that holds them."""
+def _update_box(annotation: dict[str, Any]) -> None:
+    """Update what follows from the keypoints: their number, and a box that contains them."""
     points = annotation["keypoints"]
-    seen = [points[i : i + 2] for i in range(0, len(points), 3) if points[i + 2] > 0]
-    annotation["num_keypoints"] = len(seen)
-    if not seen:
+    visible = [points[i : i + 2] for i in range(0, len(points), 3) if points[i + 2] > 0]
+    annotation["num_keypoints"] = len(visible)
+    if not visible:
         return
     x, y, width, height = annotation["bbox"]
-    x0, y0 = min(x, *(p[0] for p in seen)), min(y, *(p[1] for p in seen))
-    x1, y1 = max(x + width, *(p[0] for p in seen)), max(y + height, *(p[1] for p in seen))
+    x0, y0 = min(x, *(p[0] for p in visible)), min(y, *(p[1] for p in visible))
+    x1, y1 = max(x + width, *(p[0] for p in visible)), max(y + height, *(p[1] for p in visible))
     annotation["bbox"] = [x0, y0, x1 - x0, y1 - y0]
     annotation["area"] = (x1 - x0) * (y1 - y0)
 
 
-def _check(annotation: dict[str, Any], counts: dict[int, int], pictures: set[int]) -> None:
-    """Whether an annotation can be reviewed."""
+def _check(annotation: dict[str, Any], counts: dict[int, int], images: set[int]) -> None:
+    """Check that an annotation can be reviewed; one without keypoints gets invisible ones."""
     name = f"annotation {annotation['id']}"
-    if annotation["image_id"] not in pictures:
-        raise ValueError(f"{name}: there is no image {annotation['image_id']}")
+    if annotation["image_id"] not in images:
+        raise ValueError(
+            f"{name}: image_id: expected one of the images, got {annotation['image_id']}"
+        )
     count = counts.get(annotation["category_id"], 0)
     points = annotation.setdefault("keypoints", [0] * 3 * count)
     if len(points) != 3 * count or not all(isinstance(v, (int, float)) for v in points):
-        raise ValueError(f"{name}: takes x, y, v of {count} keypoints")
+        raise ValueError(f"{name}: keypoints: expected x, y, v of {count} keypoints, got {points}")
     if len(annotation["bbox"]) != 4:
-        raise ValueError(f"{name}: bbox takes x, y, width and height")
+        raise ValueError(f"{name}: bbox: expected x, y, width and height, got {annotation['bbox']}")
     if EXTRA in annotation:
         extra = annotation[EXTRA]
         if len(extra["predicted"]) != len(points):
-            raise ValueError(f"{name}: predicted takes x, y, v of {count} keypoints")
+            raise ValueError(
+                f"{name}: predicted: expected x, y, v of {count} keypoints, "
+                f"got {len(extra['predicted'])} numbers"
+            )
         for member in ("doubtful", "reviewed"):
             if not set(extra[member]) <= set(range(count)):
-                raise ValueError(f"{name}: {member} names keypoints that there are not")
+                raise ValueError(
+                    f"{name}: {member}: expected keypoints 0 to {count - 1}, got {extra[member]}"
+                )

@@ -1,39 +1,43 @@
-"""What every data set yields: annotated pictures and pairs of them."""
+"""Annotated images, pairs of them, and data sets of pairs: what every reader returns."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from homolog import moved
 from homolog.errors import HomologError
 from homolog.image import reading
 from homolog.keypoints import KeypointSchema
 
 Threshold = Literal["box", "image"]
+"""Whose longer side PCK's alpha multiplies: that of the object's box, or that of the image."""
+
 Box = tuple[float, float, float, float]
+"""(x0, y0, x1, y1) in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
 class Annotation:
-    """A picture and what is annotated on it.
+    """An image with the annotated keypoints and bounding box of one object.
 
     Attributes:
-        name: says which annotation it is, unique within its data set.
-        path: of the picture.
-        category: what the picture shows; names the schema of its keypoints.
-        keypoints: (x, y) in pixels as annotated, one a keypoint of the schema, NaN where it is
-            not visible.
-        box: of the thing, (x0, y0, x1, y1) in pixels.
-        size: width and height of the picture, where the annotation gives it.
-        azimuth: from where the thing is seen, in eighths of a turn, where it is annotated.
+        name: identifies the annotation within its data set.
+        path: the image file.
+        category: of the object; names the schema of its keypoints.
+        keypoints: (x, y) in pixels as annotated, one for each keypoint of the schema; NaN for those
+            that are not visible.
+        box: of the object, (x0, y0, x1, y1) in pixels.
+        size: width and height of the image in pixels, if the annotation gives them.
+        azimuth: the object's viewpoint in eighths of a turn, 0 to 7, if annotated.
     """
 
     name: str
@@ -50,26 +54,29 @@ class Annotation:
         return np.isfinite(self.keypoints[:, 0])
 
     def reference_length(self, threshold: Threshold) -> float:
-        """The longer side of the box or of the picture, in pixels: what PCK's alpha multiplies.
+        """The length in pixels that PCK's alpha multiplies.
+
+        Args:
+            threshold: `box` for the longer side of the box, `image` for that of the image.
 
         Raises:
-            HomologError: the picture's size is neither annotated nor can it be read.
+            HomologError: the image's size is neither annotated nor can it be read.
         """
         if threshold == "box":
             x0, y0, x1, y1 = self.box
             return max(x1 - x0, y1 - y0)
-        return float(max(self.size or reading.size(self.path)))
+        return float(max(self.size or reading.image_size(self.path)))
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two annotated pictures; keypoints of the source are to be found in the target.
+    """Two annotated images and the keypoints to transfer from the source to the target.
 
     Attributes:
-        name: unique within its data set.
-        source: where the keypoints are given.
-        target: where they are looked for.
-        keypoint_ids: the keypoints to be found, visible in both.
+        name: identifies the pair within its data set.
+        source: the image where the keypoints are given.
+        target: the image where they are to be found.
+        keypoint_ids: indices of the keypoints to be found, visible in both images.
     """
 
     name: str
@@ -79,7 +86,7 @@ class Pair:
 
     @classmethod
     def of(cls, name: str, source: Annotation, target: Annotation) -> Pair:
-        """The pair with all keypoints that both pictures show, in ascending order."""
+        """The pair with all keypoints that are visible in both images, in ascending order."""
         return cls(name, source, target, np.flatnonzero(source.visible & target.visible))
 
     @property
@@ -89,25 +96,60 @@ class Pair:
 
     @property
     def azimuth_difference(self) -> int | None:
-        """Between the two views, in eighths of a turn, 0 to 4, where both are annotated."""
+        """Between the two viewpoints, in eighths of a turn, 0 to 4; None unless both are known."""
         if self.source.azimuth is None or self.target.azimuth is None:
             return None
         difference = abs(self.source.azimuth - self.target.azimuth)
         return min(difference, 8 - difference)
 
 
+class LazyPairs(Sequence[Pair]):
+    """A sequence of pairs that makes each one when it is accessed.
+
+    Millions of pairs fit into memory: only their annotations and two indices each are kept.
+
+    Args:
+        annotations: the images.
+        index: for each pair the positions of its source and its target among the annotations.
+    """
+
+    def __init__(self, annotations: Sequence[Annotation], index: Int[np.ndarray, "P 2"]):
+        self._annotations = annotations
+        self._index = index
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @overload
+    def __getitem__(self, at: int) -> Pair: ...
+
+    @overload
+    def __getitem__(self, at: slice | Int[np.ndarray, "N"]) -> LazyPairs: ...
+
+    def __getitem__(self, at: int | slice | Int[np.ndarray, "N"]) -> Pair | LazyPairs:
+        if isinstance(at, (slice, np.ndarray)):
+            return LazyPairs(self._annotations, self._index[at])
+        source, target = (self._annotations[i] for i in self._index[at])
+        return Pair.of(f"{source.name}:{target.name}", source, target)
+
+    def annotations(self) -> list[Annotation]:
+        """The annotations that occur in a pair, each once, in order of first use."""
+        used, first = np.unique(self._index, return_index=True)
+        return [self._annotations[i] for i in used[np.argsort(first)]]
+
+
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """A benchmark, or one split of it.
+    """A benchmark, or one split of it: pairs of annotated images, and how they are scored.
 
     Attributes:
-        name: what tables call it, such as `SPair-71k test`.
+        name: as in tables, such as `SPair-71k test`.
         root: the folder or file it was read from.
-        schemas: what the keypoints mean, by category.
+        schemas: keypoint names, mirror counterparts and groups, by category.
         pairs: in a fixed order.
-        threshold: what PCK's alpha multiplies by the data set's own protocol.
-        alphas: the thresholds its tables use.
-        notes: what a reader should know, such as pictures left out and why.
+        threshold: what PCK's alpha multiplies in the data set's own protocol.
+        alphas: the thresholds in its own protocol.
+        notes: what a reader of its results should know, such as images that were left out.
     """
 
     name: str
@@ -118,20 +160,37 @@ class DataSet:
     alphas: tuple[float, ...]
     notes: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def annotations(self) -> list[Annotation]:
-        """All annotated pictures that occur in pairs, each once, in order of first use."""
-        both = (side for pair in self.pairs for side in (pair.source, pair.target))
-        return list(dict.fromkeys(both))
+        """All annotations that occur in a pair, each once, in order of first use."""
+        if isinstance(self.pairs, LazyPairs):
+            return self.pairs.annotations()
+        members = (member for pair in self.pairs for member in (pair.source, pair.target))
+        return list(dict.fromkeys(members))
 
     def fingerprint(self) -> dict[str, Any]:
-        """Tells these pairs from others, for JSON."""
+        """Name, number and hash of the pairs, for JSON; another set of pairs has another."""
         names = "\n".join(pair.name for pair in self.pairs)
         digest = hashlib.sha256(names.encode()).hexdigest()
         return {"data": self.name, "pairs": len(self.pairs), "pairs_sha256": digest}
 
+    def select(self, index: Int[np.ndarray, "N"] | Sequence[int], **changes: Any) -> DataSet:
+        """The data set with only some of its pairs.
+
+        Args:
+            index: their positions.
+            changes: attributes to replace, such as its name.
+        """
+        positions = np.asarray(index, dtype=int)
+        pairs: Sequence[Pair]
+        if isinstance(self.pairs, LazyPairs):
+            pairs = self.pairs[positions]
+        else:
+            pairs = [self.pairs[i] for i in positions]
+        return dataclasses.replace(self, pairs=pairs, **changes)
+
     def subsample(self, limit: int | None) -> DataSet:
-        """The data set with at most `limit` pairs, sampled evenly; a note says so.
+        """The data set with at most `limit` pairs, evenly spaced, and a note about it.
 
         Raises:
             HomologError: the limit is below 1.
@@ -139,53 +198,26 @@ class DataSet:
         if limit is None or limit >= len(self.pairs):
             return self
         if limit < 1:
-            raise HomologError(f"limit: got {limit}, takes at least 1 pair")
-        index = np.linspace(0, len(self.pairs) - 1, limit).round().astype(int).tolist()
+            raise HomologError(f"limit: expected at least 1 pair, got {limit}")
+        index = np.linspace(0, len(self.pairs) - 1, limit).round().astype(int)
         note = f"{limit} of {len(self.pairs)} pairs, evenly sampled"
-        pairs = [self.pairs[i] for i in index]
-        return dataclasses.replace(self, pairs=pairs, notes=(*self.notes, note))
+        return self.select(index, notes=(*self.notes, note))
 
 
-class ErrorCollector:
-    """What is wrong with a data set: the first problem raised, or all of them collected.
-
-    Args:
-        collect: keep on reading, to list everything that is wrong.
-    """
-
-    def __init__(self, collect: bool = False):
-        self.collect = collect
-        self.found: list[str] = []
-
-    def add(self, where: Path | str, what: str) -> None:
-        """Something without which a pair or a picture cannot be used.
-
-        Raises:
-            HomologError: problems are not collected.
-        """
-        if not self.collect:
-            raise HomologError(f"{where}: {what}")
-        self.found.append(f"{where}: {what}")
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file's content.
-
-    Raises:
-        HomologError: it cannot be read or is not JSON; the message names file and line.
-    """
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise HomologError(f"{path}: cannot be read: {error.strerror}") from error
-    except json.JSONDecodeError as error:
-        raise HomologError(f"{path}, line {error.lineno}: is not JSON: {error.msg}") from error
-    except UnicodeDecodeError:
-        raise HomologError(f"{path}: is not JSON: not text") from None
+def shared_keypoints(
+    sources: Sequence[Annotation], targets: Sequence[Annotation]
+) -> Float[np.ndarray, "N M"]:
+    """How many keypoints are visible in both the source and the target, for all combinations."""
+    # Whole numbers are exact as 32-bit floats, for which matrix products are fast.
+    source_visible, target_visible = (
+        np.array([each.visible for each in members], dtype=np.float32)
+        for members in (sources, targets)
+    )
+    return source_visible @ target_visible.T
 
 
 def as_box(values: Sequence[float]) -> Box:
-    """Four numbers (x0, y0, x1, y1).
+    """Convert four numbers (x0, y0, x1, y1) to a box.
 
     Raises:
         ValueError: there are more or fewer, or they are not numbers.
@@ -195,26 +227,15 @@ def as_box(values: Sequence[float]) -> Box:
 
 
 def box_around(keypoints: Float[np.ndarray, "K 2"]) -> Box:
-    """The box around the visible keypoints, of which there is at least one."""
+    """The bounding box of the visible keypoints, of which there is at least one."""
     return as_box([*np.nanmin(keypoints, axis=0), *np.nanmax(keypoints, axis=0)])
 
 
-def describe_error(error: Exception) -> str:
-    """What is wrong with an entry, in words."""
-    return f"lacks {error}" if isinstance(error, KeyError) else str(error)
-
-
-def listed(names: Iterable[str], limit: int = 5) -> str:
-    """The names in one line: the first few, and how many more there are."""
-    all_names = list(names)
-    more = len(all_names) - limit
-    return ", ".join(all_names[:limit]) + (f" and {more} more" if more > 0 else "")
-
-
 def out_of_bounds(annotations: Iterable[Annotation]) -> list[str]:
-    """A line for every annotated keypoint that lies outside its picture.
+    """A line for each annotated keypoint that lies outside its image.
 
-    They are evaluated all the same: looked up at the nearest border, and compared as they are.
+    Such keypoints are evaluated all the same: queries are moved to the nearest border, and
+    predictions are compared with the annotation as it is.
     """
     lines = []
     for annotation in annotations:
@@ -226,7 +247,11 @@ def out_of_bounds(annotations: Iterable[Annotation]) -> list[str]:
             x, y = annotation.keypoints[index]
             width, height = annotation.size
             lines.append(
-                f"{annotation.name}: keypoint {index} at ({x:g}, {y:g}) lies outside the picture "
+                f"{annotation.name}: keypoint {index} at ({x:g}, {y:g}) lies outside the image "
                 f"of {width} x {height} pixels"
             )
     return lines
+
+
+def __getattr__(name: str) -> Any:
+    return moved.attribute(__name__, name)

@@ -1,4 +1,4 @@
-"""SPair-71k (Min et al., 2019, arXiv 1908.10543), as it is unpacked."""
+"""SPair-71k (Min et al., 2019, arXiv 1908.10543), as it is published."""
 
 from __future__ import annotations
 
@@ -8,22 +8,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from homolog.data.pairs import (
-    Annotation,
-    Box,
-    DataSet,
-    ErrorCollector,
-    Pair,
-    as_box,
-    describe_error,
-    read_json,
-)
+from homolog.data.pairs import Annotation, Box, DataSet, Pair, as_box
+from homolog.data.reading import ErrorCollector, check_choice, describe_error, read_json
 from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema
 
 SpairSplit = Literal["trn", "val", "test"]
 SPLITS: tuple[SpairSplit, ...] = ("trn", "val", "test")
-WHERE = "https://cvlab.postech.ac.kr/research/SPair-71k/"
+HOMEPAGE = "https://cvlab.postech.ac.kr/research/SPair-71k/"
 
 
 def load(
@@ -33,38 +25,35 @@ def load(
     category: str | None = None,
     problems: ErrorCollector | None = None,
 ) -> DataSet:
-    """One split of SPair-71k.
+    """Load one split of SPair-71k.
 
     Args:
         root: the folder with `ImageAnnotation`, `JPEGImages`, `Layout` and `PairAnnotation`.
         split: `trn`, `val` or `test`.
-        category: pairs of this category only.
-        problems: collects what is wrong, instead of raising at the first thing.
+        category: of the pairs; all by default.
+        problems: collects errors, instead of raising the first.
 
     Raises:
-        HomologError: files are missing or broken, or there is no such category.
+        HomologError: files are missing or malformed, or there is no such category.
     """
     problems = problems or ErrorCollector()
-    if split not in SPLITS:
-        raise HomologError(f"split: {split!r} is none of {', '.join(SPLITS)}")
-    names = _names(root, split, problems)
+    check_choice("split", split, SPLITS)
+    names = _pair_names(root, split, problems)
     if category is not None:
-        known = sorted({name.rpartition(":")[2] for name in names})
-        if category not in known:
-            raise HomologError(f"category: {category!r} is none of {', '.join(known)}")
+        check_choice("category", category, sorted({name.rpartition(":")[2] for name in names}))
         names = [name for name in names if name.endswith(f":{category}")]
-    reader = _Reader(root, problems)
+    reader = _Reader(root)
     pairs = []
     for name in names:
         path = root / "PairAnnotation" / split / f"{name}.json"
         try:
             pairs.append(reader.pair(name, read_json(path)))
         except HomologError as error:
-            problems.add(*str(error).split(": ", 1))
+            problems.add_error(error)
         except (LookupError, TypeError, ValueError) as error:
-            problems.add(path, f"is not a pair of SPair-71k: {describe_error(error)}")
+            problems.add(path, f"expected a pair of SPair-71k, got: {describe_error(error)}")
     if not pairs:
-        problems.add(root, f"no pairs in split {split}")
+        problems.add(root, f"expected pairs in split {split}, got none")
     return DataSet(
         f"SPair-71k {split}" + (f" ({category})" if category else ""),
         root,
@@ -75,44 +64,50 @@ def load(
     )
 
 
-def _names(root: Path, split: str, problems: ErrorCollector) -> list[str]:
-    """The pairs of a split in the order of its layout file."""
+def _pair_names(root: Path, split: str, problems: ErrorCollector) -> list[str]:
+    """The names of a split's pairs, in the order of its layout file if there is one."""
     layout = root / "Layout" / "large" / f"{split}.txt"
     if not layout.is_file():
         folder = root / "PairAnnotation" / split
         if not folder.is_dir():
-            raise HomologError(f"{folder}: there is no such folder; SPair-71k is at {WHERE}")
+            raise HomologError(
+                f"{folder}: expected a folder of pairs, got none; try SPair-71k from {HOMEPAGE}"
+            )
         return sorted(path.stem for path in folder.glob("*.json"))
     lines: dict[str, int] = {}
     for number, line in enumerate(layout.read_text("utf-8").splitlines(), start=1):
         name = line.strip()
         if name in lines:
-            problems.add(f"{layout}, line {number}", f"{name} is there twice")
+            problems.add(
+                f"{layout}, line {number}", f"expected each pair once, got {name} a second time"
+            )
         elif name:
             lines[name] = number
     return list(lines)
 
 
 class _Reader:
-    """Reads pairs; every picture's annotation once."""
+    """Reads pairs, and the annotation of each of their images once."""
 
-    def __init__(self, root: Path, problems: ErrorCollector):
+    def __init__(self, root: Path):
         self.root = root
-        self.problems = problems
         self.annotations: dict[tuple[str, str], Annotation] = {}
 
     def pair(self, name: str, entry: dict[str, Any]) -> Pair:
         category = entry["category"]
         ids = np.array([int(i) for i in entry["kps_ids"]], dtype=int)
-        sides = []
+        members = []
         for prefix in ("src", "trg"):
             points = np.array(entry[f"{prefix}_kps"], dtype=float).reshape(-1, 2)
             if len(points) != len(ids):
-                raise ValueError(f"{len(points)} {prefix}_kps for {len(ids)} kps_ids")
+                raise ValueError(
+                    f"{prefix}_kps: expected {len(ids)} points, one for each of kps_ids, "
+                    f"got {len(points)}"
+                )
             annotation = self.annotation(category, entry[f"{prefix}_imname"])
             box = as_box(entry[f"{prefix}_bndbox"])
-            sides.append(_as_the_pair_says(annotation, ids, points, box))
-        return Pair(name, sides[0], sides[1], ids)
+            members.append(_override(annotation, ids, points, box))
+        return Pair(name, members[0], members[1], ids)
 
     def annotation(self, category: str, file_name: str) -> Annotation:
         key = (category, file_name)
@@ -135,15 +130,15 @@ class _Reader:
                     int(entry["azimuth_id"]),
                 )
             except (LookupError, TypeError, ValueError) as error:
-                what = f"is not a picture of SPair-71k: {describe_error(error)}"
-                raise HomologError(f"{path}: {what}") from None
+                raise HomologError(
+                    f"{path}: expected an annotated image of SPair-71k, "
+                    f"got: {describe_error(error)}"
+                ) from None
         return self.annotations[key]
 
 
-def _as_the_pair_says(
-    annotation: Annotation, ids: np.ndarray, points: np.ndarray, box: Box
-) -> Annotation:
-    """The annotation, with the pair's own points and box where they differ."""
+def _override(annotation: Annotation, ids: np.ndarray, points: np.ndarray, box: Box) -> Annotation:
+    """The annotation with the keypoints and the box of a pair's own file, if they differ."""
     if np.array_equal(annotation.keypoints[ids], points) and annotation.box == box:
         return annotation
     keypoints = annotation.keypoints.copy()

@@ -1,42 +1,42 @@
-"""Pictures held out, for data sets that come without a validation set."""
+"""Held-out sets, for data sets that come without a validation set."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
+
+import numpy as np
 
 from homolog.data.pairs import Annotation, DataSet
 
-_FEWEST = 10  # pictures of a category from which some can be spared
+_MIN_IMAGES = 10
+"""A category with fewer images is not split: none can be spared."""
 
 
-def hold_out(data: DataSet, share: float) -> tuple[DataSet, DataSet | None]:
-    """Two data sets that have no picture in common; the second holds about that share.
+def hold_out(data: DataSet, fraction: float) -> tuple[DataSet, DataSet | None]:
+    """Split a data set into a training and a held-out set that have no image in common.
 
-    Of each category the last pictures by name are held out: frames of one video, whose names
-    mostly start alike, stay together. A category of fewer than ten pictures is not split.
+    Of each category the last images by name are held out: frames of one video, whose names mostly
+    start alike, stay together. Pairs of a held-out and another image are in neither set.
 
     Args:
-        data: what to split.
-        share: of the pictures, 0 to 1.
+        data: the data set to split.
+        fraction: of the images to hold out, 0 to 1.
 
     Returns:
-        What remains and what is held out; None if that is nothing.
+        The training set and the held-out set; None if no category has enough images.
     """
     members: dict[str, list[Annotation]] = {}
     for annotation in data.annotations:
         members.setdefault(annotation.category, []).append(annotation)
     held: set[Annotation] = set()
-    for pictures in members.values():
-        if len(pictures) >= _FEWEST:
-            pictures.sort(key=lambda annotation: annotation.name)
-            held.update(pictures[len(pictures) - math.ceil(share * len(pictures)) :])
+    for images in members.values():
+        if len(images) >= _MIN_IMAGES:
+            images.sort(key=lambda annotation: annotation.name)
+            held.update(images[len(images) - math.ceil(fraction * len(images)) :])
     if not held:
         return data, None
-    both = [(pair, (pair.source in held) + (pair.target in held)) for pair in data.pairs]
-    rest = [pair for pair, inside in both if inside == 0]
-    spared = [pair for pair, inside in both if inside == 2]
+    held_members = np.array([(pair.source in held) + (pair.target in held) for pair in data.pairs])
     return (
-        dataclasses.replace(data, pairs=rest),
-        dataclasses.replace(data, name=f"{data.name}, held out", pairs=spared),
+        data.select(np.flatnonzero(held_members == 0)),
+        data.select(np.flatnonzero(held_members == 2), name=f"{data.name}, held out"),
     )

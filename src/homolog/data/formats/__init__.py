@@ -1,1 +1,1 @@
-"""Label and annotation files, one module a format."""
+"""Annotation file formats, one module each."""

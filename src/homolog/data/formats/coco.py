@@ -1,8 +1,9 @@
-"""Annotated keypoints in the COCO format."""
+"""COCO keypoint files (`.json`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from homolog.data.pairs import (
-    Annotation,
-    Box,
-    ErrorCollector,
-    describe_error,
-    read_json,
-)
+from homolog.data.pairs import Annotation, Box
+from homolog.data.reading import ErrorCollector, describe_error, read_json
 from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema
+from homolog.utils.outputs import write_atomically
 
 SPECIFICATION = "https://cocodataset.org/#format-data"
+SECTIONS = ("images", "annotations", "categories")
 
 
 @dataclass(frozen=True)
@@ -29,8 +27,8 @@ class Category:
 
     Attributes:
         name: unique within the file.
-        family: its `supercategory`, where it has one.
-        schema: of its keypoints, where it has any.
+        family: its `supercategory`, if it has one.
+        schema: of its keypoints, if it has any.
     """
 
     name: str
@@ -40,15 +38,15 @@ class Category:
 
 @dataclass(frozen=True, eq=False)
 class Instance:
-    """An annotation with keypoints, visible or not.
+    """An annotated object with keypoints, visible or not.
 
     Attributes:
         id: of the annotation.
-        image_id: of the picture.
-        file_name: of the picture.
-        size: width and height of the picture, where the file gives it.
-        category: its name.
-        keypoints: (x, y) in pixels, NaN where not visible.
+        image_id: of the image.
+        file_name: of the image.
+        size: width and height of the image in pixels, if the file gives them.
+        category: name of its category.
+        keypoints: (x, y) in pixels, NaN if not visible.
         box: (x0, y0, x1, y1) in pixels.
     """
 
@@ -61,116 +59,139 @@ class Instance:
     box: Box
 
     def annotation(self, path: Path) -> Annotation:
-        """The annotation of the picture at a path."""
+        """The instance as an `Annotation` of the image at that path."""
         return Annotation(self.file_name, path, self.category, self.keypoints, self.box, self.size)
 
 
 @dataclass(frozen=True)
 class CocoFile:
-    """What a COCO file holds.
+    """The content of a COCO file.
 
     Attributes:
         categories: by id.
-        things: in the order of the file.
-        unlisted: ids of categories that annotations have and the file does not list.
-        data: all of the file, as it is.
+        instances: in the order of the file.
+        unlisted: ids of categories that annotations use but the file does not list.
+        data: the whole JSON document.
     """
 
     categories: Mapping[int, Category]
-    things: list[Instance]
+    instances: list[Instance]
     unlisted: list[int]
     data: Mapping[str, Any]
 
 
-def contents(path: Path) -> dict[str, Any]:
-    """A COCO file's content, of which no more is known than that it has the three lists.
+def read_document(path: Path) -> dict[str, Any]:
+    """Read a COCO file's JSON document and check that it has the three lists, nothing more.
 
     Raises:
-        HomologError: the file is missing or not a COCO file.
+        HomologError: the file cannot be read or is not a COCO file.
     """
     data = read_json(path)
-    sections = ("images", "annotations", "categories")
-    if not isinstance(data, dict) or not all(isinstance(data.get(s), list) for s in sections):
-        what = f"is not a COCO file, which has lists {', '.join(sections)} ({SPECIFICATION})"
-        raise HomologError(f"{path}: {what}")
+    if not isinstance(data, dict) or not all(isinstance(data.get(s), list) for s in SECTIONS):
+        raise HomologError(
+            f"{path}: expected a COCO file with the lists {', '.join(SECTIONS)} "
+            f"({SPECIFICATION}), got other JSON"
+        )
     return data
 
 
 def read(path: Path, problems: ErrorCollector) -> CocoFile:
-    """What a COCO file holds, as far as it makes sense.
+    """Read and check a COCO file; entries with errors are skipped where errors are collected.
 
     Raises:
-        HomologError: the file is missing or not a COCO file, or problems are not collected.
+        HomologError: the file cannot be read or is not a COCO file, or an entry is malformed and
+            errors are not collected.
     """
-    data = contents(path)
+    data = read_document(path)
     reader = _Reader()
     for section, singular, read_entry in (
-        ("categories", "category", reader.category),
-        ("images", "image", reader.image),
-        ("annotations", "annotation", reader.thing),
+        ("categories", "category", reader.read_category),
+        ("images", "image", reader.read_image),
+        ("annotations", "annotation", reader.read_annotation),
     ):
-        for number, entry in enumerate(data[section]):
+        for position, entry in enumerate(data[section]):
             try:
                 if not isinstance(entry, dict):
-                    raise TypeError("is not an object")
+                    raise TypeError(f"expected a JSON object, got {entry!r}")
                 read_entry(entry)
             except (LookupError, TypeError, ValueError) as error:
-                known = isinstance(entry, dict) and "id" in entry
-                which = entry["id"] if known else f"number {number}"
+                has_id = isinstance(entry, dict) and "id" in entry
+                which = entry["id"] if has_id else f"at position {position}"
                 problems.add(path, f"{singular} {which}: {describe_error(error)}")
-    return CocoFile(reader.categories, reader.things, reader.unlisted, data)
+    return CocoFile(reader.categories, reader.instances, reader.unlisted, data)
+
+
+def write(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a COCO file, one list entry a line, so that versions of it can be compared.
+
+    Raises:
+        HomologError: it cannot be written; the previous file is untouched.
+    """
+    sections = []
+    for name, value in document.items():
+        if isinstance(value, list) and value:
+            rows = ",\n".join(json.dumps(entry, allow_nan=False) for entry in value)
+            sections.append(f"{json.dumps(name)}: [\n{rows}\n]")
+        else:
+            sections.append(f"{json.dumps(name)}: {json.dumps(value, allow_nan=False)}")
+    write_atomically(path, ("{" + ",\n".join(sections) + "}\n").encode())
 
 
 class _Reader:
-    """Reads the entries of a COCO file, annotations last."""
+    """Checks and converts the entries of a COCO file: categories, then images, annotations last."""
 
     def __init__(self) -> None:
         self.categories: dict[int, Category] = {}
         self.images: dict[int, tuple[str, tuple[int, int] | None]] = {}
-        self.things: list[Instance] = []
-        self.names: set[str] = set()
-        self.ids: set[int] = set()
+        self.instances: list[Instance] = []
+        self.file_names: set[str] = set()
+        self.annotation_ids: set[int] = set()
         self.unlisted: list[int] = []
 
-    def category(self, entry: dict[str, Any]) -> None:
+    def read_category(self, entry: dict[str, Any]) -> None:
         schema = KeypointSchema.coco(entry) if entry.get("keypoints") else None
         number, name, family = int(entry["id"]), str(entry["name"]), entry.get("supercategory")
         if number in self.categories or any(c.name == name for c in self.categories.values()):
-            raise ValueError(f"is there twice ({name})")
+            raise ValueError(f"expected another id and name than before, got {number} and {name}")
         self.categories[number] = Category(name, None if family is None else str(family), schema)
 
-    def image(self, entry: dict[str, Any]) -> None:
+    def read_image(self, entry: dict[str, Any]) -> None:
         number, name = int(entry["id"]), str(entry["file_name"])
-        if number in self.images or name in self.names:
-            raise ValueError(f"is there twice ({name})")
+        if number in self.images or name in self.file_names:
+            raise ValueError(
+                f"expected another id and file_name than before, got {number} and {name}"
+            )
         sized = "width" in entry and "height" in entry
         size = (int(entry["width"]), int(entry["height"])) if sized else None
         self.images[number] = name, size
-        self.names.add(name)
+        self.file_names.add(name)
 
-    def thing(self, entry: dict[str, Any]) -> None:
+    def read_annotation(self, entry: dict[str, Any]) -> None:
         number, image, category = (int(entry[k]) for k in ("id", "image_id", "category_id"))
-        if number in self.ids:
-            raise ValueError("is there twice")
-        self.ids.add(number)
+        if number in self.annotation_ids:
+            raise ValueError(f"expected another id than before, got {number}")
+        self.annotation_ids.add(number)
         if image not in self.images:
-            raise ValueError(f"image_id {image} is none of the images")
-        schema = self._known(category).schema
+            raise ValueError(f"image_id: expected one of the images, got {image}")
+        schema = self._category(category).schema
         if schema is None or "keypoints" not in entry:
             return
         name, size = self.images[image]
         keypoints = _keypoints(entry["keypoints"], len(schema))
         box = _box(entry["bbox"])
-        self.things.append(
+        self.instances.append(
             Instance(number, image, name, size, self.categories[category].name, keypoints, box)
         )
 
-    def _known(self, number: int) -> Category:
-        """A category; one that is not listed, if all that are have the same keypoints."""
+    def _category(self, number: int) -> Category:
+        """The category with that id.
+
+        One that the file does not list is added if all that it lists have the same keypoints.
+        """
         if number not in self.categories:
             schemas = {category.schema for category in self.categories.values()}
             if len(schemas) != 1 or None in schemas:
-                raise ValueError(f"category_id {number} is none of the categories")
+                raise ValueError(f"category_id: expected one of the categories, got {number}")
             self.categories[number] = Category(f"category {number}", None, schemas.pop())
             self.unlisted.append(number)
         return self.categories[number]
@@ -179,9 +200,11 @@ class _Reader:
 def _keypoints(values: Any, count: int) -> Float[np.ndarray, "K 2"]:
     array = np.array(values, dtype=float)
     if array.shape != (3 * count,):
-        raise ValueError(f"{array.size} numbers in keypoints, takes x, y, v of {count} keypoints")
+        raise ValueError(
+            f"keypoints: expected x, y, v of {count} keypoints, got {array.size} numbers"
+        )
     if not np.isfinite(array).all():
-        raise ValueError("keypoints hold NaN or infinity")
+        raise ValueError("keypoints: expected finite numbers, got NaN or infinity")
     points = array.reshape(count, 3)
     return np.where(points[:, 2:] > 0, points[:, :2], np.nan)
 
@@ -189,33 +212,6 @@ def _keypoints(values: Any, count: int) -> Float[np.ndarray, "K 2"]:
 def _box(values: Any) -> Box:
     array = np.array(values, dtype=float)
     if array.shape != (4,) or not np.isfinite(array).all() or array[2:].min() <= 0:
-        raise ValueError(f"bbox is {values}, takes x, y, width and height")
+        raise ValueError(f"bbox: expected x, y, width and height above 0, got {values}")
     x, y, width, height = (float(value) for value in array)
     return x, y, x + width, y + height
-
-
-class Finder:
-    """Finds pictures by the name that a file of annotations gives them.
-
-    Args:
-        path: the file.
-        images: the folder that names start from; otherwise they are looked for in the file's
-            folder, the one above, and `images` and `data` in either.
-    """
-
-    def __init__(self, path: Path, images: Path | None):
-        beside = (path.parent, path.absolute().parent.parent)
-        below = (folder / name for folder in beside for name in ("images", "data"))
-        self.folders: Iterable[Path] = (*beside, *below) if images is None else (images,)
-
-    def path(self, name: str) -> Path:
-        """Where the picture of that name is.
-
-        Raises:
-            HomologError: it is nowhere.
-        """
-        for folder in self.folders:
-            if (folder / name).is_file():
-                return folder / name
-        places = ", ".join(map(str, self.folders))
-        raise HomologError(f"there is no picture {name} in {places}")

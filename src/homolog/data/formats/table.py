@@ -1,0 +1,71 @@
+"""Tables of keypoints (`.csv`): columns `image`, `keypoint`, `x`, `y`, and perhaps `category`."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from homolog.data.pairs import Annotation, box_around
+from homolog.data.reading import ImageFinder
+from homolog.errors import HomologError
+from homolog.image import reading
+
+_DEFAULT_CATEGORY = "thing"
+"""Of rows without a category; it is in files that were written with it, so it stays."""
+
+
+def read(
+    path: Path, folder: Path | None = None
+) -> tuple[list[Annotation], Sequence[Mapping[str, Any]]]:
+    """Read a table of keypoints, a row each, x and y in pixels.
+
+    Args:
+        path: the table.
+        folder: where images are looked up that are not beside it.
+
+    Returns:
+        The annotations, one for each image and category, and the categories as in a COCO file,
+        with keypoints in order of first appearance.
+
+    Raises:
+        HomologError: the file cannot be read, a row is malformed, or an image is missing.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise HomologError(f"exemplars: expected a CSV table {path}, got: {error}") from None
+    finder = ImageFinder(path, fallback=folder)
+    points: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
+    names: dict[str, list[str]] = {}
+    for number, row in enumerate(rows, start=2):
+        try:
+            category = row.get("category") or _DEFAULT_CATEGORY
+            of_image = points.setdefault((row["image"], category), {})
+            if row["keypoint"] in of_image:
+                raise ValueError(
+                    f"expected each keypoint of {row['image']} once, got {row['keypoint']!r} again"
+                )
+            of_image[row["keypoint"]] = float(row["x"]), float(row["y"])
+            if row["keypoint"] not in names.setdefault(category, []):
+                names[category].append(row["keypoint"])
+        except (KeyError, TypeError, ValueError) as error:
+            message = (
+                f"expected a column {error}, got none" if isinstance(error, KeyError) else error
+            )
+            raise HomologError(f"exemplars: {path}, line {number}: {message}") from None
+    annotations = []
+    for (image, category), known in points.items():
+        keypoints = np.array([known.get(name, (np.nan, np.nan)) for name in names[category]])
+        found, box = finder.find(image), box_around(keypoints)
+        size = reading.image_size(found)
+        annotations.append(Annotation(image, found, category, keypoints, box, size))
+    categories = [
+        {"id": number, "name": category, "keypoints": keypoints}
+        for number, (category, keypoints) in enumerate(names.items(), start=1)
+    ]
+    return annotations, categories

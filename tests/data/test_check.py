@@ -1,0 +1,101 @@
+"""Checks of data sets list all errors at once."""
+
+import re
+
+import numpy as np
+import pytest
+from helpers import datasets
+from scipy.io import savemat
+
+from homolog.data import ap10k, coco, pf_pascal, spair
+from homolog.data.check import check
+
+
+@pytest.mark.parametrize(
+    ("make", "title", "images", "pairs"),
+    [
+        (datasets.make_spair, "SPair-71k", dict.fromkeys(spair.SPLITS, 6), 12),
+        (datasets.make_pf_pascal, "PF-PASCAL", dict.fromkeys(pf_pascal.SPLITS, 6), 6),
+        (datasets.make_pf_willow, "PF-WILLOW", {"test": 6}, 12),
+    ],
+)
+def test_checks_find_nothing(make, title, images, pairs, tmp_path):
+    report = check(make(tmp_path))
+    assert report.title == title and report.images == images
+    assert report.pairs == dict.fromkeys(images, pairs) and report.problems == ()
+
+
+def test_checks_of_coco_and_ap10k(tmp_path):
+    path = datasets.make_coco(tmp_path / "coco")
+    report = check(path)
+    assert report.title == "COCO" and report.problems == ()
+    assert report.pairs == {"annotations": len(coco.load(path).pairs)}
+    root = datasets.make_ap10k(
+        tmp_path / "ap10k", {"cat": ("Felidae", 60), "bison": ("Bovidae", 33)}, images=True
+    )
+    report = check(root)
+    assert report.title == "AP-10K" and len(report.pairs) == 7
+    assert report.pairs["test cross-family"] == 30
+    # Neither family has two species, so there are no pairs of two species.
+    assert report.problems == tuple(
+        f"{root}: expected cross-species pairs in split {split}, got none"
+        for split in ("val", "test")
+    )
+
+
+def test_checks_list_everything_at_once(tmp_path):
+    root = datasets.make_spair(tmp_path)
+    images = root / "JPEGImages" / "cat"
+    (images / "2008_000000.jpg").unlink()
+    broken = images / "2008_000001.jpg"
+    broken.write_bytes(broken.read_bytes()[:-200])
+    (images / "2008_000002.jpg").write_text("not an image")
+    annotations = root / "ImageAnnotation" / "bus"
+    datasets.edit_json(annotations / "2008_100000.json", lambda entry: entry.update(image_width=65))
+    datasets.edit_json(annotations / "2008_100001.json", lambda entry: entry.pop("bndbox"))
+    pair = next((root / "PairAnnotation" / "test").glob("*:cat.json"))
+    layout = root / "Layout" / "large" / "test.txt"
+    again = f"999999-{pair.name.split('-', 1)[1]}"
+    pair.with_name(again).write_bytes(pair.read_bytes())
+    layout.write_text(layout.read_text() + again.removesuffix(".json"))
+    (root / "Layout" / "large" / "val.txt").write_text("000000-a-b:cat\n")
+
+    found = check(root).problems
+    for reason in (
+        "expected an image file, got .*2008_000000.jpg",
+        "2008_000001.jpg, which cannot be read",
+        "expected an image in a known format, got .*2008_000002.jpg",
+        "000000-a-b:cat.json: expected a readable file",
+        "expected pairs in split val",
+        "as a pair once, got 2 times",
+    ):
+        assert len([line for line in found if re.search(reason, line)]) == 1, reason
+
+
+def test_checks_note_what_is_odd(tmp_path):
+    root = datasets.make_pf_willow(tmp_path)
+    points = np.tile([[10.0], [20.0]], 10)
+    points[:, 4] = 1000, 5
+    savemat(root / "car(G)" / "car(G)_000.mat", {"pts_coord": points})
+    (note,) = check(root).notes
+    assert "keypoint 4 at (1000, 5) lies outside the image of 64 x 48" in note
+
+    root = datasets.make_spair(tmp_path / "spair")
+    datasets.edit_json(
+        root / "ImageAnnotation" / "bus" / "2008_100000.json",
+        lambda entry: entry.update(image_width=65),
+    )
+    (problem,) = check(root).problems
+    assert "2008_100000.jpg: expected 65 x 48 pixels, got 64 x 48" in problem
+    layout = root / "Layout" / "large" / "val.txt"
+    lines = layout.read_text().split()
+    layout.write_text("\n".join(line for line in lines if line.endswith("cat")))
+    assert check(root).notes == ("val: no pairs of bus",)
+
+
+def test_checks_of_nothing_known(tmp_path):
+    message = datasets.refused(
+        lambda: check(tmp_path), tmp_path, spair.HOMEPAGE, ap10k.HOMEPAGE, coco.HOMEPAGE
+    )
+    assert all(kind in message for kind in ("SPair-71k", "AP-10K", "PF-PASCAL", "PF-WILLOW"))
+    datasets.refused(lambda: check(tmp_path / "none"), "expected a file or folder")
