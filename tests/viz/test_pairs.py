@@ -1,92 +1,119 @@
-"""Pictures show what they should, where they should."""
+"""Drawings show what they should, where they should."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 from helpers.toys import random_image
 from PIL import Image
 
+from homolog import KeypointSchema
 from homolog.image.geometry import FLIP
 from homolog.viz.pairs import plot_flow, plot_heatmap, plot_matches
-from homolog.viz.raster import warp_image
+
+GAP = 0.15 * 130  # pixels between panels
 
 
-def marks(drawn: Image.Image, plain: Image.Image) -> np.ndarray:
-    difference = np.abs(np.asarray(drawn, float) - np.asarray(plain, float)).sum(axis=2)
-    return difference > 60
+def changes(one: Image.Image, other: Image.Image) -> np.ndarray:
+    return np.abs(np.asarray(one, float) - np.asarray(other, float)).sum(axis=2) > 60
 
 
 @pytest.mark.parametrize("size", [(96, 64), (64, 96), (2000, 3000), (30, 20), (5000, 20), (1, 1)])
-def test_pictures_are_readable_at_any_size(colour_matcher, size):
-    picture = random_image(*size)
-    middle = [[size[0] / 2, size[1] / 2]]
-    drawn = plot_matches(picture, picture, colour_matcher.transfer(picture, picture, middle))
+def test_drawings_are_readable_at_any_size(colour_matcher, size):
+    image = random_image(*size)
+    centre = [[size[0] / 2, size[1] / 2]]
+    drawn = plot_matches(image, image, colour_matcher.transfer(image, image, centre))
     assert min(drawn.size) >= 60 and 200 <= max(drawn.size) <= 2500
 
 
-def test_points_are_drawn_where_they_are(colour_matcher):
-    """Against the same drawing with the point elsewhere, the change is at its two places."""
-    picture = Image.new("RGB", (96, 96), (200, 200, 200))
-    places = [[24.0, 72.0], [72.0, 24.0]]
+def test_points_are_drawn_at_their_positions(colour_matcher):
+    """Against the same drawing with the point elsewhere, the change is at both positions."""
+    image = Image.new("RGB", (96, 96), (200, 200, 200))
+    positions = [[24.0, 72.0], [72.0, 24.0]]
     one, other = (
-        plot_matches(picture, picture, colour_matcher.transfer(picture, picture, [place]))
-        for place in places
+        plot_matches(image, image, colour_matcher.transfer(image, image, [position]))
+        for position in positions
     )
     assert one.size == other.size
-    changed = marks(one, other)
-    width = one.width
-    for x, y in places:
-        # Both panels are square, side by side with gaps; a point's disc is wider than the gaps.
-        panel = (width - 3 * 0.15 * 130) / 2
-        column = round(0.15 * 130 + x / 96 * panel)
-        row = round(0.15 * 130 + y / 96 * panel)
+    changed = changes(one, other)
+    panel = (one.width - 3 * GAP) / 2  # both are square; a point's disc is wider than the gaps
+    for x, y in positions:
+        column, row = round(GAP + x / 96 * panel), round(GAP + y / 96 * panel)
         assert changed[row - 3 : row + 3, column - 8 : column + 8].any()
 
 
 def test_doubtful_points_are_white(colour_matcher):
-    import dataclasses
-
-    picture = Image.new("RGB", (96, 96), (90, 90, 90))
-    found = colour_matcher.transfer(picture, picture, [[48, 48]])
-    sure, doubtful = (
-        plot_matches(
-            picture, picture, dataclasses.replace(found, matching_scores=np.array([score]))
-        )
+    image = Image.new("RGB", (96, 96), (90, 90, 90))
+    matches = colour_matcher.transfer(image, image, [[48, 48]])
+    certain, doubtful = (
+        plot_matches(image, image, dataclasses.replace(matches, matching_scores=np.array([score])))
         for score in (0.9, 0.1)
     )
-    white = [(np.asarray(p).min(axis=2) > 250).sum() for p in (sure, doubtful)]
+    white = [(np.asarray(each).min(axis=2) > 250).sum() for each in (certain, doubtful)]
     assert white[1] > white[0] + 100
 
 
-def test_many_matches_are_drawn_without_numbers(colour_matcher):
-    picture = random_image(96, 96)
-    found = colour_matcher.match(picture, picture)
-    assert len(found) > 40
-    assert marks(plot_matches(picture, picture, found), Image.new("RGB", (1, 1))).any()
-
-
-def test_warping_onto_the_mirrored_shape_mirrors(colour_matcher):
-    picture = random_image(96, 96)
-    mirrored = FLIP.apply(picture)
-    flow = colour_matcher.flow(picture, mirrored, poses=["flip"])
-    warped = warp_image(picture, flow.backward.smoothed())
-    sure = flow.backward.smoothed().confidence((96, 96)) > 0.25
-    assert sure.mean() > 0.3
-    difference = np.abs(np.asarray(warped, float) - np.asarray(mirrored, float)).mean(axis=2)
-    plain = np.abs(np.asarray(picture, float) - np.asarray(mirrored, float)).mean(axis=2)
-    assert np.median(difference[sure]) < 0.35 * np.median(plain[sure])
-
-
-def test_flow_and_heatmap_pictures(colour_matcher):
-    first, second = random_image(96, 64), random_image(64, 96, seed=1)
-    flow = plot_flow(first, second, colour_matcher.flow(first, second))
-    heat = plot_heatmap(first, second, colour_matcher.heatmap(first, second, [[10, 10]]))
-    assert flow.height > 1.5 * heat.height and flow.mode == heat.mode == "RGB"
-
-
-def test_features_are_drawn_like_pictures(colour_matcher):
-    picture = random_image(90, 60)
-    features = colour_matcher.extract(picture)
-    found = colour_matcher.transfer(features, features, [[20, 20]])
-    assert (
-        plot_matches(features, features, found).size == plot_matches(picture, picture, found).size
+def test_named_points_have_a_legend(colour_matcher):
+    """Names stand below the images: with other names, nothing but the legend changes."""
+    image = random_image(96, 96)
+    points = [[24.0, 24.0], [72.0, 60.0], [40.0, 80.0]]
+    free = plot_matches(image, image, colour_matcher.transfer(image, image, points))
+    one, other = (
+        plot_matches(
+            image,
+            image,
+            colour_matcher.transfer(image, image, points, KeypointSchema.from_names(names)),
+        )
+        for names in (["nose", "tail", "chin"], ["nose", "horn", "chin"])
     )
+    assert one.width == free.width and one.height > free.height
+    assert one.size == other.size
+    rows = np.flatnonzero(changes(one, other).any(axis=1))
+    panel = (one.width - 3 * GAP) / 2
+    assert len(rows) and rows.min() > GAP + panel
+    above = (0, 0, free.width, round(GAP + panel))
+    assert changes(one.crop(above), free.crop(above)).mean() < 0.01
+
+
+@pytest.mark.parametrize("count", [1, 17, 40])
+def test_legends_fit_whatever_the_names(colour_matcher, count):
+    image = random_image(96, 96)
+    points = np.random.default_rng(0).uniform(5, 90, (count, 2))
+    heights = []
+    for name in ("a{}", "the_left_hind_paw_of_the_animal_{}"):
+        schema = KeypointSchema.from_names([name.format(i) for i in range(count)])
+        drawn = plot_matches(image, image, colour_matcher.transfer(image, image, points, schema))
+        heights.append(drawn.height)
+        white = np.asarray(drawn).min(axis=2) > 250
+        assert white[:, -8:].all(), "nothing is cut off on the right"
+    assert heights[1] >= heights[0]
+
+
+def test_many_matches_are_drawn_without_numbers(colour_matcher):
+    image = random_image(96, 96)
+    matches = colour_matcher.match(image, image)
+    assert len(matches) > 40
+    assert changes(plot_matches(image, image, matches), Image.new("RGB", (1, 1))).any()
+
+
+def test_flows_and_heatmaps(colour_matcher):
+    source, target = random_image(96, 64), random_image(64, 96, seed=1)
+    flow = plot_flow(source, target, colour_matcher.flow(source, target))
+    heatmap = plot_heatmap(source, target, colour_matcher.heatmap(source, target, [[10, 10]]))
+    assert flow.height > 1.5 * heatmap.height and flow.mode == heatmap.mode == "RGB"
+
+
+def test_features_are_drawn_like_images(colour_matcher):
+    image = random_image(90, 60)
+    features = colour_matcher.extract(image)
+    matches = colour_matcher.transfer(features, features, [[20, 20]])
+    drawn = plot_matches(features, features, matches)
+    assert drawn.size == plot_matches(image, image, matches).size
+
+
+def test_results_draw_themselves_with_their_names(colour_matcher):
+    image = random_image(96, 96)
+    schema = KeypointSchema.from_names(["nose", "tail"])
+    matches = colour_matcher.transfer(image, FLIP.apply(image), [[20, 20], [60, 60]], schema)
+    assert matches.plot().size == plot_matches(image, image, matches).size
+    assert "nose" in matches._repr_html_() and matches.to_dict()["point_names"] == ["nose", "tail"]
