@@ -9,6 +9,7 @@ name, `programs.py` runs the programs. Nothing is left out but what stands after
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -43,6 +44,8 @@ def page(tmp_path_factory) -> Iterator[Callable[[str], pages.Page]]:
         patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         _remember_maps(patch)
         yield page_of
+    if "ray" in sys.modules:  # what labels with it leaves its processes running
+        sys.modules["ray"].shutdown()
 
 
 def _remember_maps(patch: pytest.MonkeyPatch) -> None:
