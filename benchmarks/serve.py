@@ -1,8 +1,8 @@
-"""The page as people meet it: the first heatmap, hovering, and eight people at once.
+"""The page as users meet it: the first heatmap, hovering, and eight clients at once.
 
     python benchmarks/serve.py
 
-Needs chromium and chromedriver. Times are medians; pictures are those of the example pair, as they
+Needs chromium and chromedriver. Times are medians; the images are those of the example pair, as they
 are and enlarged to twelve megapixels.
 """
 
@@ -30,9 +30,9 @@ from homolog.example import pair
 
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking")
 
-# Random numbers in the form in which a pair is sent; what is in them makes no difference to time.
+# A pair of random numbers, packed as the server packs it; the values do not change the time.
 HOVER = """
-const [cells, guided, done] = arguments;
+const [cells, consensus, done] = arguments;
 const { Pair, paint } = await import("/static/heat.js");
 const count = cells * cells, channels = 128, arrays = [], parts = [];
 const add = (array) => {
@@ -40,7 +40,7 @@ const add = (array) => {
   arrays.push({ type: name, length: array.length });
   parts.push(new Uint8Array(array.buffer), new Uint8Array((4 - array.byteLength % 4) % 4));
 };
-for (let side = 0; side < 2; side++) {
+for (let index = 0; index < 2; index++) {
   add(Int8Array.from({ length: count * channels }, () => 250 * Math.random() - 125));
   add(new Float32Array(channels).fill(0.0006));
   add(new Uint8Array(count).fill(1));
@@ -49,30 +49,30 @@ const layout = {
   side: cells - 1, source_mean: [0.5, 0.5], target_mean: [0.5, 0.5],
   affine: [[1, 0], [0, 1]], variance: 0.02,
 };
-if (guided) for (let side = 0; side < 2; side++) add(new Float32Array(count));
+if (consensus) for (let index = 0; side < 2; side++) add(new Float32Array(count));
 const scale = cells / 640;
-const side = {
+const image = {
   size: [640, 640], grid: [cells, cells], channels,
   to_cells: [[scale, 0], [0, scale], [-0.5, -0.5]],
   to_points: [[1 / scale, 0], [0, 1 / scale], [0.5 / scale, 0.5 / scale]],
 };
-const guides = [0, 1].map(() => (guided ? { layout } : null));
+const guides = [0, 1].map(() => (consensus ? { layout } : null));
 const header = new TextEncoder().encode(JSON.stringify({
-  arrays, sides: [side, side], guides, window: 4, temperature: 0.02, pose: "identity",
-  guidance: guided ? { surroundings: 0.3, reach: 2, layout: 0.02 } : null,
+  arrays, sides: [image, image], guides, window: 4, temperature: 0.02, pose: "identity",
+  guidance: consensus ? { surroundings: 0.3, reach: 2, layout: 0.02 } : null,
 }).padEnd(4096));
 const length = new Uint8Array(new Uint32Array([header.length]).buffer);
 const pair = new Pair(await new Blob([length, header, ...parts]).arrayBuffer());
 const canvas = document.createElement("canvas"), times = [];
 for (let i = 0; i < 200; i++) {
   const begin = performance.now();
-  paint(canvas, pair.heat(0, [640 * Math.random(), 640 * Math.random()]));
+  paint(canvas, pair.heatmap(0, [640 * Math.random(), 640 * Math.random()]));
   times.push(performance.now() - begin);
 }
 done(times.slice(20));
 """
 
-# Points at the middle until the other picture shows a heatmap.
+# Points at the centre until the other image shows a heatmap.
 HEAT = """
 const done = arguments[0], stage = document.querySelector("#match .stage");
 const next = () => {
@@ -86,7 +86,7 @@ const next = () => {
 next();
 """
 
-# The whole page at work: the pointer moves at every frame, as long as three seconds.
+# The whole page: the pointer moves at every frame for three seconds.
 FRAMES = """
 const done = arguments[0], stage = document.querySelector("#match .stage");
 const box = stage.getBoundingClientRect(), begin = performance.now();
@@ -138,25 +138,25 @@ def browser() -> Iterator[Any]:
     driver.quit()
 
 
-def first_heatmap(driver: Any, address: str, pictures: list[Path]) -> float:
+def first_heatmap(driver: Any, address: str, images: list[Path]) -> float:
     """Seconds from the moment that both files are chosen to the heatmap of a point."""
     driver.get(address)
     driver.find_element("css selector", "body[data-mode]")
     choosers = driver.execute_script("return [...document.querySelectorAll('input[type=file]')]")
-    # Two files chosen in one go are sent to both sides.
+    # Two files chosen at once go to both panels.
     driver.execute_script("arguments[0].multiple = true", choosers[0])
     begin = time.perf_counter()
-    choosers[0].send_keys("\n".join(map(str, pictures)))
+    choosers[0].send_keys("\n".join(map(str, images)))
     driver.execute_async_script(HEAT)
     return time.perf_counter() - begin
 
 
-def people(address: str, contents: list[bytes], count: int) -> tuple[list[float], int]:
-    """Seconds that each waited for a pair and a point, and how many failed."""
+def clients(address: str, contents: list[bytes], count: int) -> tuple[list[float], int]:
+    """Seconds that each client waited for a pair and a point, and how many failed."""
     waited: list[float] = []
     failures = []
 
-    def person() -> None:
+    def client() -> None:
         begin = time.perf_counter()
         try:
             sent = [json.loads(ask(f"{address}api/pictures?name=a.jpg", c)) for c in contents]
@@ -167,7 +167,7 @@ def people(address: str, contents: list[bytes], count: int) -> tuple[list[float]
         except OSError as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=person) for _ in range(count)]
+    threads = [threading.Thread(target=client) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -176,7 +176,7 @@ def people(address: str, contents: list[bytes], count: int) -> tuple[list[float]
 
 
 def peak_mib(process: subprocess.Popen[str]) -> float:
-    """Of the process, at its highest so far."""
+    """The peak memory of a process so far."""
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
@@ -187,31 +187,31 @@ def main() -> None:
         small = [example.image0, example.image1]
         large = [Path(folder) / path.name for path in small]
         for source, target in zip(small, large, strict=True):
-            with Image.open(source) as picture:
-                picture.resize((4000, 3000)).save(target, quality=90)
+            with Image.open(source) as image:
+                image.resize((4000, 3000)).save(target, quality=90)
         print("| the page | | limit |\n|---|---|---|")
         with server() as (address, _):
-            for name, pictures in (("640 x 480", small), ("4000 x 3000", large)):
-                times = [first_heatmap(driver, address, pictures) for _ in range(5)]
+            for name, images in (("640 x 480", small), ("4000 x 3000", large)):
+                times = [first_heatmap(driver, address, images) for _ in range(5)]
                 found = statistics.median(times)
                 print(f"| first heatmap after two uploads, {name} | {found:.2f} s | 2 s |")
             for cells in (41, 60):
-                for guided in (True, False):
-                    times = driver.execute_async_script(HOVER, cells, guided)
+                for consensus in (True, False):
+                    times = driver.execute_async_script(HOVER, cells, consensus)
                     median, worst = statistics.median(times), sorted(times)[-len(times) // 20]
-                    what = f"{cells} x {cells} cells{', guided' if guided else ''}"
+                    what = f"{cells} x {cells} cells{', consensus' if consensus else ''}"
                     print(
                         f"| hovering, {what}: median, 95th percentile | "
                         f"{median:.1f}, {worst:.1f} ms | 33 ms |"
                     )
             frames = driver.execute_async_script(FRAMES)
             print(f"| frames a second while the pointer moves, 41 x 41 cells | {frames:.0f} | 30 |")
-        for name, pictures in (("640 x 480", small), ("4000 x 3000", large)):
-            contents = [path.read_bytes() for path in pictures]
+        for name, images in (("640 x 480", small), ("4000 x 3000", large)):
+            contents = [path.read_bytes() for path in images]
             for count in (1, 8):
                 with server() as (address, process):
-                    waited, failed = people(address, contents, count)
-                    who = f"{count} {'person' if count == 1 else 'people at once'}, {name}"
+                    waited, failed = clients(address, contents, count)
+                    who = f"{count} {'client' if count == 1 else 'clients at once'}, {name}"
                     print(
                         f"| {who}: failures, longest wait, peak memory | {failed}, "
                         f"{max(waited):.1f} s, {peak_mib(process):.0f} MiB | 0 failures |",

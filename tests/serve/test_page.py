@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import uvicorn
-from helpers.toys import random_picture
+from helpers.toys import random_image
 from selenium import webdriver
 from selenium.webdriver import ActionChains
 from selenium.webdriver.chrome.service import Service
@@ -84,7 +84,7 @@ class Page:
     def __init__(self, browser: Any, address: str):
         self.browser = browser
         browser.get(address)
-        self.find("body[data-mode]")  # it has begun
+        self.find("body[data-mode]")  # it has started
 
     def find(self, selector: str) -> Any:
         return self.browser.find_element("css selector", selector)
@@ -100,19 +100,19 @@ class Page:
     def until(self, condition: Callable[[], Any]) -> Any:
         deadline = time.monotonic() + 20
         while not (found := condition()):
-            assert time.monotonic() < deadline, "waited in vain"
+            assert time.monotonic() < deadline, "timed out"
             time.sleep(0.02)
         return found
 
-    def place(self, side: int, point: tuple[float, float]) -> tuple[int, int]:
-        """Where a point of a picture of 640 x 480 pixels is in the window."""
+    def position(self, index: int, point: tuple[float, float]) -> tuple[int, int]:
+        """Where a point of an image of 640 x 480 pixels is in the window."""
         x, y = self.run(
             """const box = document.querySelectorAll("#match .stage")[arguments[0]]
                  .getBoundingClientRect();
                const scale = Math.min(box.width / 640, box.height / 480);
                return [box.left + box.width / 2 + scale * (arguments[1] - 320),
                        box.top + box.height / 2 + scale * (arguments[2] - 240)]""",
-            side, *point,
+            index, *point,
         )  # fmt: skip
         return round(x), round(y)
 
@@ -120,14 +120,14 @@ class Page:
         chain = ActionChains(self.browser, duration=10)
         return chain, chain.w3c_actions.pointer_action
 
-    def hover(self, side: int, point: tuple[float, float]) -> None:
+    def hover(self, index: int, point: tuple[float, float]) -> None:
         chain, pointer = self.pointer()
-        pointer.move_to_location(*self.place(side, point))
+        pointer.move_to_location(*self.position(index, point))
         chain.perform()
 
-    def click(self, side: int, point: tuple[float, float]) -> None:
+    def click(self, index: int, point: tuple[float, float]) -> None:
         chain, pointer = self.pointer()
-        pointer.move_to_location(*self.place(side, point))
+        pointer.move_to_location(*self.position(index, point))
         pointer.click()
         chain.perform()
 
@@ -142,12 +142,12 @@ class Page:
     def press(self, *keys: str) -> None:
         ActionChains(self.browser, duration=10).send_keys(*keys).perform()
 
-    def heat(self, side: int) -> str | None:
+    def heat(self, index: int) -> str | None:
         """The heatmap's pixels, if it is shown."""
         return self.run(
             """const heat = document.querySelectorAll("#match canvas.heat")[arguments[0]];
                return heat.hidden ? null : heat.toDataURL()""",
-            side,
+            index,
         )
 
     def requests(self) -> list[str]:
@@ -186,20 +186,20 @@ def test_two_files(browser, address):
         page.until(lambda: page.all("body.ready"))
     assert [name.text for name in page.all(".caption .name")] == ["left.jpg", "right.jpg"]
     assert page.find("#verdict").text.split() == [
-        "pair", "score", "0.60", "same", "kind", "of", "thing"
+        "pair", "score", "0.60", "same", "kind", "of", "object"
     ]  # fmt: skip
     assert {name.split("/")[2] for name in page.requests()} == {address.split("/")[2]}
 
 
-def test_what_is_no_picture(browser, address, tmp_path):
-    (tmp_path / "a.jpg").write_text("no picture")
+def test_a_file_that_is_no_image(browser, address, tmp_path):
+    (tmp_path / "a.jpg").write_text("no image")
     page = Page(browser, address)
     page.all("#match input[type=file]")[0].send_keys(str(tmp_path / "a.jpg"))
-    page.until(lambda: page.find("#toast").text.startswith("a.jpg: is no picture"))
+    page.until(lambda: page.find("#toast").text.startswith("a.jpg: expected a JPEG, PNG, WebP, "))
     browser.get_log("browser")  # the answer 400, which browsers take note of
 
 
-def test_hovering_asks_nobody(page):
+def test_hovering_sends_no_request(page):
     page.until(lambda: len(page.requests()) >= 5)
     before = page.requests()
     page.hover(0, POINT)
@@ -212,8 +212,8 @@ def test_hovering_asks_nobody(page):
     assert page.requests() == before
 
 
-def test_the_browser_s_arithmetic(page, matcher):
-    """Places and scores computed there are the matcher's, but for what quantisation does."""
+def test_the_arithmetic_of_the_browser(page, matcher):
+    """Matches and scores computed there are the matcher's, up to quantisation."""
     with pair() as example:
         points = example.keypoints0[example.visible]
         expected = matcher.transfer(example.image0, example.image1, points, poses=["identity"])
@@ -223,13 +223,13 @@ def test_the_browser_s_arithmetic(page, matcher):
            const { example } = await (await fetch("/api/start")).json();
            const answer = await fetch(`/api/pairs/${example[0]}/${example[1]}/identity`);
            const pair = new Pair(await answer.arrayBuffer());
-           const heats = points.map((point) => pair.heat(0, point));
-           done(heats.map((heat) => [...heat.point, heat.score]))""",
+           const heatmaps = points.map((point) => pair.heatmap(0, point));
+           done(heatmaps.map(({ point, score }) => [...point, score]))""",
         points.tolist(),
     )
-    places, scores = np.array(found)[:, :2], np.array(found)[:, 2]
+    positions, scores = np.array(found)[:, :2], np.array(found)[:, 2]
     cell = 640 / 41
-    near = np.abs(places - expected.keypoints1).max(axis=1) < cell
+    near = np.abs(positions - expected.keypoints1).max(axis=1) < cell
     assert near.mean() > 0.9
     assert np.abs(scores - expected.matching_scores)[near].max() < 0.05
 
@@ -242,23 +242,23 @@ def test_pins(page, matcher):
         expected = matcher.transfer(example.image0, example.image1, [numbers(first)])
     assert numbers(second) == pytest.approx(expected.keypoints1[0], abs=2)
     assert float(score) == pytest.approx(expected.matching_scores[0], abs=0.02)
-    # Moved where it was found, it is corrected; its origin stays.
-    page.drag(page.all(".panel[data-side='1'] .pin")[0], 30, 12)
+    # Moved at its match, the pin is corrected; its origin stays.
+    page.drag(page.all(".panel[data-index='1'] .pin")[0], 30, 12)
     page.until(lambda: page.pins()[0][2] == "corrected")
     moved = page.pins()[0]
     assert moved[0] == first and numbers(moved[1])[0] > numbers(second)[0] + 15
     # The keyboard: a pixel, ten pixels.
-    page.all(".panel[data-side='1'] .pin")[0].send_keys(Keys.ARROW_LEFT, Keys.SHIFT, Keys.ARROW_UP)
+    page.all(".panel[data-index='1'] .pin")[0].send_keys(Keys.ARROW_LEFT, Keys.SHIFT, Keys.ARROW_UP)
     stepped = numbers(page.pins()[0][1])
     assert np.subtract(numbers(moved[1]), stepped) == pytest.approx([1, 10], abs=0.11)
-    # Moved where it was asked for, the answer follows.
-    page.drag(page.all(".panel[data-side='0'] .pin")[0], 60, 60)
+    # Moved at its origin, it is matched again.
+    page.drag(page.all(".panel[data-index='0'] .pin")[0], 60, 60)
     page.until(lambda: page.pins()[0][2] != "corrected")
     assert page.pins()[0][0] != first
-    # Asked for on the second picture.
+    # Picked in the second image.
     page.click(1, (550, 60))
     page.until(lambda: len(page.pins()) == 2)
-    page.all(".panel[data-side='0'] .pin")[0].send_keys(Keys.DELETE)
+    page.all(".panel[data-index='0'] .pin")[0].send_keys(Keys.DELETE)
     page.until(lambda: len(page.pins()) == 1)
 
 
@@ -277,10 +277,11 @@ def test_without_a_mouse(page):
 
 def test_poses(page, matcher):
     with pair() as example:
-        found = matcher.transfer(example.image0, example.image1, [POINT], poses="flip")
+        prepared = matcher.pair(example.image0, example.image1, poses="flip")
+        distances = {pose.name: prepared.distance(pose) for pose in prepared.poses}
     page.find("[data-pose=flip]").click()
     page.until(lambda: page.find("[data-pose=flip]").get_attribute("aria-pressed") == "true")
-    for name, distance in found.pose_distances.items():
+    for name, distance in distances.items():
         assert page.find(f"[data-pose={name}] small").text == f"IMD {distance:.3f}"
     assert "right" in page.find("#note").text
     page.hover(0, POINT)
@@ -298,8 +299,8 @@ def test_matches_and_warp(page):
     assert page.find("#warp-slider").is_displayed()
 
 
-def download(page: Page, saved: Path, form: str, name: str) -> bytes:
-    page.find(f"[data-form={form}]").click()
+def download(page: Page, saved: Path, format: str, name: str) -> bytes:
+    page.find(f"[data-format={format}]").click()
     path = saved / name
     page.until(lambda: path.is_file() and path.stat().st_size)
     return path.read_bytes()
@@ -315,8 +316,8 @@ def test_exports(page, saved, tmp_path):
     assert found["keypoints0"][0] == pytest.approx(POINT, abs=1)
     lines = download(page, saved, "csv", "fox-husky.csv").decode().splitlines()
     assert lines[0] == "number,x0,y0,x1,y1,score,pose,corrected" and len(lines) == 4
-    picture = download(page, saved, "png", "fox-husky.png")
-    assert picture.startswith(b"\x89PNG") and len(picture) > 100_000
+    drawing = download(page, saved, "png", "fox-husky.png")
+    assert drawing.startswith(b"\x89PNG") and len(drawing) > 100_000
     path = tmp_path / "labels.json"
     path.write_bytes(download(page, saved, "coco", "fox-husky.coco.json"))
     with pair() as example:
@@ -337,7 +338,7 @@ def test_phones(page):
         boxes = [stage.rect for stage in page.all("#match .stage")]
         assert boxes[1]["y"] > boxes[0]["y"] + boxes[0]["height"]
         assert page.run("return document.documentElement.scrollWidth") == 390
-        x, y = page.place(0, POINT)
+        x, y = page.position(0, POINT)
         for kind in ("touchStart", "touchEnd"):
             points = [{"x": x, "y": y}] if kind == "touchStart" else []
             page.browser.execute_cdp_cmd(
@@ -350,8 +351,8 @@ def test_phones(page):
 
 @pytest.fixture
 def reviewed(tmp_path) -> Path:
-    random_picture(200, 100).save(tmp_path / "a.png")
-    random_picture(200, 100, 1).save(tmp_path / "b.png")
+    random_image(200, 100).save(tmp_path / "a.png")
+    random_image(200, 100, 1).save(tmp_path / "b.png")
     points = [20, 30, 2, 90, 50, 2, 150, 60, 2]
     annotations = [
         {"id": n, "image_id": n, "category_id": 1, "bbox": [10, 20, 160, 60], "area": 9600,
@@ -397,7 +398,7 @@ def test_review(browser, colour_matcher, reviewed):
         assert moved[0] > 151 and moved[1] > 60.5
         page.press(Keys.ARROW_LEFT)
         page.until(lambda: keypoints(1)[6] == pytest.approx(moved[0] - 1))
-        # The other picture; not visible, visible, clicked.
+        # The other image; not visible, visible, clicked.
         page.press("n")
         page.until(lambda: name() == "head" and "b.png" in page.find("#point-facts").text)
         page.press("v")

@@ -1,15 +1,15 @@
-// The page begins: light and dark, and which of the two modes is shown.
+// The page starts here: light or dark, and which of the two modes is shown.
 
-import { ask, attempt, taken } from "./common.js";
+import { request, attempt, isTaken } from "./common.js";
 import { Match } from "./match.js";
 import { Review } from "./review.js";
 
 const $ = (id) => document.getElementById(id);
 
-function themes() {
+function setTheme() {
   const root = document.documentElement;
-  const kept = localStorage.getItem("theme");
-  if (kept) root.dataset.theme = kept;
+  const stored = localStorage.getItem("theme");
+  if (stored) root.dataset.theme = stored;
   $("theme").addEventListener("click", () => {
     const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
     const next = (root.dataset.theme ?? system) === "dark" ? "light" : "dark";
@@ -18,7 +18,7 @@ function themes() {
   });
 }
 
-function choose(mode) {
+function showMode(mode) {
   for (const name of ["match", "review"]) $(name).hidden = name !== mode;
   for (const button of $("modes").children) {
     button.setAttribute("aria-pressed", button.dataset.mode === mode);
@@ -26,25 +26,25 @@ function choose(mode) {
   document.body.dataset.mode = mode;
 }
 
-async function begin() {
-  themes();
+async function start() {
+  setTheme();
   $("help").addEventListener("click", () => $("keys").showModal());
   document.addEventListener("keydown", (event) => {
-    if (event.key === "?" && !taken(event)) $("keys").showModal();
+    if (event.key === "?" && !isTaken(event)) $("keys").showModal();
   });
-  const start = await (await ask("/api/start")).json();
-  const match = new Match(start);
-  const review = start.review ? new Review() : null;
+  const options = await (await request("/api/start")).json();
+  const match = new Match(options);
+  const review = options.review ? new Review() : null;
   $("modes").hidden = !review;
   $("keys-review").hidden = !review;
   for (const button of $("modes").children) {
-    button.addEventListener("click", () => choose(button.dataset.mode));
+    button.addEventListener("click", () => showMode(button.dataset.mode));
   }
-  choose(review ? "review" : "match");
+  showMode(review ? "review" : "match");
   document.addEventListener("keydown", (event) => {
-    if (!taken(event)) (document.body.dataset.mode === "review" ? review : match).key(event);
+    if (!isTaken(event)) (document.body.dataset.mode === "review" ? review : match).key(event);
   });
   await review?.load();
 }
 
-attempt(begin);
+attempt(start);

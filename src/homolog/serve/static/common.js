@@ -1,9 +1,9 @@
-// What all parts of the page share: the server, and what is said in passing.
+// Shared by all parts of the page: requests to the server, and messages to the user.
 
 const $ = (id) => document.getElementById(id);
 
-/** Ask the server; its one line of explanation becomes the error's message. */
-export async function ask(path, options) {
+/** Send a request to the server; the one line that explains an error becomes its message. */
+export async function request(path, options) {
   let answer;
   try {
     answer = await fetch(path, { credentials: "same-origin", ...options });
@@ -12,24 +12,24 @@ export async function ask(path, options) {
     throw new Error("The server does not answer. Is homolog serve still running?");
   }
   if (!answer.ok) {
-    const told = await answer.json().catch(() => ({}));
-    throw new Error(told.detail ?? `The server answered ${answer.status}`);
+    const body = await answer.json().catch(() => ({}));
+    throw new Error(body.detail ?? `The server answered ${answer.status}`);
   }
   return answer;
 }
 
-let fading;
+let hiding;
 
-/** Say something in passing. */
+/** Show a message for a few seconds. */
 export function toast(message) {
   const box = $("toast");
   box.textContent = message;
   box.hidden = false;
-  clearTimeout(fading);
-  fading = setTimeout(() => { box.hidden = true; }, 6000);
+  clearTimeout(hiding);
+  hiding = setTimeout(() => { box.hidden = true; }, 6000);
 }
 
-/** Run something; what goes wrong is said. */
+/** Run a function; the message of an error is shown. */
 export async function attempt(work) {
   try {
     return await work();
@@ -39,8 +39,8 @@ export async function attempt(work) {
   }
 }
 
-/** Whether a key is meant for what has the focus, and not for the page. */
-export function taken(event) {
+/** Whether a key press is meant for the focused element, or for the system, and not for the page. */
+export function isTaken(event) {
   return event.ctrlKey || event.metaKey || event.altKey || $("keys").open
     || event.target.matches("input, select, textarea");
 }

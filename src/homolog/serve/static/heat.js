@@ -1,12 +1,13 @@
-// Where a point could be: the same arithmetic as homolog's Matcher, on what the server has sent.
+// Matching in the browser: the arithmetic of homolog's ImagePair, on the compressed pair that the
+// server sends.
 
-const SCORE_TEMPERATURE = 0.05; // as in homolog.matching
-const FLOOR = 0.05; // as in homolog.guidance
+const SCORE_TEMPERATURE = 0.05; // as in homolog.matching.confidence
+const FLOOR = 0.05; // as in homolog.matching.consensus
 
-const KINDS = { int8: Int8Array, float32: Float32Array, uint8: Uint8Array };
+const ARRAY_TYPES = { int8: Int8Array, float32: Float32Array, uint8: Uint8Array };
 
-/** x, y through an affine map of three rows. */
-export function through(matrix, [x, y]) {
+/** A point mapped by an affine map: rows for x, y and 1. */
+export function applyAffine(matrix, [x, y]) {
   const [right, down, origin] = matrix;
   return [
     x * right[0] + y * down[0] + origin[0],
@@ -16,17 +17,18 @@ export function through(matrix, [x, y]) {
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-class Side {
-  constructor(about, quantised, scale, allowed) {
-    Object.assign(this, { size: about.size, toCells: about.to_cells, toPoints: about.to_points });
-    [this.height, this.width] = about.grid;
-    this.channels = about.channels;
-    this.allowed = allowed;
+/** The channels of one image, on a grid of cells. */
+class ImageMap {
+  constructor(header, quantised, scale, matchable) {
+    Object.assign(this, { size: header.size, toCells: header.to_cells, toPoints: header.to_points });
+    [this.height, this.width] = header.grid;
+    this.channels = header.channels;
+    this.matchable = matchable;
     this.values = new Float32Array(quantised.length);
     for (let i = 0; i < quantised.length; i++) {
       this.values[i] = quantised[i] * scale[i % this.channels];
     }
-    // Descriptors have length one, what is sent of them has not.
+    // Descriptors are of unit length; their compressed channels are not.
     this.lengths = new Float32Array(this.height * this.width);
     for (let cell = 0; cell < this.lengths.length; cell++) {
       let sum = 0;
@@ -35,7 +37,7 @@ class Side {
     }
   }
 
-  /** The descriptor between cells, as long as those around it. */
+  /** The channels at a position between cells, of the interpolated length. */
   sample([x, y]) {
     x = clamp(x, 0, this.width - 1);
     y = clamp(y, 0, this.height - 1);
@@ -47,36 +49,36 @@ class Side {
       [bottom * this.width + left, (1 - (x - left)) * (y - top)],
       [bottom * this.width + right, (x - left) * (y - top)],
     ];
-    const found = new Float32Array(this.channels);
+    const sampled = new Float32Array(this.channels);
     let length = 0;
     for (const [cell, weight] of corners) {
       if (weight === 0) continue;
       length += weight * this.lengths[cell];
       const start = cell * this.channels;
-      for (let c = 0; c < this.channels; c++) found[c] += weight * this.values[start + c];
+      for (let c = 0; c < this.channels; c++) sampled[c] += weight * this.values[start + c];
     }
     let norm = 0;
-    for (let c = 0; c < this.channels; c++) norm += found[c] * found[c];
+    for (let c = 0; c < this.channels; c++) norm += sampled[c] * sampled[c];
     const factor = length / Math.max(Math.sqrt(norm), 1e-12);
-    for (let c = 0; c < this.channels; c++) found[c] *= factor;
-    return found;
+    for (let c = 0; c < this.channels; c++) sampled[c] *= factor;
+    return sampled;
   }
 
-  /** Products of descriptors with every cell's. */
+  /** The similarity of queries to every cell. */
   similarity(queries) {
     const count = this.height * this.width, channels = this.channels, values = this.values;
     const maps = queries.map(() => new Float32Array(count));
     for (let q = 0; q < queries.length; q++) {
       const query = queries[q], map = maps[q];
-      for (let cell = 0, at = 0; cell < count; cell++) {
+      for (let cell = 0, next = 0; cell < count; cell++) {
         let a = 0, b = 0, c = 0, d = 0, i = 0;
-        for (; i + 3 < channels; i += 4, at += 4) {
-          a += query[i] * values[at];
-          b += query[i + 1] * values[at + 1];
-          c += query[i + 2] * values[at + 2];
-          d += query[i + 3] * values[at + 3];
+        for (; i + 3 < channels; i += 4, next += 4) {
+          a += query[i] * values[next];
+          b += query[i + 1] * values[next + 1];
+          c += query[i + 2] * values[next + 2];
+          d += query[i + 3] * values[next + 3];
         }
-        for (; i < channels; i++, at++) a += query[i] * values[at];
+        for (; i < channels; i++, next++) a += query[i] * values[next];
         map[cell] = a + b + c + d;
       }
     }
@@ -85,81 +87,92 @@ class Side {
 }
 
 export class Pair {
-  /** @param {ArrayBuffer} buffer what the server sends for a pair and a pose */
+  /** @param {ArrayBuffer} buffer a pair in one pose, as the server packs it */
   constructor(buffer) {
     const length = new DataView(buffer).getUint32(0, true);
     const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
-    let at = 4 + length;
+    let start = 4 + length;
     const arrays = header.arrays.map(({ type, length: count }) => {
-      const array = new KINDS[type](buffer, at, count);
-      at += Math.ceil(array.byteLength / 4) * 4;
+      const array = new ARRAY_TYPES[type](buffer, start, count);
+      start += Math.ceil(array.byteLength / 4) * 4;
       return array;
     });
     Object.assign(this, {
       pose: header.pose, distance: header.distance, score: header.pair_score,
-      sameKind: header.same_kind, note: header.note, window: header.window,
-      temperature: header.temperature, guidance: header.guidance,
+      sameCategoryThreshold: header.same_kind, warning: header.note, window: header.window,
+      temperature: header.temperature,
     });
-    this.sides = header.sides.map((about, i) => new Side(about, ...arrays.slice(3 * i, 3 * i + 3)));
-    this.guides = header.guides.map((guide, i) => guide && { ...guide, popularity: arrays[6 + i] });
+    this.maps = header.sides.map((each, i) => new ImageMap(each, ...arrays.slice(3 * i, 3 * i + 3)));
+    this.consensus = header.guides.map((each, i) => each && {
+      neighbourhoodWeight: header.guidance.surroundings,
+      neighbourhoodRadius: header.guidance.reach,
+      affineWeight: header.guidance.layout,
+      affinePrior: each.layout,
+      hubness: arrays[6 + i],
+    });
   }
 
   /**
-   * Where a point of one picture could be in the other.
+   * Where a point of one image could be in the other.
    *
-   * @param {number} source 0 or 1, the picture that the point is on
+   * @param {number} source 0 or 1, the image that the point is on
    * @param {number[]} point x, y in its pixels
-   * @returns similarity of each cell (-Infinity where no answer may lie), the probable place in
-   *   pixels of the other picture, and how sure that is, 0 to 1
+   * @returns the similarity of each cell (-Infinity where no match may lie), the match in pixels
+   *   of the other image, and the confidence in it, 0 to 1
    */
-  heat(source, point) {
-    const from = this.sides[source], to = this.sides[1 - source];
-    const cells = through(from.toCells, point);
-    const map = this.guides[source] ? this.#guided(source, cells) : to.similarity([from.sample(cells)])[0];
+  heatmap(source, point) {
+    const from = this.maps[source], to = this.maps[1 - source];
+    const cells = applyAffine(from.toCells, point);
+    const map = this.consensus[source]
+      ? this.#corrected(source, cells) : to.similarity([from.sample(cells)])[0];
     let best = -1;
     for (let i = 0; i < map.length; i++) {
-      if (!to.allowed[i]) map[i] = -Infinity;
+      if (!to.matchable[i]) map[i] = -Infinity;
       else if (best < 0 || map[i] > map[best]) best = i;
     }
-    const place = expected(map, to, best, this.window, this.temperature);
-    const [back] = from.similarity([to.sample(place)]);
-    for (let i = 0; i < back.length; i++) if (!from.allowed[i]) back[i] = -Infinity;
-    const score = Math.sqrt(mass(map, to, place) * mass(back, from, cells));
-    const [x, y] = through(to.toPoints, place);
+    const position = windowSoftArgmax(map, to, best, this.window, this.temperature);
+    const [back] = from.similarity([to.sample(position)]);
+    for (let i = 0; i < back.length; i++) if (!from.matchable[i]) back[i] = -Infinity;
+    const score = Math.sqrt(windowProbability(map, to, position) * windowProbability(back, from, cells));
+    const [x, y] = applyAffine(to.toPoints, position);
     return {
       map, best, score, height: to.height, width: to.width,
       point: [clamp(x, 0, to.size[0]), clamp(y, 0, to.size[1])],
     };
   }
 
-  #guided(source, cells) {
-    const from = this.sides[source], { width, height } = this.sides[1 - source];
-    const { surroundings, reach, layout } = this.guidance;
-    const { popularity, layout: keeps } = this.guides[source];
-    const steps = [[0, 0], [reach, 0], [-reach, 0], [0, reach], [0, -reach]];
-    const queries = steps.map(([dx, dy]) => from.sample([cells[0] + dx, cells[1] + dy]));
-    const [own, ...around] = this.sides[1 - source].similarity(queries);
+  /** Similarity corrected by the consensus of the pair, as homolog.matching.consensus does. */
+  #corrected(source, cells) {
+    const from = this.maps[source], to = this.maps[1 - source], { width, height } = to;
+    const { hubness, neighbourhoodWeight, neighbourhoodRadius: radius, affineWeight, affinePrior }
+      = this.consensus[source];
+    const offsets = [[0, 0], [radius, 0], [-radius, 0], [0, radius], [0, -radius]];
+    const queries = offsets.map(([dx, dy]) => from.sample([cells[0] + dx, cells[1] + dy]));
+    const [own, ...neighbours] = to.similarity(queries);
     const map = own;
-    for (let i = 0; i < map.length; i++) map[i] = (map[i] - popularity[i]) * (1 - surroundings);
-    around.forEach((near, k) => {
-      const [dx, dy] = steps[k + 1], share = surroundings / around.length;
+    for (let i = 0; i < map.length; i++) {
+      map[i] = (map[i] - hubness[i]) * (1 - neighbourhoodWeight);
+    }
+    neighbours.forEach((neighbour, k) => {
+      const [dx, dy] = offsets[k + 1], weight = neighbourhoodWeight / neighbours.length;
       for (let y = 0, i = 0; y < height; y++) {
         const row = clamp(y + dy, 0, height - 1) * width;
         for (let x = 0; x < width; x++, i++) {
-          const there = row + clamp(x + dx, 0, width - 1);
-          map[i] += share * (near[there] - popularity[there]);
+          const shifted = row + clamp(x + dx, 0, width - 1);
+          map[i] += weight * (neighbour[shifted] - hubness[shifted]);
         }
       }
     });
-    if (keeps) {
-      const relative = cells.map((value, axis) => value / keeps.side - keeps.source_mean[axis]);
-      const place = [0, 1].map((axis) => keeps.target_mean[axis]
-        + relative[0] * keeps.affine[0][axis] + relative[1] * keeps.affine[1][axis]);
+    if (affinePrior) {
+      const { side: unit, source_mean, target_mean, affine, variance } = affinePrior;
+      const relative = cells.map((value, axis) => value / unit - source_mean[axis]);
+      const mapped = [0, 1].map((axis) => target_mean[axis]
+        + relative[0] * affine[0][axis] + relative[1] * affine[1][axis]);
       for (let y = 0, i = 0; y < height; y++) {
-        const far = (y / keeps.side - place[1]) ** 2;
+        const squaredY = (y / unit - mapped[1]) ** 2;
         for (let x = 0; x < width; x++, i++) {
-          const squared = far + (x / keeps.side - place[0]) ** 2;
-          map[i] += layout * Math.log(Math.exp(squared / (-2 * keeps.variance)) + FLOOR);
+          const squared = squaredY + (x / unit - mapped[0]) ** 2;
+          map[i] += affineWeight * Math.log(Math.exp(squared / (-2 * variance)) + FLOOR);
         }
       }
     }
@@ -167,13 +180,13 @@ export class Pair {
   }
 }
 
-/** The place between cells: the window soft-argmax. */
-function expected(map, { width, height }, best, window, temperature) {
+/** The window soft-argmax: the position of a match between cells. */
+function windowSoftArgmax(map, { width, height }, best, window, temperature) {
   const column = best % width, row = Math.floor(best / width);
-  const reach = window ?? Math.max(width, height);
+  const radius = window ?? Math.max(width, height);
   let x = 0, y = 0, total = 0;
-  for (let j = Math.max(0, row - reach); j <= Math.min(height - 1, row + reach); j++) {
-    for (let i = Math.max(0, column - reach); i <= Math.min(width - 1, column + reach); i++) {
+  for (let j = Math.max(0, row - radius); j <= Math.min(height - 1, row + radius); j++) {
+    for (let i = Math.max(0, column - radius); i <= Math.min(width - 1, column + radius); i++) {
       const weight = Math.exp((map[j * width + i] - map[best]) / temperature);
       total += weight;
       x += weight * i;
@@ -183,9 +196,9 @@ function expected(map, { width, height }, best, window, temperature) {
   return [x / total, y / total];
 }
 
-/** The probability that an answer lies within a tenth of the grid of a place. */
-function mass(map, { width, height }, [x, y]) {
-  const reach = Math.round(0.1 * Math.max(width, height));
+/** The probability that a match lies within a tenth of the grid around a position. */
+function windowProbability(map, { width, height }, [x, y]) {
+  const radius = Math.round(0.1 * Math.max(width, height));
   const column = clamp(Math.round(x), 0, width - 1), row = clamp(Math.round(y), 0, height - 1);
   let top = -Infinity;
   for (const value of map) if (value > top) top = value;
@@ -194,13 +207,13 @@ function mass(map, { width, height }, [x, y]) {
     for (let k = 0; k < width; k++, i++) {
       const weight = Math.exp((map[i] - top) / SCORE_TEMPERATURE);
       whole += weight;
-      if (Math.abs(j - row) <= reach && Math.abs(k - column) <= reach) inside += weight;
+      if (Math.abs(j - row) <= radius && Math.abs(k - column) <= radius) inside += weight;
     }
   }
   return inside / whole;
 }
 
-// Stops of the colour map inferno; lightness rises evenly, so that more heat always looks like more.
+// Stops of the colour map inferno, whose lightness rises evenly: higher values always look higher.
 const INFERNO = [
   [0, 0, 4], [22, 11, 57], [66, 10, 104], [106, 23, 110], [147, 38, 103], [188, 55, 84],
   [221, 81, 58], [243, 120, 25], [252, 165, 10], [246, 215, 70], [252, 255, 164],
@@ -219,7 +232,7 @@ const COLOURS = (() => {
   return table;
 })();
 
-const FINE = 4; // pixels painted a cell; the browser smooths the rest
+const FINE = 4; // pixels painted along a cell; the browser interpolates between them
 
 /** Paint a heatmap, FINE x FINE pixels a cell, so that the centre of cell i is at FINE (i + 1/2). */
 export function paint(canvas, { map, best, width, height }) {
@@ -252,7 +265,7 @@ export function paint(canvas, { map, best, width, height }) {
   context.putImageData(image, 0, 0);
 }
 
-/** Canvas transform from painted pixels to pixels of the picture. */
+/** Canvas transform from painted pixels to pixels of the image. */
 export function placement({ toPoints: [right, down, origin] }) {
   const half = [0, 1].map((axis) => origin[axis] - (right[axis] + down[axis]) / 2);
   return [

@@ -1,11 +1,11 @@
-// A picture that can be zoomed, pointed at and marked. Points are in pixels of the upright picture.
+// An image that can be zoomed, pointed at and marked. Points are in pixels of the upright image.
 
 import { paint, placement } from "./heat.js";
 
-const STILL = 4; // pixels that a click may move
-const DEEPEST = 24; // screen pixels a picture pixel
+const CLICK_TOLERANCE = 4; // pixels that the pointer may move during a click
+const MAX_SCALE = 24; // screen pixels per image pixel
 
-function element(name, className, parent) {
+function addElement(name, className, parent) {
   const made = document.createElement(name);
   made.className = className;
   parent.append(made);
@@ -14,50 +14,50 @@ function element(name, className, parent) {
 
 export class Panel {
   /**
-   * @param {HTMLElement} stage where the picture goes
-   * @param {object} on hover(point or null), pick(point), draw(context, panel) for marks, and where
-   *   the panel itself does not do: step([dx, dy]) of arrow keys, resize()
+   * @param {HTMLElement} stage the element that shows the image
+   * @param {object} on callbacks: hover(point or null), pick(point), draw(context, panel) for marks;
+   *   and step([dx, dy]) for arrow keys and resize(), which replace what the panel does itself
    * @param {object} options wheel: whether the wheel zooms without Ctrl
    */
   constructor(stage, on, { wheel = false } = {}) {
-    Object.assign(this, { stage, on, picture: null, view: { scale: 1, x: 0, y: 0 }, pins: new Map() });
-    this.sheet = element("div", "sheet", stage);
-    this.image = element("img", "", this.sheet);
-    this.warp = element("img", "warp", this.sheet);
-    this.heat = element("canvas", "heat", this.sheet);
-    this.marks = element("canvas", "marks", stage);
-    this.holder = element("div", "pins", stage);
-    this.image.alt = this.warp.alt = "";
-    this.image.draggable = this.warp.draggable = false;
+    Object.assign(this, { stage, on, image: null, view: { scale: 1, x: 0, y: 0 }, pins: new Map() });
+    this.sheet = addElement("div", "sheet", stage);
+    this.imageElement = addElement("img", "", this.sheet);
+    this.warp = addElement("img", "warp", this.sheet);
+    this.heat = addElement("canvas", "heat", this.sheet);
+    this.marks = addElement("canvas", "marks", stage);
+    this.holder = addElement("div", "pins", stage);
+    this.imageElement.alt = this.warp.alt = "";
+    this.imageElement.draggable = this.warp.draggable = false;
     this.warp.hidden = this.heat.hidden = true;
     this.pointers = new Map();
     this.#listen(wheel);
     new ResizeObserver(() => (on.resize ? on.resize() : this.fit())).observe(stage);
   }
 
-  /** Show a picture: its address, width and height; null for none. */
-  show(picture) {
-    this.picture = picture;
-    this.stage.classList.toggle("filled", Boolean(picture));
+  /** Show an image, given its address, width and height; null for none. */
+  show(image) {
+    this.image = image;
+    this.stage.classList.toggle("filled", Boolean(image));
     this.clearHeat();
     this.setWarp(null);
-    if (picture) {
-      this.image.src = picture.address;
-      this.sheet.style.width = `${picture.width}px`;
-      this.sheet.style.height = `${picture.height}px`;
+    if (image) {
+      this.imageElement.src = image.address;
+      this.sheet.style.width = `${image.width}px`;
+      this.sheet.style.height = `${image.height}px`;
     } else {
-      this.image.removeAttribute("src");
+      this.imageElement.removeAttribute("src");
     }
     this.fit();
   }
 
-  /** The whole picture, in the middle. */
+  /** Show the whole image, centred. */
   fit() {
-    if (this.picture) this.zoom([0, 0, this.picture.width, this.picture.height]);
+    if (this.image) this.zoom([0, 0, this.image.width, this.image.height]);
     else this.redraw();
   }
 
-  /** Show x, y, width, height of the picture, in the middle. */
+  /** Show a part of the image, centred: x, y, width and height. */
   zoom([x, y, width, height]) {
     const { clientWidth, clientHeight } = this.stage;
     const scale = Math.min(clientWidth / width, clientHeight / height) || 1;
@@ -69,14 +69,15 @@ export class Panel {
     this.redraw();
   }
 
-  get fitted() {
+  /** The scale at which the whole image is shown. */
+  get fittedScale() {
     const { clientWidth, clientHeight } = this.stage;
-    return Math.min(clientWidth / this.picture.width, clientHeight / this.picture.height);
+    return Math.min(clientWidth / this.image.width, clientHeight / this.image.height);
   }
 
   magnify(factor, [x, y]) {
-    const least = this.fitted;
-    const scale = Math.min(Math.max(this.view.scale * factor, least), Math.max(DEEPEST, least));
+    const least = this.fittedScale;
+    const scale = Math.min(Math.max(this.view.scale * factor, least), Math.max(MAX_SCALE, least));
     if (scale === least) return this.fit();
     const by = scale / this.view.scale;
     this.view = { scale, x: x - by * (x - this.view.x), y: y - by * (y - this.view.y) };
@@ -84,8 +85,8 @@ export class Panel {
   }
 
   move(dx, dy) {
-    const { width, height } = this.picture, { clientWidth, clientHeight } = this.stage;
-    const keep = 40; // pixels of the picture that stay in sight
+    const { width, height } = this.image, { clientWidth, clientHeight } = this.stage;
+    const keep = 40; // pixels of the image that stay in sight
     this.view.x = Math.min(Math.max(this.view.x + dx, keep - width * this.view.scale), clientWidth - keep);
     this.view.y = Math.min(Math.max(this.view.y + dy, keep - height * this.view.scale), clientHeight - keep);
     this.redraw();
@@ -95,24 +96,25 @@ export class Panel {
     return [x * this.view.scale + this.view.x, y * this.view.scale + this.view.y];
   }
 
-  toPicture([x, y]) {
+  toImage([x, y]) {
     return [(x - this.view.x) / this.view.scale, (y - this.view.y) / this.view.scale];
   }
 
   within([x, y]) {
     return [
-      Math.min(Math.max(x, 0), this.picture.width), Math.min(Math.max(y, 0), this.picture.height),
+      Math.min(Math.max(x, 0), this.image.width), Math.min(Math.max(y, 0), this.image.height),
     ];
   }
 
   holds([x, y]) {
-    return x >= 0 && y >= 0 && x <= this.picture.width && y <= this.picture.height;
+    return x >= 0 && y >= 0 && x <= this.image.width && y <= this.image.height;
   }
 
-  showHeat(found, side) {
-    paint(this.heat, found);
+  /** Show a heatmap on the cells of this panel's image (`Pair.maps`). */
+  showHeat(heatmap, map) {
+    paint(this.heat, heatmap);
     this.heat.hidden = false;
-    this.heat.style.transform = `matrix(${placement(side).join()})`;
+    this.heat.style.transform = `matrix(${placement(map).join()})`;
   }
 
   clearHeat() {
@@ -125,7 +127,7 @@ export class Panel {
     this.warp.style.opacity = opacity;
   }
 
-  /** Marks and pins where they belong now. */
+  /** Draw marks and place pins for the current view. */
   redraw() {
     const { scale, x, y } = this.view;
     this.sheet.style.transform = `translate(${x}px, ${y}px) scale(${scale})`;
@@ -140,32 +142,33 @@ export class Panel {
     const context = this.marks.getContext("2d");
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, clientWidth, clientHeight);
-    if (!this.picture) return;
+    if (!this.image) return;
     this.on.draw?.(context, this);
-    for (const pin of this.pins.values()) this.#place(pin);
+    for (const pin of this.pins.values()) this.#placePin(pin);
   }
 
   /**
-   * A mark that can be dragged and moved with the keyboard.
+   * Add or update a pin: a mark that can be dragged, and moved with the keyboard.
    *
-   * @param {*} key tells it from others
-   * @param {object} about point, text, label, colour, classes, and moved(point, done), key(event)
+   * @param {*} key identifies the pin
+   * @param {object} options point, text, label, title, colour, classes, and the callbacks
+   *   moved(point, done) and key(event)
    */
-  pin(key, about) {
+  pin(key, options) {
     let pin = this.pins.get(key);
     if (!pin) {
-      pin = { button: element("button", "pin", this.holder) };
+      pin = { button: addElement("button", "pin", this.holder) };
       pin.button.type = "button";
       this.pins.set(key, pin);
-      this.#handle(pin);
+      this.#listenToPin(pin);
     }
-    Object.assign(pin, about);
-    pin.button.textContent = about.text;
-    pin.button.className = `pin ${about.classes ?? ""}`;
-    pin.button.style.setProperty("--colour", about.colour);
-    pin.button.setAttribute("aria-label", about.label);
-    pin.button.title = about.title ?? "";
-    this.#place(pin);
+    Object.assign(pin, options);
+    pin.button.textContent = options.text;
+    pin.button.className = `pin ${options.classes ?? ""}`;
+    pin.button.style.setProperty("--colour", options.colour);
+    pin.button.setAttribute("aria-label", options.label);
+    pin.button.title = options.title ?? "";
+    this.#placePin(pin);
     return pin.button;
   }
 
@@ -174,42 +177,42 @@ export class Panel {
     this.pins.delete(key);
   }
 
-  #place({ button, point }) {
+  #placePin({ button, point }) {
     const [x, y] = this.toStage(point);
     button.style.transform = `translate(${x}px, ${y}px)`;
   }
 
-  #at(event) {
+  #position(event) {
     const box = this.stage.getBoundingClientRect();
     return [event.clientX - box.left - this.stage.clientLeft, event.clientY - box.top - this.stage.clientTop];
   }
 
-  #handle(pin) {
+  #listenToPin(pin) {
     const { button } = pin;
     let start = null;
     button.addEventListener("pointerdown", (event) => {
       event.stopPropagation();
       if (event.button !== 0) return;
       button.setPointerCapture(event.pointerId);
-      start = { at: this.#at(event), point: pin.point, moved: false };
+      start = { at: this.#position(event), point: pin.point, dragged: false };
     });
     button.addEventListener("pointermove", (event) => {
       event.stopPropagation();
       if (!start) return;
-      const [x, y] = this.#at(event), dx = x - start.at[0], dy = y - start.at[1];
-      start.moved ||= Math.hypot(dx, dy) > STILL;
-      if (!start.moved) return;
+      const [x, y] = this.#position(event), dx = x - start.at[0], dy = y - start.at[1];
+      start.dragged ||= Math.hypot(dx, dy) > CLICK_TOLERANCE;
+      if (!start.dragged) return;
       const { scale } = this.view;
       pin.moved?.(this.within([start.point[0] + dx / scale, start.point[1] + dy / scale]), false);
     });
     const end = () => {
-      if (start?.moved) pin.moved?.(pin.point, true);
+      if (start?.dragged) pin.moved?.(pin.point, true);
       start = null;
     };
     button.addEventListener("pointerup", end);
     button.addEventListener("pointercancel", end);
     button.addEventListener("keydown", (event) => {
-      const step = arrow(event);
+      const step = arrowStep(event);
       if (step) {
         event.preventDefault();
         event.stopPropagation();
@@ -222,18 +225,18 @@ export class Panel {
 
   #listen(wheel) {
     const { stage, pointers } = this;
-    let still = false, cursor = null;
+    let clicking = false, cursor = null;
     stage.addEventListener("pointerdown", (event) => {
-      if (!this.picture || event.button !== 0) return;
+      if (!this.image || event.button !== 0) return;
       stage.setPointerCapture(event.pointerId);
-      pointers.set(event.pointerId, this.#at(event));
-      still = pointers.size === 1;
-      stage.dataset.down = this.#at(event).join();
-      if (still) this.#hover(event);
+      pointers.set(event.pointerId, this.#position(event));
+      clicking = pointers.size === 1;
+      stage.dataset.down = this.#position(event).join();
+      if (clicking) this.#hover(event);
     });
     stage.addEventListener("pointermove", (event) => {
-      if (!this.picture) return;
-      const now = this.#at(event), before = pointers.get(event.pointerId);
+      if (!this.image) return;
+      const now = this.#position(event), before = pointers.get(event.pointerId);
       if (before && pointers.size === 2) {
         const [, other] = [...pointers].find(([id]) => id !== event.pointerId);
         const apart = (a) => Math.hypot(a[0] - other[0], a[1] - other[1]);
@@ -243,8 +246,8 @@ export class Panel {
       }
       if (before) {
         const [x, y] = stage.dataset.down.split(",").map(Number);
-        if (Math.hypot(now[0] - x, now[1] - y) > STILL) still = false;
-        if (!still && event.pointerType === "mouse" && this.view.scale > this.fitted * 1.001) {
+        if (Math.hypot(now[0] - x, now[1] - y) > CLICK_TOLERANCE) clicking = false;
+        if (!clicking && event.pointerType === "mouse" && this.view.scale > this.fittedScale * 1.001) {
           this.move(now[0] - before[0], now[1] - before[1]);
         }
         pointers.set(event.pointerId, now);
@@ -253,11 +256,11 @@ export class Panel {
     });
     const end = (event) => {
       const pressed = pointers.delete(event.pointerId);
-      if (pressed && still && event.type === "pointerup") {
-        const point = this.toPicture(this.#at(event));
+      if (pressed && clicking && event.type === "pointerup") {
+        const point = this.toImage(this.#position(event));
         if (this.holds(point)) this.on.pick?.(point);
       }
-      still = false;
+      clicking = false;
       if (event.pointerType !== "mouse") this.on.hover?.(null);
     };
     stage.addEventListener("pointerup", end);
@@ -268,20 +271,20 @@ export class Panel {
       cursor = null;
     });
     stage.addEventListener("wheel", (event) => {
-      if (!this.picture || !(wheel || event.ctrlKey || event.metaKey)) return;
+      if (!this.image || !(wheel || event.ctrlKey || event.metaKey)) return;
       event.preventDefault();
-      this.magnify(Math.exp(-event.deltaY * (event.ctrlKey ? 0.01 : 0.002)), this.#at(event));
+      this.magnify(Math.exp(-event.deltaY * (event.ctrlKey ? 0.01 : 0.002)), this.#position(event));
     }, { passive: false });
     stage.addEventListener("keydown", (event) => {
-      if (event.target !== stage || !this.picture) return;
-      const step = arrow(event);
+      if (event.target !== stage || !this.image) return;
+      const step = arrowStep(event);
       if (event.key === "0") this.fit();
       if (this.on.step) {
         if (step && this.on.step(step)) event.preventDefault();
         return;
       }
       if (step) {
-        const { width, height } = this.picture;
+        const { width, height } = this.image;
         const [x, y] = cursor ?? [width / 2, height / 2];
         cursor = this.within([x + step[0], y + step[1]]);
         this.on.hover?.(cursor);
@@ -294,21 +297,21 @@ export class Panel {
   }
 
   #hover(event) {
-    const point = this.toPicture(this.#at(event));
+    const point = this.toImage(this.#position(event));
     this.on.hover?.(this.holds(point) ? point : null);
   }
 }
 
-/** How far an arrow key goes; undefined for other keys. */
-export function arrow(event) {
-  const far = event.shiftKey ? 10 : 1;
+/** The step of an arrow key, in pixels; undefined for other keys. */
+export function arrowStep(event) {
+  const distance = event.shiftKey ? 10 : 1;
   return {
-    ArrowLeft: [-far, 0], ArrowRight: [far, 0], ArrowUp: [0, -far], ArrowDown: [0, far],
+    ArrowLeft: [-distance, 0], ArrowRight: [distance, 0], ArrowUp: [0, -distance], ArrowDown: [0, distance],
   }[event.key];
 }
 
-/** A ring with a cross: a place that is looked at or found. */
-export function crosshair(context, [x, y], text = "") {
+/** Draw a ring with a cross: the point under the pointer, or its match. */
+export function drawCrosshair(context, [x, y]) {
   for (const [width, colour] of [[4, "rgba(0, 0, 0, 0.55)"], [1.75, "#fff"]]) {
     context.lineWidth = width;
     context.strokeStyle = colour;
@@ -323,15 +326,14 @@ export function crosshair(context, [x, y], text = "") {
     }
     context.stroke();
   }
-  if (text) label(context, [x + 14, y - 14], text);
 }
 
-/** Text on a small dark plate. */
-export function label(context, [x, y], text) {
+/** Draw text on a small dark background. */
+export function drawLabel(context, [x, y], text) {
   context.font = "600 12px system-ui, sans-serif";
   const width = context.measureText(text).width;
-  const room = context.canvas.clientWidth - width - 14;
-  x = Math.max(2, Math.min(x, room));
+  const maxX = context.canvas.clientWidth - width - 14;
+  x = Math.max(2, Math.min(x, maxX));
   y = Math.max(12, y);
   context.fillStyle = "rgba(15, 17, 24, 0.78)";
   context.beginPath();

@@ -1,12 +1,12 @@
-// Labels looked at one doubtful point after the other; the server writes every step down.
+// Review of labels, one doubtful point after the other; the server saves every correction.
 
-import { ask, attempt, toast } from "./common.js";
-import { arrow, Panel } from "./panel.js";
+import { attempt, request, toast } from "./common.js";
+import { arrowStep, Panel } from "./panel.js";
 
 const $ = (id) => document.getElementById(id);
 
-const CLOSE = 0.6; // of the thing's longer side is shown around a point
-const COLOUR = { now: "#e8590c", doubtful: "#e8b00c", sure: "#2f6fed" };
+const CLOSE_UP = 0.6; // shown around a point, as a share of the longer edge of the object's box
+const COLOUR = { current: "#e8590c", doubtful: "#e8b00c", accepted: "#2f6fed" };
 
 export class Review {
   constructor() {
@@ -16,39 +16,39 @@ export class Review {
       resize: () => this.#zoom(this.close),
       draw: (context) => this.#draw(context),
     }, { wheel: true });
-    Object.assign(this, { now: null, close: true, images: new Map(), pending: 0, saving: Promise.resolve() });
+    Object.assign(this, { current: null, close: true, sizes: new Map(), pending: 0, saving: Promise.resolve() });
     $("accept").addEventListener("click", () => this.#accept());
-    $("hide").addEventListener("click", () => this.#hide());
-    $("next").addEventListener("click", () => this.#go(1));
-    $("previous").addEventListener("click", () => this.#go(-1));
+    $("hide").addEventListener("click", () => this.#toggleVisible());
+    $("next").addEventListener("click", () => this.#advance(1));
+    $("previous").addEventListener("click", () => this.#advance(-1));
     $("whole").addEventListener("click", () => this.#zoom(!this.close));
     $("filter").addEventListener("change", () => {
-      this.now = null;
-      this.#go(1);
+      this.current = null;
+      this.#advance(1);
       $("filter").blur();
     });
   }
 
   async load() {
-    const state = await (await ask("/api/review")).json();
+    const state = await (await request("/api/review")).json();
     this.categories = new Map(state.categories.map((category) => [category.id, category]));
-    this.pictures = new Map(state.images.map((image) => [image.id, image]));
+    this.images = new Map(state.images.map((image) => [image.id, image]));
     this.annotations = new Map(state.annotations.map((annotation) => [annotation.id, annotation]));
     Object.assign(this, { doubtful: state.doubtful, total: state.total, exemplars: state.exemplars, file: state.file });
-    this.#filters();
-    if (this.now) this.#select(this.now);
-    else this.#go(1);
+    this.#showFilter();
+    if (this.current) this.#select(this.current);
+    else this.#advance(1);
   }
 
-  /** A key that nothing else has taken. */
+  /** Handle a key press that is meant for the page. */
   key(event) {
-    const work = {
-      n: () => this.#go(1), p: () => this.#go(-1), v: () => this.#hide(), z: () => this.#zoom(!this.close),
-      s: () => { $("saved").textContent = "Every step is saved at once."; },
+    const action = {
+      n: () => this.#advance(1), p: () => this.#advance(-1), v: () => this.#toggleVisible(), z: () => this.#zoom(!this.close),
+      s: () => { $("saved").textContent = "Every correction is saved at once."; },
     }[event.key];
-    const button = event.target.closest("button:not(.pin)"), step = arrow(event);
+    const button = event.target.closest("button:not(.pin)"), step = arrowStep(event);
     if (event.defaultPrevented) return;
-    if (work) work();
+    if (action) action();
     else if (step && this.#step(step)) event.preventDefault();
     else if ((event.key === "Enter" || event.key === " ") && !button) {
       event.preventDefault();
@@ -56,19 +56,19 @@ export class Review {
     }
   }
 
-  // Which point.
+  // The point under review.
 
   #name([id, keypoint]) {
     const category = this.categories.get(this.annotations.get(id).category_id);
     return category.keypoints[keypoint] ?? String(keypoint + 1);
   }
 
-  #wanted() {
+  #filtered() {
     const only = $("filter").value;
     return only ? this.doubtful.filter((each) => this.#name(each) === only) : this.doubtful;
   }
 
-  #filters() {
+  #showFilter() {
     const counts = new Map();
     for (const each of this.doubtful) counts.set(this.#name(each), (counts.get(this.#name(each)) ?? 0) + 1);
     const chosen = $("filter").value;
@@ -78,64 +78,64 @@ export class Review {
     $("filter").value = chosen;
   }
 
-  #order([id, keypoint]) {
-    return this.place.get(id) * 1000 + keypoint;
+  #position([id, keypoint]) {
+    return this.order.get(id) * 1000 + keypoint;
   }
 
-  #go(direction) {
-    this.place ??= new Map([...this.annotations.keys()].map((id, i) => [id, i]));
-    const wanted = this.#wanted();
-    if (wanted.length === 0) return this.#select(null);
-    const here = this.now ? this.#order(this.now) : -1;
+  #advance(direction) {
+    this.order ??= new Map([...this.annotations.keys()].map((id, i) => [id, i]));
+    const filtered = this.#filtered();
+    if (filtered.length === 0) return this.#select(null);
+    const here = this.current ? this.#position(this.current) : -1;
     const ahead = direction > 0
-      ? wanted.find((each) => this.#order(each) > here)
-      : wanted.findLast((each) => this.#order(each) < here);
-    return this.#select(ahead ?? (direction > 0 ? wanted[0] : wanted.at(-1)));
+      ? filtered.find((each) => this.#position(each) > here)
+      : filtered.findLast((each) => this.#position(each) < here);
+    return this.#select(ahead ?? (direction > 0 ? filtered[0] : filtered.at(-1)));
   }
 
-  #select(now) {
+  #select(current) {
     if (this.unsaved) this.#save({ point: this.unsaved, visible: true });
-    const before = this.now && this.annotations.get(this.now[0]).image_id;
-    this.now = now;
+    const before = this.current && this.annotations.get(this.current[0]).image_id;
+    this.current = current;
     for (const key of [...this.panel.pins.keys()]) this.panel.unpin(key);
-    if (now) {
-      const image = this.pictures.get(this.annotations.get(now[0]).image_id);
-      attempt(() => this.#showPicture(image, before));
+    if (current) {
+      const image = this.images.get(this.annotations.get(current[0]).image_id);
+      attempt(() => this.#showImage(image, before));
     } else {
       this.panel.show(null);
     }
-    this.#tell();
+    this.#showProgress();
   }
 
-  async #showPicture(image, before) {
+  async #showImage(image, before) {
     if (!image.picture) {
       this.panel.show(null);
-      throw new Error(`${image.name} is not in the folder of pictures`);
+      throw new Error(`${image.name} is not in the folder of images`);
     }
-    if (!this.images.has(image.id)) {
-      this.images.set(image.id, await (await ask(`/api/pictures/${image.picture}/size`)).json());
+    if (!this.sizes.has(image.id)) {
+      this.sizes.set(image.id, await (await request(`/api/pictures/${image.picture}/size`)).json());
     }
-    if (!this.now || this.annotations.get(this.now[0]).image_id !== image.id) return;
-    if (before !== image.id || !this.panel.picture) {
-      this.panel.show({ ...this.images.get(image.id), address: `/api/pictures/${image.picture}/image` });
+    if (!this.current || this.annotations.get(this.current[0]).image_id !== image.id) return;
+    if (before !== image.id || !this.panel.image) {
+      this.panel.show({ ...this.sizes.get(image.id), address: `/api/pictures/${image.picture}/image` });
     }
     this.#zoom(this.close);
-    this.#pins();
+    this.#showPins();
     this.#prefetch();
   }
 
-  /** The next picture is fetched while this one is looked at. */
+  /** Fetch the next image while this one is reviewed. */
   #prefetch() {
-    const here = this.annotations.get(this.now[0]).image_id;
-    const next = this.#wanted().find((each) => this.#order(each) > this.#order(this.now)
+    const here = this.annotations.get(this.current[0]).image_id;
+    const next = this.#filtered().find((each) => this.#position(each) > this.#position(this.current)
       && this.annotations.get(each[0]).image_id !== here);
-    const image = next && this.pictures.get(this.annotations.get(next[0]).image_id);
+    const image = next && this.images.get(this.annotations.get(next[0]).image_id);
     if (image?.picture) new Image().src = `/api/pictures/${image.picture}/image`;
   }
 
   // What is shown.
 
-  #keypoint(keypoint, annotation = this.annotations.get(this.now[0])) {
+  #keypoint(keypoint, annotation = this.annotations.get(this.current[0])) {
     const [x, y, v] = annotation.keypoints.slice(3 * keypoint, 3 * keypoint + 3);
     if (v > 0) return { point: [x, y], visible: true };
     const [px, py, pv] = annotation.homolog?.predicted.slice(3 * keypoint, 3 * keypoint + 3) ?? [0, 0, 0];
@@ -143,35 +143,35 @@ export class Review {
   }
 
   #isDoubtful(keypoint) {
-    const { doubtful = [], reviewed = [] } = this.annotations.get(this.now[0]).homolog ?? {};
+    const { doubtful = [], reviewed = [] } = this.annotations.get(this.current[0]).homolog ?? {};
     return doubtful.includes(keypoint) && !reviewed.includes(keypoint);
   }
 
-  #pins() {
-    const annotation = this.annotations.get(this.now[0]);
+  #showPins() {
+    const annotation = this.annotations.get(this.current[0]);
     const category = this.categories.get(annotation.category_id);
     const seen = new Set();
     category.keypoints.forEach((name, keypoint) => {
       const { point, visible } = this.#keypoint(keypoint);
-      const current = keypoint === this.now[1];
+      const current = keypoint === this.current[1];
       if (!point || !(visible || current)) return;
-      const key = `${this.now[0]} ${keypoint}`, doubtful = this.#isDoubtful(keypoint);
+      const key = `${this.current[0]} ${keypoint}`, doubtful = this.#isDoubtful(keypoint);
       const score = annotation.homolog?.scores?.[keypoint];
       seen.add(key);
       const button = this.panel.pin(key, {
         point,
         text: "",
         title: name,
-        colour: COLOUR[current ? "now" : doubtful ? "doubtful" : "sure"],
+        colour: COLOUR[current ? "current" : doubtful ? "doubtful" : "accepted"],
         classes: `small ${current ? "current" : ""} ${visible ? "" : "unseen"}`,
         label: `${name}, x ${Math.round(point[0])}, y ${Math.round(point[1])}${score === undefined || score === null ? "" : `, score ${score.toFixed(2)}`}${doubtful ? ", doubtful" : ""}`,
         moved: (to, done) => {
-          if (keypoint !== this.now[1]) this.#select([this.now[0], keypoint]);
+          if (keypoint !== this.current[1]) this.#select([this.current[0], keypoint]);
           this.#move(to, done);
         },
       });
       button.onclick = () => {
-        if (this.now[1] !== keypoint) this.#select([this.now[0], keypoint]);
+        if (this.current[1] !== keypoint) this.#select([this.current[0], keypoint]);
       };
     });
     for (const key of [...this.panel.pins.keys()]) if (!seen.has(key)) this.panel.unpin(key);
@@ -179,8 +179,8 @@ export class Review {
   }
 
   #draw(context) {
-    if (!this.now) return;
-    const annotation = this.annotations.get(this.now[0]);
+    if (!this.current) return;
+    const annotation = this.annotations.get(this.current[0]);
     const category = this.categories.get(annotation.category_id);
     for (const [width, colour] of [[4, "rgba(0, 0, 0, 0.35)"], [1.75, "rgba(255, 255, 255, 0.9)"]]) {
       context.lineWidth = width;
@@ -199,39 +199,39 @@ export class Review {
   #zoom(close) {
     this.close = close;
     $("whole").setAttribute("aria-pressed", !close);
-    if (!this.now || !this.panel.picture) return;
-    const { point } = this.#keypoint(this.now[1]);
+    if (!this.current || !this.panel.image) return;
+    const { point } = this.#keypoint(this.current[1]);
     if (!close || !point) {
       this.panel.fit();
       return;
     }
-    const [, , width, height] = this.annotations.get(this.now[0]).bbox;
-    const side = Math.max(CLOSE * Math.max(width, height), 24);
-    this.panel.zoom([point[0] - side / 2, point[1] - side / 2, side, side]);
+    const [, , width, height] = this.annotations.get(this.current[0]).bbox;
+    const size = Math.max(CLOSE_UP * Math.max(width, height), 24);
+    this.panel.zoom([point[0] - size / 2, point[1] - size / 2, size, size]);
   }
 
-  #tell() {
+  #showProgress() {
     const left = this.doubtful.length, { total } = this;
     $("left").textContent = left ? `${left} of ${total}` : "Nothing is doubtful";
-    $("left-of").textContent = left ? "doubtful points left" : total ? "any more. All looked at." : "in this file.";
+    $("left-of").textContent = left ? "doubtful points left" : total ? "any more. All are reviewed." : "in this file.";
     $("progress").value = total ? 1 - left / total : 1;
-    for (const id of ["accept", "hide", "next", "previous", "whole"]) $(id).disabled = !this.now;
-    $("point").hidden = !this.now;
-    if (!this.now) return;
-    const [id, keypoint] = this.now, annotation = this.annotations.get(id);
+    for (const id of ["accept", "hide", "next", "previous", "whole"]) $(id).disabled = !this.current;
+    $("point").hidden = !this.current;
+    if (!this.current) return;
+    const [id, keypoint] = this.current, annotation = this.annotations.get(id);
     const { visible } = this.#keypoint(keypoint);
     const score = annotation.homolog?.scores?.[keypoint];
-    $("point-name").textContent = this.#name(this.now).replaceAll("_", " ");
-    const facts = [this.pictures.get(annotation.image_id).name];
+    $("point-name").textContent = this.#name(this.current).replaceAll("_", " ");
+    const facts = [this.images.get(annotation.image_id).name];
     if (score !== undefined && score !== null) facts.push(`score ${score.toFixed(2)}`);
-    if (annotation.homolog?.reviewed.includes(keypoint)) facts.push("looked at");
+    if (annotation.homolog?.reviewed.includes(keypoint)) facts.push("reviewed");
     if (!visible) facts.push("not visible");
     $("point-facts").textContent = facts.join(" · ");
     $("hide").firstChild.textContent = visible ? "Not visible " : "Visible ";
-    this.#exemplar(this.categories.get(annotation.category_id).name, this.#name(this.now));
+    this.#showExemplar(this.categories.get(annotation.category_id).name, this.#name(this.current));
   }
 
-  #exemplar(category, name) {
+  #showExemplar(category, name) {
     const found = this.exemplars[category]?.[name], canvas = $("exemplar");
     canvas.hidden = $("exemplar-note").hidden = !found;
     if (!found) return;
@@ -240,15 +240,15 @@ export class Review {
     canvas.setAttribute("aria-label", `Example of ${name}`);
     $("exemplar-note").textContent = "as labelled by hand";
     attempt(async () => {
-      const size = await (await ask(`/api/pictures/${found.picture}/size`)).json();
+      const { width } = await (await request(`/api/pictures/${found.picture}/size`)).json();
       await image.decode();
-      if (!this.now || this.#name(this.now) !== name) return;
-      const scale = image.naturalWidth / size.width;
-      const side = Math.max(CLOSE * Math.max(found.box[2], found.box[3]), 24);
+      if (!this.current || this.#name(this.current) !== name) return;
+      const scale = image.naturalWidth / width;
+      const size = Math.max(CLOSE_UP * Math.max(found.box[2], found.box[3]), 24);
       const [x, y] = found.point, context = canvas.getContext("2d");
       context.clearRect(0, 0, canvas.width, canvas.height);
-      context.drawImage(image, (x - side / 2) * scale, (y - side / 2) * scale, side * scale, side * scale, 0, 0, canvas.width, canvas.height);
-      for (const [width, colour] of [[5, "#fff"], [2.5, COLOUR.now]]) {
+      context.drawImage(image, (x - size / 2) * scale, (y - size / 2) * scale, size * scale, size * scale, 0, 0, canvas.width, canvas.height);
+      for (const [width, colour] of [[5, "#fff"], [2.5, COLOUR.current]]) {
         context.lineWidth = width;
         context.strokeStyle = colour;
         context.beginPath();
@@ -258,83 +258,83 @@ export class Review {
     });
   }
 
-  // What is done.
+  // Corrections.
 
   #keypoints() {
-    return this.annotations.get(this.now[0]).keypoints;
+    return this.annotations.get(this.current[0]).keypoints;
   }
 
-  #put(point) {
-    this.#keypoints().splice(3 * this.now[1], 3, ...point, 2);
+  #setPoint(point) {
+    this.#keypoints().splice(3 * this.current[1], 3, ...point, 2);
   }
 
   #move(point, done) {
-    if (!this.now) return;
-    this.#put(point);
-    this.#pins();
+    if (!this.current) return;
+    this.#setPoint(point);
+    this.#showPins();
     if (done) this.#save({ point, visible: true });
   }
 
   #step([dx, dy]) {
-    const { point } = this.now ? this.#keypoint(this.now[1]) : {};
+    const { point } = this.current ? this.#keypoint(this.current[1]) : {};
     if (!point) return false;
     const to = this.panel.within([point[0] + dx, point[1] + dy]);
-    this.#put(to);
-    this.#pins();
-    // A row of steps is one correction.
-    clearTimeout(this.later);
-    const { now } = this;
+    this.#setPoint(to);
+    this.#showPins();
+    // Several steps in a row are one correction.
+    clearTimeout(this.saveTimer);
+    const { current } = this;
     this.unsaved = to;
-    this.later = setTimeout(() => this.#save({ point: to, visible: true }, now), 300);
+    this.saveTimer = setTimeout(() => this.#save({ point: to, visible: true }, current), 300);
     return true;
   }
 
   #accept() {
-    if (!this.now) return;
-    const { visible } = this.#keypoint(this.now[1]);
+    if (!this.current) return;
+    const { visible } = this.#keypoint(this.current[1]);
     this.#save({ point: this.unsaved ?? null, visible });
-    this.#go(1);
+    this.#advance(1);
   }
 
-  #hide() {
-    if (!this.now) return;
-    const { visible, point } = this.#keypoint(this.now[1]);
+  #toggleVisible() {
+    if (!this.current) return;
+    const { visible, point } = this.#keypoint(this.current[1]);
     if (!visible && !point) {
       toast("Click where it is");
       return;
     }
-    if (visible) this.#keypoints().splice(3 * this.now[1], 3, 0, 0, 0);
-    else this.#put(point);
+    if (visible) this.#keypoints().splice(3 * this.current[1], 3, 0, 0, 0);
+    else this.#setPoint(point);
     this.#save({ point: null, visible: !visible });
-    this.#pins();
+    this.#showPins();
   }
 
-  /** Nobody waits for it: what is shown goes ahead, and is put right if saving fails. */
-  #save(correction, [annotation, keypoint] = this.now) {
-    clearTimeout(this.later);
+  /** Save in the background: the page shows the correction at once, and loads anew if that fails. */
+  #save(correction, [annotation, keypoint] = this.current) {
+    clearTimeout(this.saveTimer);
     this.unsaved = null;
     this.annotations.get(annotation).homolog?.reviewed.push(keypoint);
     this.doubtful = this.doubtful.filter(([id, each]) => id !== annotation || each !== keypoint);
-    this.#filters();
-    this.#tell();
+    this.#showFilter();
+    this.#showProgress();
     this.pending += 1;
     $("saved").textContent = "Saving…";
     this.saving = this.saving.then(() => attempt(() => this.#write({ annotation, keypoint, ...correction })));
   }
 
-  async #write(step) {
+  async #write(correction) {
     try {
       const headers = { "content-type": "application/json" };
-      const answer = await ask("/api/review", { method: "POST", headers, body: JSON.stringify(step) });
+      const answer = await request("/api/review", { method: "POST", headers, body: JSON.stringify(correction) });
       const state = await answer.json();
       this.pending -= 1;
-      if (this.pending > 0) return; // a later answer knows more
-      this.annotations.set(step.annotation, state.annotation);
+      if (this.pending > 0) return; // a later answer is newer
+      this.annotations.set(correction.annotation, state.annotation);
       this.doubtful = state.doubtful;
       $("saved").textContent = `Saved in ${this.file}`;
-      this.#filters();
-      if (this.now) this.#pins();
-      this.#tell();
+      this.#showFilter();
+      if (this.current) this.#showPins();
+      this.#showProgress();
     } catch (error) {
       this.pending -= 1;
       $("saved").textContent = "Not saved";
