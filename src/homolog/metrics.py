@@ -1,5 +1,8 @@
-"""The short name of `homolog.evaluation.metrics`."""
+"""Metrics of semantic correspondence, under a short name: `homolog.evaluation.metrics`."""
 
+from typing import Any
+
+from homolog import moved
 from homolog.evaluation.metrics import (
     Estimate,
     PCKAccumulator,
@@ -23,3 +26,7 @@ __all__ = [
     "pck_per_point",
     "relative_errors",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return moved.attribute(__name__, name)

@@ -58,7 +58,11 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "homolog.pose_prediction": ("homolog.evaluation.viewpoint",),
     "homolog.post_processor": ("homolog.networks.post_processor",),
     "homolog.progress": ("homolog.utils.progress",),
-    "homolog.report": ("homolog.evaluation.report",),
+    "homolog.report": (
+        "homolog.evaluation.report",
+        "homolog.evaluation.charts",
+        "homolog.evaluation.run",
+    ),
     "homolog.scale": ("homolog.labelling.ray",),
     "homolog.serve.compact": ("homolog.serve.compression",),
     "homolog.serve.guard": ("homolog.serve.security",),
@@ -97,9 +101,11 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "homolog.data.check": ("homolog.data.check", "homolog.data.registry"),
     "homolog.data.coco": ("homolog.data.coco", "homolog.data.formats.coco", "homolog.data.reading"),
     "homolog.data.pairs": ("homolog.data.pairs", "homolog.data.reading"),
-    "homolog.evaluation": ("homolog.evaluation.predictions",),
+    "homolog.evaluation": ("homolog.evaluation.predictions", "homolog.evaluation.run"),
     "homolog.features": ("homolog.backbones",),
     "homolog.matching": ("homolog.matching", "homolog.features.foreground"),
+    "homolog.training.sides": ("homolog.training.sides",),
+    "homolog.metrics": ("homolog.metrics",),
 }
 """Module that stays: where some of its names are now."""
 
@@ -184,6 +190,11 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
         "pair_score": "pair_similarity",
         "thinned_cells": "subsample_cells",
     },
+    "homolog.metrics": {
+        "Accumulator": "PCKAccumulator",
+        "Figure": "Estimate",
+        "bootstrap": "bootstrap_ci",
+    },
     "homolog.pairing": {
         "Pairing": "ImagePair",
         "counterparts": "mirror_queries",
@@ -192,7 +203,7 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
     "homolog.pose": {"weighted_distance": "saliency_weighted_imd"},
     "homolog.pose_prediction": {"PoseReport": "ViewpointReport"},
     "homolog.progress": {"Steps": "ProgressBar"},
-    "homolog.report": {"draw_extremes": "plot_best_and_worst"},
+    "homolog.report": {"draw_extremes": "plot_best_and_worst", "draw_charts": "plot_pck"},
     "homolog.scale": {"engine": "ray_executor"},
     "homolog.serve.compact": {"Couple": "CompressedPair"},
     "homolog.serve.pictures": {"Pictures": "ImageStore", "called": "hide_path"},
@@ -210,6 +221,15 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
         "Shown": "Sample",
         "Shows": "SampleLoader",
         "MEMORY": "CACHE_BYTES",
+    },
+    "homolog.training.sides": {
+        "Listing": "RenderedDataset",
+        "flipped": "mirrored_images",
+        "fused": "add_sides",
+        "look": "build_dataset",
+        "presence": "fit_presence",
+        "read": "read_rendered_dataset",
+        "teach": "fit",
     },
     "homolog.training.state": {"Progress": "TrainState"},
     "homolog.training.views": {

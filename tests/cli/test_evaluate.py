@@ -48,8 +48,8 @@ def test_evaluating_every_data_set(capsys, tmp_path, name):
     found = json.loads((tmp_path / "run" / "results.json").read_text())
     assert found["per_image"]["count"] == (pairs or 15)
     assert f"{100 * found['per_image']['pck@0.10']:.1f}" in out and "not aligned" in out
-    for picture in ("pck", "best", "worst"):
-        with Image.open(tmp_path / "run" / f"{picture}.png") as image:
+    for chart in ("pck", "best", "worst"):
+        with Image.open(tmp_path / "run" / f"{chart}.png") as image:
             assert min(image.size) > 300
     assert (tmp_path / "run" / "azimuth.png").exists() == (name == "spair")
     # The same predictions, scored on their own, give the same figures.
@@ -91,13 +91,13 @@ def test_manifests(capsys, tmp_path):
 def test_checking(capsys, tmp_path):
     root = datasets.make_pf_willow(tmp_path / "willow")
     status, out, _ = run(capsys, "data", "check", root)
-    assert status == 0 and out == "PF-WILLOW test: 6 pictures, 12 pairs\n"
-    picture = next(root.rglob("*.png"))
-    picture.write_bytes(picture.read_bytes()[:100])
+    assert status == 0 and out == "PF-WILLOW test: 6 images, 12 pairs\n"
+    image = next(root.rglob("*.png"))
+    image.write_bytes(image.read_bytes()[:100])
     status, out, err = run(capsys, "data", "check", root)
-    assert status == 1 and str(picture) in out and err == "1 problems\n"
+    assert status == 1 and str(image) in out and err == "problems: 1\n"
     status, _, err = run(capsys, "data", "check", tmp_path / "willow" / "duck(S)")
-    assert status == 2 and "is none of SPair-71k" in err and err.count("\n") == 1
+    assert status == 2 and "expected one of SPair-71k" in err and err.count("\n") == 1
 
 
 def test_views(capsys, tmp_path):
@@ -111,15 +111,18 @@ def test_views(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["evaluate", "imagenet", "willow"], "dataset: 'imagenet' is none of spair"),
+        (["evaluate", "imagenet", "willow"], "dataset: expected one of spair, ap10k"),
         (["evaluate", "pf-willow", "nowhere"], "nowhere"),
-        (["evaluate", "pf-willow", "willow", "--split", "test"], "split: pf-willow does not"),
-        (["evaluate", "pf-willow", "willow", "--limit", "0"], "limit: got 0"),
-        (["evaluate", "pf-willow", "willow", "--poses", "up"], "pose: 'up'"),
+        (
+            ["evaluate", "pf-willow", "willow", "--split", "test"],
+            "split: expected an option of pf-willow",
+        ),
+        (["evaluate", "pf-willow", "willow", "--limit", "0"], "limit: expected at least 1 pair"),
+        (["evaluate", "pf-willow", "willow", "--poses", "up"], "pose: expected identity, flip"),
         (["evaluate", "pf-willow", "willow", "--out", "file"], "out: cannot write file"),
-        (["evaluate", "spair", "willow"], "there is no such folder"),
-        (["evaluate", "coco", "willow"], "cannot be read"),
-        (["evaluate", "pose", "willow"], "no picture named left"),
+        (["evaluate", "spair", "willow"], "expected a folder of pairs, got none"),
+        (["evaluate", "coco", "willow"], "expected a readable file"),
+        (["evaluate", "pose", "willow"], "expected an image named left"),
         (["score", "pf-willow", "willow", "--predictions", "none.json"], "none.json"),
         (
             ["score", "pf-willow", "willow", "--predictions", "file", "--json", "x.txt"],
@@ -127,9 +130,9 @@ def test_views(capsys, tmp_path):
         ),
         (
             ["score", "pf-willow", "willow", "--predictions", "file", "--threshold", "bbox"],
-            "threshold: 'bbox'",
+            "threshold: expected box or image, got 'bbox'",
         ),
-        (["data", "pairs", "coco", "willow", "--out", "x.json"], "takes ap10k"),
+        (["data", "pairs", "coco", "willow", "--out", "x.json"], "dataset: expected ap10k"),
     ],
 )
 def test_wrong_input_gets_one_line(capsys, tmp_path, arguments, reason):

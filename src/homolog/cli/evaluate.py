@@ -1,8 +1,9 @@
-"""Commands that evaluate."""
+"""Commands that evaluate a model on a benchmark, and score predictions of any method."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -22,31 +23,31 @@ def evaluate(
     memory: float = 4.0,
     cache: Path | None = None,
 ) -> None:
-    """Find all keypoints of a benchmark, and say how many are right.
+    """Evaluate a model on a benchmark: PCK, left/right confusion, and charts.
 
-    An interrupted run goes on where it stopped.
+    An interrupted evaluation resumes when the same command is given again.
 
     Parameters
     ----------
     dataset
-        `spair`, `ap10k`, `pf-pascal`, `pf-willow`, `coco`, or `pose`: ROOT/left, right, front and
-        back with pictures of things seen that way, and ROOT/templates with one of each, whose poses
-        are told apart by instance matching distance.
+        `spair`, `ap10k`, `pf-pascal`, `pf-willow`, `coco`, or `pose` for viewpoint prediction by
+        instance matching distance: ROOT/left, right, front and back with images of objects seen
+        that way, and ROOT/templates with an image of each view.
     root
         The data set's folder or file.
     limit
-        Sample at most so many pairs, evenly.
+        Evaluate at most as many pairs, evenly sampled.
     out
-        The folder for predictions, tables and pictures.
+        The folder for predictions, tables and charts.
     memory
-        Features to keep in memory, in GB; more go to the disk.
+        GB of features to keep in memory; the others are kept on disk.
     cache
-        A folder to keep feature maps in, for other runs.
+        A folder to keep feature maps in, for later runs.
     """
     if dataset == "pose":
-        from homolog.evaluation.viewpoint import evaluate as evaluate_pose
+        from homolog.evaluation.viewpoint import evaluate as evaluate_viewpoint
 
-        evaluate_pose(root, model.matcher()).print()
+        evaluate_viewpoint(root, model.matcher()).print()
         return
     data = dataset_options.load(dataset, root).subsample(limit)
     poses = model.pose_list()
@@ -54,17 +55,22 @@ def evaluate(
         parts = [data.name, model.preset, "" if len(poses) == 1 else model.poses or ""]
         slug = re.sub(r"[^a-z0-9]+", "-", " ".join(parts).lower()).strip("-")
         out = Path("evaluations") / slug
-    from homolog.evaluation import report
+    from homolog import evaluation
     from homolog.features import FeatureCache
 
     matcher = model.matcher()
     if cache is not None:
-        matcher.cache = FeatureCache(cache)
-    found = report.evaluate(
+        matcher = matcher.with_cache(FeatureCache(cache))
+    report = evaluation.evaluate(
         matcher, data, out, model.preset, poses, model.poses or "none", memory=int(memory * 1e9)
     )
-    found.print()
-    print(f"tables, predictions and pictures: {out}", file=sys.stderr)
+    report.print()
+    print(f"tables, predictions and charts: {out}", file=sys.stderr)
+    if limit is None:
+        options = dataset_options.to_arguments()
+        predictions = ("--predictions", out / "predictions.jsonl", "--threshold", "image")
+        command = shlex.join(map(str, ("homolog", "score", dataset, root, *options, *predictions)))
+        print(f"next, by another protocol: {command}", file=sys.stderr)
 
 
 def score(
@@ -80,7 +86,7 @@ def score(
     csv: Path | None = None,
     markdown: Path | None = None,
 ) -> None:
-    """Score predictions, whoever made them.
+    """Score the predictions of any method on a benchmark.
 
     Parameters
     ----------
@@ -89,27 +95,27 @@ def score(
     root
         The data set's folder or file.
     predictions
-        JSON, a list or a line each, of objects with `pair`, `keypoint_ids` and
+        A JSON list or JSON lines, of objects with `pair`, `keypoint_ids` and
         `predicted_xy_in_target_pixels`.
     name
-        What the tables call them.
+        The method's name in the tables.
     threshold
-        What alpha multiplies, `box` or `image`, if not what the data set's protocol says.
+        Whose longer side alpha multiplies, `box` or `image`, if not as in the data set's protocol.
     alphas
         The thresholds, if not those of the data set's protocol.
     json
-        Write all figures to this file.
+        A JSON file to write all metrics to.
     csv
-        The same as CSV.
+        A CSV file to write all metrics to.
     markdown
-        The tables as Markdown.
+        A Markdown file to write the tables to.
     """
     outputs = [(json, ".json", "json"), (csv, ".csv", "csv"), (markdown, ".md", "markdown")]
     for path, suffix, option in outputs:
         if path is not None:
             check_output(path, (suffix,), option)
     if threshold not in (None, "box", "image"):
-        raise HomologError(f"threshold: {threshold!r} is none of box, image")
+        raise HomologError(f"threshold: expected box or image, got {threshold!r}")
     from homolog import evaluation
     from homolog.evaluation.report import Report
 

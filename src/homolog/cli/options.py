@@ -236,6 +236,13 @@ class DatasetOptions:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value not in (None, False)}
 
+    def to_arguments(self) -> list[str]:
+        """The options as they are written on the command line."""
+        arguments = []
+        for name, value in self.given().items():
+            arguments += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        return arguments
+
     def load(self, dataset: str, root: Path) -> DataSet:
         """Read a data set with these options.
 
