@@ -53,7 +53,67 @@ class ConsensusConfig:
         return ((0, 0), (radius, 0), (-radius, 0), (0, radius), (0, -radius))
 
 
-class Consensus:
+class SimilarityCorrection:
+    """The three corrections of similarity, made once from some of the source's cells.
+
+    Args:
+        logits_NM: similarity of N source cells to all M cells of the target, row by row, divided
+            by the temperature.
+        source_N2: (x, y) of these source cells.
+        source_weight_N: how much each belongs to the object, 0 to 1; None if all do.
+        target_weight_HW: how much each target cell belongs to the object, 0 to 1.
+        target_allowed_HW: the target's cells that take part; matches lie on these.
+        config: the strength of each correction.
+
+    Attributes:
+        hubness_HW: what is subtracted from the similarity to each target cell.
+        affine_prior: where matches are expected; None where no cell has any weight.
+    """
+
+    def __init__(
+        self,
+        logits_NM: Float[Tensor, "N M"],
+        source_N2: Int[Tensor, "N 2"],
+        source_weight_N: Float[Tensor, "N"] | None,
+        target_weight_HW: Float[Tensor, "H W"],
+        target_allowed_HW: Bool[Tensor, "H W"],
+        config: ConsensusConfig,
+    ):
+        self.target_allowed_HW = target_allowed_HW
+        self.config = config
+        height, width = target_allowed_HW.shape
+        self.hubness_HW = logits_NM.logsumexp(0).view(height, width)
+        self.hubness_HW *= config.temperature / 2
+        target_cells = subsample_cells(target_allowed_HW)
+        y, x = target_cells.unbind(1)
+        logits = logits_NM[:, y * width + x]
+        likelihood = logits.softmax(1) * logits.softmax(0)
+        if source_weight_N is not None:
+            likelihood *= source_weight_N[:, None]
+        likelihood *= target_weight_HW[y, x]
+        self.affine_prior = AffinePrior.fit(
+            likelihood, source_N2, target_cells.flip(1), max(height, width) - 1
+        )
+
+    def correct(
+        self, maps: Sequence[Float[Tensor, "K H W"]], cells_K2: Float[Tensor, "K 2"]
+    ) -> Float[Tensor, "K H W"]:
+        """Corrected similarity of K source points to every target cell; -inf where none may lie.
+
+        Args:
+            maps: similarity of the points, and of their neighbours at `ConsensusConfig.offsets`,
+                in that order.
+            cells_K2: (x, y) of the points in source cells.
+        """
+        height, width = self.hubness_HW.shape
+        corrected = neighbourhood_average([each - self.hubness_HW for each in maps], self.config)
+        if self.affine_prior is not None:
+            likelihood = self.affine_prior.log_likelihood(cells_K2, (height, width))
+            corrected.add_(likelihood, alpha=self.config.affine_weight)
+        return corrected.masked_fill_(~self.target_allowed_HW, -torch.inf)
+
+
+class Consensus(SimilarityCorrection):
     """Consensus of a pair of images, computed once and applied to any query.
 
     Made from every other row and column of the grids, at a sixteenth of the cost of the whole.
@@ -79,22 +139,13 @@ class Consensus:
         config: ConsensusConfig,
     ):
         self.source_HWC, self.target_HWC = source_HWC, target_HWC
-        self.target_allowed_HW = target_allowed_HW
-        self.config = config
-        source_cells = subsample_cells(source_allowed_HW)
-        source = source_HWC[source_cells.unbind(1)]
+        cells = subsample_cells(source_allowed_HW)
+        source = source_HWC[cells.unbind(1)]
         logits = (source @ target_HWC.flatten(0, 1).T) / config.temperature
-        self.hubness_HW = logits.logsumexp(0).view(target_HWC.shape[:2])
-        self.hubness_HW *= config.temperature / 2
-        target_cells = subsample_cells(target_allowed_HW)
-        y, x = target_cells.unbind(1)
-        logits = logits[:, y * target_HWC.shape[1] + x]
-        likelihood_NM = logits.softmax(1) * logits.softmax(0)
-        likelihood_NM *= source_weight_HW[source_cells.unbind(1)][:, None]
-        likelihood_NM *= target_weight_HW[y, x]
-        self.affine_prior = AffinePrior.fit(
-            likelihood_NM, source_cells.flip(1), target_cells.flip(1), max(target_HWC.shape[:2]) - 1
-        )
+        super().__init__(
+            logits, cells.flip(1), source_weight_HW[cells.unbind(1)],
+            target_weight_HW, target_allowed_HW, config,
+        )  # fmt: skip
 
     def similarity(self, cells_K2: Float[Tensor, "K 2"]) -> Float[Tensor, "K H2 W2"]:
         """Corrected similarity of K source points to every target cell; -inf where none may lie.
@@ -105,7 +156,7 @@ class Consensus:
         offsets = cells_K2.new_tensor(self.config.offsets)
         queries = (cells_K2[None] + offsets[:, None]).flatten(0, 1)
         maps = similarity(sample_descriptors(self.source_HWC, queries), self.target_HWC)
-        return self._corrected(maps.chunk(len(offsets)), cells_K2)
+        return self.correct(maps.chunk(len(offsets)), cells_K2)
 
     def rows(
         self, similarity_NM: Float[Tensor, "N M"], rows_K: Int[Tensor, "K"]
@@ -122,18 +173,7 @@ class Consensus:
         for dx, dy in self.config.offsets:
             rows = (y + dy).clamp(0, height - 1) * width + (x + dx).clamp(0, width - 1)
             maps.append(similarity_NM[rows].unflatten(1, self.target_HWC.shape[:2]))
-        return self._corrected(maps, torch.stack([x, y], dim=1).to(similarity_NM))
-
-    def _corrected(
-        self, maps: Sequence[Float[Tensor, "K H2 W2"]], cells_K2: Float[Tensor, "K 2"]
-    ) -> Float[Tensor, "K H2 W2"]:
-        """All corrections of the similarity of points and of their neighbours, in that order."""
-        height, width = self.hubness_HW.shape
-        corrected = neighbourhood_average([each - self.hubness_HW for each in maps], self.config)
-        if self.affine_prior is not None:
-            likelihood = self.affine_prior.log_likelihood(cells_K2, (height, width))
-            corrected.add_(likelihood, alpha=self.config.affine_weight)
-        return corrected.masked_fill_(~self.target_allowed_HW, -torch.inf)
+        return self.correct(maps, torch.stack([x, y], dim=1).to(similarity_NM))
 
 
 def neighbourhood_average(
