@@ -2,8 +2,8 @@
 
     python benchmarks/serve.py
 
-Needs chromium and chromedriver. Times are medians; the images are those of the example pair, as they
-are and enlarged to twelve megapixels.
+Needs chromium and chromedriver. Times are medians; the images are those of the example pair, as
+they are and enlarged to twelve megapixels.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ const layout = {
   side: cells - 1, source_mean: [0.5, 0.5], target_mean: [0.5, 0.5],
   affine: [[1, 0], [0, 1]], variance: 0.02,
 };
-if (consensus) for (let index = 0; side < 2; side++) add(new Float32Array(count));
+if (consensus) for (let index = 0; index < 2; index++) add(new Float32Array(count));
 const scale = cells / 640;
 const image = {
   size: [640, 640], grid: [cells, cells], channels,

@@ -206,8 +206,19 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
     "homolog.report": {"draw_extremes": "plot_best_and_worst", "draw_charts": "plot_pck"},
     "homolog.scale": {"engine": "ray_executor"},
     "homolog.serve.compact": {"Couple": "CompressedPair"},
-    "homolog.serve.pictures": {"Pictures": "ImageStore", "called": "hide_path"},
-    "homolog.serve.work": {"Line": "SerialExecutor", "Work": "MatchService"},
+    "homolog.serve.pictures": {
+        "Picture": "StoredImage",
+        "Pictures": "ImageStore",
+        "TooLarge": "UploadTooLarge",
+        "Unknown": "UnknownImage",
+        "called": "hide_path",
+        "readable": "display_name",
+    },
+    "homolog.serve.work": {
+        "Line": "SerialExecutor",
+        "Work": "MatchService",
+        "pose_named": "parse_pose",
+    },
     "homolog.sides": {
         "SideNetwork": "SideHead",
         "with_sides": "append_sides",
@@ -244,7 +255,14 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
         "Rest": "Background",
         "certainty": "flow_opacity",
     },
-    "homolog.weights": {"sides_of": "load_side_head", "backbone_of": "load_backbone"},
+    "homolog.weights": {
+        "sides_of": "load_side_head",
+        "backbone_of": "load_backbone",
+        "published": "published_config",
+        "read_state": "read_checkpoint",
+        "from_state": "post_processor_from_state",
+        "TUNED": "BACKBONE",
+    },
 }
 """Old module: names in it that are others now."""
 
