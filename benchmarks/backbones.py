@@ -74,7 +74,7 @@ def random_backbone(config: BackboneConfig, device: torch.device) -> Backbone:
 
 def measure(name: str, config: BackboneConfig, device: torch.device, batch: int) -> None:
     backbone = random_backbone(config, device)
-    canvases = torch.randint(0, 256, (batch, backbone.side, backbone.side, 3), dtype=torch.uint8)
+    canvases = torch.randint(0, 256, (batch, backbone.canvas_size, backbone.canvas_size, 3), dtype=torch.uint8)
     cuda = device.type == "cuda"
 
     def run() -> None:
@@ -112,7 +112,7 @@ def main() -> None:
     print("| preset | batch | pictures a second | seconds a picture | TFLOP a second | GB |")
     print("|---|---|---|---|---|---|")
     if not given.presets and device.type == "cpu":
-        small = DinoConfig("facebook/dinov2-small", side=420)
+        small = DinoConfig("facebook/dinov2-small", canvas_size=420)
         measure("dinov2-small at 420 pixels", small, device, given.batch)
         return
     names = given.presets or list(PRESETS)

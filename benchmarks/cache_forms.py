@@ -29,10 +29,10 @@ def main() -> None:
     for form in get_args(CodecName):
         matcher = Matcher.from_pretrained("embedded")
         with tempfile.TemporaryDirectory() as folder:
-            cache = FeatureCache(folder, form=form)
+            cache = FeatureCache(folder, codec=form)
             if not cache.fitted:
                 cache.fit([matcher.feature_maps(annotation.path) for annotation in others])
-            matcher.cache = cache
+            matcher = matcher.with_cache(cache)
             found = evaluate(matcher, dogs)
             size = cache.size() / len(dogs.annotations)
         values = sum(

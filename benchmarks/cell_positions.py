@@ -30,7 +30,7 @@ def shift(matcher: Matcher) -> float:
         original = matcher.load_image(features.image)
         points = rng.uniform(0.15, 0.85, (300, 2)) * original.size
         found = matcher.transfer(original, mirrored, points).keypoints1
-        error = (found - FLIP.points(points, original.size)) * matcher.backbone.side
+        error = (found - FLIP.points(points, original.size)) * matcher.backbone.canvas_size
         error /= max(original.size)
         near = np.linalg.norm(error, axis=1) < 40  # the others are wrong for other reasons
         medians.append(np.median(error[near, 0]))

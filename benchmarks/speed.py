@@ -84,7 +84,8 @@ class Timed:
 
     def __init__(self, backbone: Backbone):
         self.backbone, self.milliseconds = backbone, 0.0
-        self.side, self.grid, self.grids = backbone.side, backbone.grid, backbone.grids
+        self.canvas_size = backbone.canvas_size
+        self.grid, self.grids = backbone.grid, backbone.grids
         self.device = backbone.device
 
     def __call__(self, canvases: Tensor) -> list[Tensor]:

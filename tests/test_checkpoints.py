@@ -48,7 +48,7 @@ def test_code_is_never_run(tmp_path, monkeypatch):
     torch.save({"state_dict": Malicious()}, "bad.pth")
     (tmp_path / "bad.pkl").write_bytes(pickle.dumps(Malicious()))
     for name in ("bad.pth", "bad.pkl"):
-        with pytest.raises(HomologError, match="is not a file of weights") as error:
+        with pytest.raises(HomologError, match="expected a file of weights alone") as error:
             convert(tmp_path / name, tmp_path / "model")
         assert "\n" not in str(error.value)
     assert not (tmp_path / "unpickled").exists() and not (tmp_path / "model").exists()
@@ -61,13 +61,13 @@ def without(name):
 @pytest.mark.parametrize(
     ("state", "reason"),
     [
-        (without("logit_scale"), "lacks logit_scale"),
-        (without("bottleneck_layers.0.0.conv1.weight"), "lacks 'bottleneck_layers.0.0.conv1"),
-        (STATE | {"head.weight": torch.zeros(2)}, "has head.weight"),
-        (STATE | {"mixing_weights": torch.zeros(3)}, r"mixing_weights is \(3,\), takes \(4,\)"),
-        ({"epoch": 3}, "holds no state"),
-        ([1, 2], "holds no state"),
-        ({}, "is not of a post-processor"),
+        (without("logit_scale"), "got none called logit_scale"),
+        (without("bottleneck_layers.0.0.conv1.weight"), "without 'bottleneck_layers.0.0.conv1"),
+        (STATE | {"head.weight": torch.zeros(2)}, "got one called head.weight"),
+        (STATE | {"mixing_weights": torch.zeros(3)}, r"got \(3,\)"),
+        ({"epoch": 3}, "with other content"),
+        ([1, 2], "with other content"),
+        ({}, "without"),
     ],
 )
 def test_other_checkpoints_are_named(tmp_path, state, reason):
@@ -81,12 +81,12 @@ def test_files_that_cannot_be_used(tmp_path):
     with pytest.raises(HomologError, match="cannot read"):
         convert(tmp_path / "missing.pth", tmp_path / "model")
     (tmp_path / "empty.pth").touch()
-    with pytest.raises(HomologError, match="not a file of weights"):
+    with pytest.raises(HomologError, match="expected a file of weights"):
         convert(tmp_path / "empty.pth", tmp_path / "model")
     torch.save(STATE, tmp_path / "good.pth")
     (tmp_path / "file").touch()
     with pytest.raises(HomologError, match="out: cannot write"):
         convert(tmp_path / "good.pth", tmp_path / "file")
     convert(tmp_path / "good.pth", tmp_path / "model")
-    with pytest.raises(HomologError, match="holds a model already"):
+    with pytest.raises(HomologError, match="out: expected a folder without a model"):
         convert(tmp_path / "good.pth", tmp_path / "model")

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.toys import ColourBackbone, random_picture
+from helpers.toys import ColourBackbone, random_image
 from safetensors.torch import load_file
 
 from homolog import Matcher, MatcherConfig, cli
@@ -36,8 +36,8 @@ RECIPE = TrainingConfig(
     recipe="toy",
     network=NetworkConfig("published", 128, zero_shot=0.1),
     steps=6,
-    pictures=3,
-    groups=2,
+    images_per_group=3,
+    grad_accum_groups=2,
     learning_rate=1e-3,
     warmup=0.25,
     weight_decay=2e-3,
@@ -45,12 +45,13 @@ RECIPE = TrainingConfig(
     element_dropout=0.1,
     channel_dropout=0.1,
     loss=LossConfig(
-        sparse=0.9, dense=0.8, temperature=0.03, window=3, noise=0.05, share=0.8, prototypes=0.4
+        sparse=0.9, dense=0.8, temperature=0.03, window=3, noise=0.05, keypoint_fraction=0.8,
+        prototypes=0.4,
     ),
     variants=PoseVariants(double=0.9, single=0.2, self_pair=0.3),
     views=ViewsConfig(count=2, rotation=20.0, scale=1.1, shift=0.05, colour=0.2),
     window=3,
-    guided=True,
+    consensus=True,
     validate_every=2,
     validation_pairs=10,
     save_every=2,
@@ -330,10 +331,10 @@ def test_a_half_done_evaluation_goes_on(left: Path) -> None:
 class Blank(ColourBackbone):
     """Of the canvas size of a preset's backbone; what it makes is of no interest."""
 
-    def __init__(self, side: int):
+    def __init__(self, canvas_size: int):
         super().__init__()
-        self.side = side
-        self.grid = Grid.from_patches(side, side // 8)
+        self.canvas_size = canvas_size
+        self.grid = Grid.from_patches(canvas_size, canvas_size // 8)
         self.grids = (self.grid,) * 6
 
     def __call__(self, canvases: torch.Tensor, category: str = "") -> list[torch.Tensor]:
@@ -360,7 +361,7 @@ def test_cache_keys_of_presets_stay(name: str, tmp_path: Path) -> None:
     config = dataclasses.replace(config, sides=None)
     cache = FeatureCache(tmp_path / "cache")
     size = expected["canvas"]
-    image = random_picture(size, size)  # no larger and no smaller than the canvas: it is the canvas
+    image = random_image(size, size)  # no larger and no smaller than the canvas: it is the canvas
     network = torch.nn.Identity() if config.post_processor is not None else None
     matcher = Matcher(Blank(size), config, cache=cache, network=network)
     matcher.extract(image, category=category)

@@ -303,7 +303,7 @@ def test_bad_arguments_are_named(colour_matcher, arguments, reason):
 
 def test_presets_and_devices_are_checked():
     for arguments, reason in (
-        ({"name": "nonesuch"}, "name: 'nonesuch' is none of embedded"),
+        ({"name": "nonesuch"}, "name: expected one of embedded, .* got 'nonesuch'"),
         ({"device": "nonesuch"}, "device: expected one that is available here, got 'nonesuch'"),
         ({"device": "cuda:99"}, "device: expected one that is available here, got 'cuda:99'"),
     ):

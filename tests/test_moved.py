@@ -40,7 +40,7 @@ def test_old_names_are_todays():
     assert instance_matching_distance is homolog.matching.instance_matching_distance
     assert Backbone is homolog.backbones.Backbone
     assert homolog.PoseVariant is homolog.PoseVariant
-    assert homolog.images.read is importlib.import_module("homolog.image.reading").read
+    assert homolog.images.read is importlib.import_module("homolog.image.reading").load_image
 
 
 def test_names_that_stay_do_not_warn():

@@ -1,4 +1,4 @@
-"""Trained networks in folders, and published checkpoints turned into such."""
+"""Model folders: trained networks are saved to them, and published checkpoints converted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from torch import Tensor
 
 from homolog.backbones import Backbone, adapters, create
-from homolog.backbones.hub import load_state, read_tensors, tensor_bytes
 from homolog.config import MatcherConfig, PostProcessorConfig
 from homolog.errors import HomologError
 from homolog.networks.context import AttentionHead
@@ -25,8 +24,9 @@ from homolog.networks.sides import SideHead, load_sides
 from homolog.presets import PRESETS
 from homolog.utils.outputs import write_atomically
 from homolog.utils.serialization import to_plain
+from homolog.utils.tensor_files import load_state, read_tensors, tensor_bytes
 
-# Whose maps have these widths, in the order in which published networks take them.
+# Presets by the channels of their feature maps, in the order in which published networks take them.
 _PUBLISHED = {
     (640, 1280, 1280, 768): "sd15+dinov2-base",
     (640, 1280, 1280): "sd15",
@@ -34,10 +34,10 @@ _PUBLISHED = {
 }
 _PUBLISHED_WINDOW = 7
 
-CONFIG, WEIGHTS, TUNED = "config.json", "model.safetensors", "backbone.safetensors"
-SIDES = "sides.safetensors"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+BACKBONE, SIDES = "backbone.safetensors", "sides.safetensors"
 
-# By the names that model folders have for them.
+# By their names in model folders, which are older than the classes' names.
 _NETWORKS: Mapping[str, type[PostProcessor | AttentionHead]] = {
     "PostProcessor": PostProcessor,
     "ContextProcessor": AttentionHead,
@@ -48,20 +48,20 @@ def save(
     folder: Path,
     network: PostProcessor | AttentionHead | None,
     matcher: MatcherConfig | None,
-    tuned: Mapping[str, Tensor] | None = None,
-    sides: SideHead | None = None,
+    backbone_state: Mapping[str, Tensor] | None = None,
+    side_head: SideHead | None = None,
 ) -> None:
-    """Write networks as `config.json`, `model.safetensors` and `sides.safetensors`.
+    """Save trained networks to a model folder, as JSON and safetensors files.
 
-    The folder is what a post-processor's own `from_pretrained` takes, and, with a matcher's
-    configuration, what `Matcher.from_pretrained` takes.
+    `PostProcessor.from_pretrained` takes the folder, and if it has a matcher's configuration,
+    `Matcher.from_pretrained` does, too.
 
     Args:
-        folder: made if it is not there; a model in it is replaced.
+        folder: made if it does not exist; a model in it is replaced.
         network: the post-processor, if there is one.
-        matcher: how to match with them.
-        tuned: what was trained of the backbone, if anything was.
-        sides: the network that tells sides, if there is one.
+        matcher: the configuration of a matcher that uses the networks.
+        backbone_state: the fine-tuned weights of the backbone, if it was fine-tuned.
+        side_head: the side head, if there is one.
 
     >>> import tempfile
     >>> from homolog import Matcher
@@ -86,13 +86,14 @@ def save(
     if network is not None:
         names = {kind: name for name, kind in _NETWORKS.items()}
         config = {"network": names[type(network)]}
+        # What the hub's mixin remembers of the constructor's arguments; it has no public name.
         config |= cast(dict[str, Any], network._hub_mixin_config)
     if matcher is not None:
         config["matcher"] = to_plain(matcher)
-    if tuned is not None:
-        write_atomically(folder / TUNED, tensor_bytes(tuned))
-    if sides is not None:
-        write_atomically(folder / SIDES, tensor_bytes(sides.state_dict()))
+    if backbone_state is not None:
+        write_atomically(folder / BACKBONE, tensor_bytes(backbone_state))
+    if side_head is not None:
+        write_atomically(folder / SIDES, tensor_bytes(side_head.state_dict()))
     if network is not None:
         write_atomically(folder / WEIGHTS, tensor_bytes(network.state_dict()))
     write_atomically(folder / CONFIG, (json.dumps(config, indent=1) + "\n").encode())
@@ -101,14 +102,17 @@ def save(
 def load(
     name: str, device: torch.device
 ) -> tuple[MatcherConfig, PostProcessor | AttentionHead | None]:
-    """A trained post-processor, if there is one, ready for use, and how to match with it.
+    """The matcher's configuration of a trained model, and its post-processor if it has one.
 
     Args:
-        name: a folder, or a model hub's `owner/name`.
-        device: where to compute.
+        name: a model folder, or `owner/name` on the hub.
+        device: the device to compute on.
+
+    Returns:
+        The configuration, and the post-processor ready for inference.
 
     Raises:
-        HomologError: there is nothing of that name, or it is damaged or of another kind.
+        HomologError: there is no such model, or it is damaged or of another kind.
     """
     folder = _folder(name)
     path = folder / CONFIG
@@ -117,19 +121,19 @@ def load(
         kind, matcher = plain.pop("network", None), plain.pop("matcher", None)
         config = None if matcher is None else MatcherConfig.from_dict(matcher)
         if kind is None and (config is None or config.sides is None):
-            raise ValueError("it names no network")
+            raise ValueError("no network is named")
         network = None if kind is None else _NETWORKS[kind](**plain)
     except OSError as error:
         raise HomologError(f"name: cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise HomologError(
-            f"name: {path} is not the configuration of a trained model: {error}"
+            f"name: expected the configuration of a trained model, got {path}: {error}"
         ) from None
     if config is None:
-        maps = " + ".join(map(str, plain.get("feature_dims", ())))
+        channels = " + ".join(map(str, plain.get("feature_dims", ())))
         raise HomologError(
-            f"name: {folder} holds a network for maps of {maps} channels, but not which backbone "
-            "makes them"
+            f"name: expected a model that says which backbone it is for, got {folder}, a network "
+            f"for feature maps of {channels} channels"
         )
     if network is None:
         return config, None
@@ -139,12 +143,12 @@ def load(
 
 
 def load_side_head(name: str, config: MatcherConfig, device: torch.device) -> SideHead | None:
-    """The network of a trained model that tells sides, if it has one, ready for use.
+    """The side head of a trained model, ready for inference; None if it has none.
 
     Args:
         name: as for `load`.
         config: as `load` returned it.
-        device: where to compute.
+        device: the device to compute on.
 
     Raises:
         HomologError: its weights are missing or damaged.
@@ -155,70 +159,73 @@ def load_side_head(name: str, config: MatcherConfig, device: torch.device) -> Si
 
 
 def load_backbone(name: str, config: MatcherConfig, device: torch.device) -> Backbone:
-    """The backbone of a trained model, with what was trained of it.
+    """The backbone of a trained model, with its fine-tuned weights if there are any.
 
     Args:
         name: as for `load`.
         config: as `load` returned it.
-        device: where to compute.
+        device: the device to compute on.
 
     Raises:
-        HomologError: it cannot be had, or what was trained is missing or damaged.
+        HomologError: the backbone cannot be loaded, or the fine-tuned weights are missing or
+            damaged.
     """
     backbone = create(config.backbone, device)
     settings = config.post_processor
     if settings is not None and settings.tuning is not None:
-        path = _folder(name) / TUNED
+        path = _folder(name) / BACKBONE
         adapters.apply(backbone, settings.tuning, read_tensors(path), str(path))
     return backbone
 
 
 def _folder(name: str) -> Path:
-    """The folder of that name, or one that the hub's files of that name were put into."""
+    """The model folder of that name, or the one that the hub's files were downloaded to."""
     if Path(name).is_dir():
         return Path(name)
     if name.count("/") != 1 or name.startswith((".", "/")):
         presets = ", ".join(PRESETS)
         raise HomologError(
-            f"name: {name!r} is none of {presets}, nor a folder, nor a hub's owner/name"
+            f"name: expected one of {presets}, a folder, or a hub's owner/name, got {name!r}"
         )
     try:
-        return Path(snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS, TUNED, SIDES]))
+        return Path(snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS, BACKBONE, SIDES]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise HomologError(
-            f"name: there is no folder {name}, and the hub does not give it ({reason}); "
-            f"put its {CONFIG} and {WEIGHTS} into a folder and name that"
+            f"name: expected a folder or a model on the hub, got {name}, which is neither "
+            f"({reason}); try putting its {CONFIG} and {WEIGHTS} into a folder"
         ) from None
 
 
 def convert(checkpoint: Path, folder: Path) -> PostProcessor:
-    """Save a published checkpoint as `config.json` and `model.safetensors`.
+    """Convert a published post-processor's checkpoint into a model folder.
 
-    The checkpoint is read without unpickling any code. Widths are read from the weights; where they
-    are those of a published system, the folder is one that `Matcher.from_pretrained` takes.
+    The checkpoint is read without unpickling any code. The number of channels is read from the
+    weights; if it is that of a published system, `Matcher.from_pretrained` takes the folder.
 
     Args:
-        checkpoint: a `.pth` file with the state of the published aggregation network, perhaps
-            nested in a `state_dict` or prefixed as data-parallel training leaves it.
-        folder: made if it is not there; must not hold a model yet.
+        checkpoint: a `.pth` file with the weights of the published aggregation network, perhaps
+            nested in a `state_dict`, or with the prefix that data-parallel training leaves.
+        folder: made if it does not exist; must not hold a model yet.
 
     Returns:
-        The post-processor that was saved.
+        The post-processor.
 
     Raises:
-        HomologError: the file cannot be read, holds something else than that network's state, or
-            the folder holds a model or cannot be written.
+        HomologError: the file cannot be read or holds something else, or the folder holds a model
+            or cannot be written.
     """
     if (folder / WEIGHTS).exists():
-        raise HomologError(f"out: {folder} holds a model already; name another folder")
-    network = from_state(read_state(checkpoint), str(checkpoint))
-    save(folder, network, published(network.feature_dims))
+        raise HomologError(
+            f"out: expected a folder without a model, got {folder}, which holds one; try another"
+        )
+    network = post_processor_from_state(read_checkpoint(checkpoint), str(checkpoint))
+    save(folder, network, published_config(network.feature_dims))
     return network
 
 
-def published(feature_dims: Sequence[int]) -> MatcherConfig | None:
-    """How a published post-processor of maps of these widths is matched with; None if unknown."""
+def published_config(feature_dims: Sequence[int]) -> MatcherConfig | None:
+    """The matcher's configuration that a published post-processor was evaluated with, if known."""
     preset = _PUBLISHED.get(tuple(feature_dims))
     if preset is None:
         return None
@@ -227,35 +234,37 @@ def published(feature_dims: Sequence[int]) -> MatcherConfig | None:
     )
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name.
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The tensors of a published checkpoint by name.
 
     Raises:
         HomologError: the file cannot be read, would have to run code, or holds no tensors.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on other pickle protocols; what matters is raised
+            warnings.simplefilter("ignore")  # of other pickle protocols; what matters is raised
             found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise HomologError(f"checkpoint: cannot read {path}: {error.strerror}") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise HomologError(f"checkpoint: {path} is not a file of weights: {reason}") from None
+        raise HomologError(
+            f"checkpoint: expected a file of weights alone, got {path}: {reason}"
+        ) from None
     for nested in ("state_dict", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(nested), Mapping):
             found = found[nested]
     if not isinstance(found, Mapping) or not all(isinstance(x, Tensor) for x in found.values()):
-        raise HomologError(f"checkpoint: {path} holds no state of a network")
+        raise HomologError(f"checkpoint: expected tensors by name, got {path} with other content")
     return {str(name).removeprefix("module."): tensor for name, tensor in found.items()}
 
 
-def from_state(state: Mapping[str, Tensor], name: str) -> PostProcessor:
-    """The post-processor that a published state belongs to.
+def post_processor_from_state(state: Mapping[str, Tensor], name: str) -> PostProcessor:
+    """The post-processor with published weights, whose shapes say how wide it is.
 
     Args:
         state: tensors under the published names.
-        name: what error messages call it.
+        name: what error messages call the checkpoint.
 
     Raises:
         HomologError: names or shapes are not those of the network.
@@ -266,7 +275,7 @@ def from_state(state: Mapping[str, Tensor], name: str) -> PostProcessor:
         width = state["bottleneck_layers.0.0.conv3.weight"].shape[0]
     except (KeyError, IndexError) as error:
         raise HomologError(
-            f"checkpoint: {name} is not of a post-processor: lacks {error}"
+            f"checkpoint: expected the weights of a post-processor, got {name} without {error}"
         ) from None
     network = PostProcessor(dims, width)
     load_state(network, state, name)

@@ -76,14 +76,14 @@ class MatcherConfig:
             HomologError: the prompt asks for the category, and it is not known.
         """
         backbone = self.backbone
-        if isinstance(backbone, str) or not backbone.by_category:
+        if isinstance(backbone, str) or not backbone.needs_category:
             return backbone, {}
         if category is None:
             raise HomologError(
                 "prompt: expected the image's category for {category}, got none; write it out "
                 "in the prompt, or give it to extract"
             )
-        return backbone.prompted(category), {"category": category}
+        return backbone.with_category(category), {"category": category}
 
     def with_weights(
         self, weights: str | Sequence[str] | None, prompt: str | None

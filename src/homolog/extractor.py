@@ -77,7 +77,7 @@ class DescriptorExtractor:
                 return next(in_batches(self.backbone, [canvas], 1, **prompt))
 
             pixels = canvas.numpy().tobytes()
-            yield self.cache.maps(pixels, key, self.backbone.device, make)
+            yield self.cache.get_or_compute(pixels, key, self.backbone.device, make)
 
     def cache_key(self, category: str | None = None) -> str:
         """Everything that feature maps depend on besides the canvas.
@@ -96,7 +96,7 @@ class DescriptorExtractor:
         )
         backbone, _ = self.config.resolve_prompt(category)
         name = backbone if isinstance(backbone, str) else stable_repr(backbone)
-        return f"{name} {self.backbone.side}{digest}"
+        return f"{name} {self.backbone.canvas_size}{digest}"
 
     def zero_shot(
         self, maps: FeatureMaps, valid_BHW: Bool[Tensor, "B H W"]

@@ -1,12 +1,17 @@
-"""The configurations that come with the package, by name."""
+"""The configurations that come with the package, by name.
+
+Which presets there are, what they need and where their weights come from is in the registry of
+backbones (`homolog.backbones.registry`).
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from homolog.backbones import BackboneConfig, DinoConfig, FusedConfig, StableDiffusionConfig
+from homolog.backbones import BackboneConfig, DinoConfig, Preset
+from homolog.backbones.registry import FAMILIES, import_function
 from homolog.config import MatcherConfig
 from homolog.features import FusionConfig
 from homolog.matching.consensus import ConsensusConfig
@@ -14,7 +19,7 @@ from homolog.networks.sides import SidesConfig
 
 
 def embedded_zero_shot() -> MatcherConfig:
-    """EfficientNet-Lite0 and -Lite2, chosen as told in docs/experiments.md."""
+    """EfficientNet-Lite0 and -Lite2; docs/experiments.md says how the layers were chosen."""
     lite0, lite2 = (0.36, 0.36, 0.36), (1.0, 1.0, 1.0)
     return MatcherConfig(
         backbone="efficientnet-lite",
@@ -32,7 +37,7 @@ def embedded_zero_shot() -> MatcherConfig:
 
 
 def embedded() -> MatcherConfig:
-    """The default: the same with sides, learned and calibrated as told in docs/synthetic.md."""
+    """The default: the same with a side head, trained and calibrated as docs/synthetic.md says."""
     sides = SidesConfig(
         1032, side_weight=0.2, coordinate_weight=0.3, presence_calibration=(15.08, -7.67)
     )
@@ -40,11 +45,11 @@ def embedded() -> MatcherConfig:
 
 
 def zero_shot(backbone: BackboneConfig, *groups: tuple[int, ...]) -> MatcherConfig:
-    """Zero-shot matching as published: parts normalised separately, window soft-argmax.
+    """Zero-shot matching as published: maps normalised by groups, window soft-argmax.
 
     Args:
         backbone: a foundation model, or several.
-        groups: indices of maps that are normalised together.
+        groups: indices of the feature maps that are normalised together.
     """
     return MatcherConfig(
         backbone=backbone,
@@ -56,46 +61,54 @@ def zero_shot(backbone: BackboneConfig, *groups: tuple[int, ...]) -> MatcherConf
     )
 
 
-def dino(model: str, side: int) -> MatcherConfig:
-    """The last layer's tokens of a DINO model."""
-    return zero_shot(DinoConfig(model, side), (0,))
+def dino(model: str, canvas_size: int) -> MatcherConfig:
+    """Zero-shot matching with the last layer's tokens of a DINO model.
+
+    Args:
+        model: `owner/name` on the hub, or a folder.
+        canvas_size: width and height of the canvas in pixels, a multiple of the patch size.
+    """
+    return zero_shot(DinoConfig(model, canvas_size), (0,))
 
 
 def sd15() -> MatcherConfig:
-    """Stable Diffusion 1.5 alone."""
-    return zero_shot(StableDiffusionConfig(), (0, 1, 2))
+    """Zero-shot matching with Stable Diffusion 1.5 alone."""
+    return PRESETS["sd15"]()
 
 
 def sd15_dinov2_base() -> MatcherConfig:
-    """The published system: 3,968 channels on 60 x 60 cells."""
-    dinov2 = DinoConfig("facebook/dinov2-base", positions="published")
-    return zero_shot(FusedConfig((StableDiffusionConfig(), dinov2)), (0, 1, 2), (3,))
+    """The published system: Stable Diffusion 1.5 beside DINOv2, 3,968 channels on 60 x 60 cells."""
+    return PRESETS["sd15+dinov2-base"]()
 
 
 def cleandift_dinov2_base() -> MatcherConfig:
-    """CleanDIFT's UNet in place of Stable Diffusion 2.1's, which sees clean latents."""
-    unet = StableDiffusionConfig(
-        model="stabilityai/stable-diffusion-2-1",
-        unet="cleandift_sd21_unet.safetensors",
-        timesteps=(0,),
-        noise=False,
-        freeu=None,
-    )
-    return zero_shot(FusedConfig((unet, DinoConfig("facebook/dinov2-base"))), (0, 1, 2), (3,))
+    """The same with CleanDIFT's UNet, which takes clean latents, for Stable Diffusion 2.1's."""
+    return PRESETS["cleandift+dinov2-base"]()
 
 
-PRESETS: Mapping[str, Callable[[], MatcherConfig]] = {
-    "embedded": embedded,
-    "embedded-zero-shot": embedded_zero_shot,
-    **{
-        f"dinov2-{size}": partial(dino, f"facebook/dinov2-{size}", 840)
-        for size in ("small", "base", "large")
-    },
-    **{
-        f"dinov3-{size}": partial(dino, f"facebook/dinov3-vit{letter}16-pretrain-lvd1689m", 960)
-        for size, letter in (("small", "s"), ("base", "b"), ("large", "l"))
-    },
-    "sd15": sd15,
-    "sd15+dinov2-base": sd15_dinov2_base,
-    "cleandift+dinov2-base": cleandift_dinov2_base,
-}
+class _Presets(Mapping[str, Callable[[], MatcherConfig]]):
+    """The presets of all families that are registered now."""
+
+    def __getitem__(self, name: str) -> Callable[[], MatcherConfig]:
+        for family in FAMILIES.values():
+            if name in family.presets:
+                return partial(_matcher_config, family.presets[name])
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for family in FAMILIES.values() for name in family.presets)
+
+    def __len__(self) -> int:
+        return sum(len(family.presets) for family in FAMILIES.values())
+
+
+def _matcher_config(preset: Preset) -> MatcherConfig:
+    if preset.matcher is not None:
+        made: MatcherConfig = import_function(preset.matcher)()
+        return made
+    assert not isinstance(preset.backbone, str), "a backbone without maps to group by default"
+    return zero_shot(preset.backbone, *preset.groups)
+
+
+PRESETS: Mapping[str, Callable[[], MatcherConfig]] = _Presets()
+"""By name: functions that return the configurations."""

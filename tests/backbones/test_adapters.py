@@ -1,6 +1,7 @@
 """Backbones that learn with the post-processor: what changes, what is saved, what comes back."""
 
 import dataclasses
+import itertools
 
 import pytest
 import safetensors.torch
@@ -11,9 +12,9 @@ from helpers.toys import ColourBackbone
 
 from homolog import HomologError, Matcher
 from homolog.backbones import TuningConfig, create
-from homolog.backbones.adapters import Adapted, apply, prepare, tuned_state
+from homolog.backbones.adapters import LoRALinear, apply, prepare, tuned_state
 from homolog.presets import dino
-from homolog.training import NetworkConfig, train
+from homolog.training import NetworkConfig, train, trainer
 
 pytest.importorskip("transformers")
 CPU, SIDE = torch.device("cpu"), 56
@@ -41,13 +42,13 @@ def test_it_starts_as_the_backbone_and_changes_the_last_blocks_only(folder, conf
     torch.testing.assert_close(after, before)
     own = {int(part) for name in trained for part in name.split(".") if part.isdigit()}
     assert own == set(range(3 - config.blocks, 3))
-    (found,) = tuned.maps(canvas())
+    (found,) = tuned.feature_maps(canvas())
     found.square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in trained.values())
     if config.rank is None:
         # Gradients through recomputed activations are those of the plain model.
         frozen.blocks[2].requires_grad_(True)
-        frozen.maps(canvas())[0].square().mean().backward()
+        frozen.feature_maps(canvas())[0].square().mean().backward()
         for name, parameter in frozen.blocks[2].named_parameters():
             torch.testing.assert_close(tuned.blocks[2].get_parameter(name).grad, parameter.grad)
 
@@ -55,7 +56,7 @@ def test_it_starts_as_the_backbone_and_changes_the_last_blocks_only(folder, conf
 def test_an_adapter_is_a_sum_of_two_products():
     torch.manual_seed(0)
     linear = torch.nn.Linear(5, 3)
-    adapted = Adapted(linear, rank=2)
+    adapted = LoRALinear(linear, rank=2)
     torch.nn.init.normal_(adapted.up)
     inputs = torch.randn(4, 7, 5)
     merged = torch.nn.functional.linear(
@@ -75,7 +76,9 @@ def test_what_was_trained_comes_back(folder, config):
     assert again(canvas())[0].equal(tuned(canvas())[0])
     assert not any(parameter.requires_grad for parameter in again.parameters())
     state.popitem()
-    with pytest.raises(HomologError, match="here is not of this network: lacks"):
+    with pytest.raises(
+        HomologError, match="expected the weights of this network in here, got none called"
+    ):
         apply(backbone(folder), config, state, "here")
 
 
@@ -100,7 +103,7 @@ def test_a_run_trains_both_and_saves_the_change_alone(folder, tmp_path):
     # Stopped and taken up again, it comes out the same.
     again = Matcher(create(settings.backbone, CPU), settings)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("homolog.training.trainer._check_finite", _stop_at(3))
+        patch.setattr(trainer, "accumulate_gradients", _interrupted(trainer.accumulate_gradients, 3))
         with pytest.raises(KeyboardInterrupt):
             train(data, tmp_path / "again", again, config, validation=data)
     again = Matcher(create(settings.backbone, CPU), settings)
@@ -113,23 +116,27 @@ def test_a_run_trains_both_and_saves_the_change_alone(folder, tmp_path):
         Matcher.from_pretrained(str(run))
 
 
-def _stop_at(stop: int):
-    def check(losses, drawn, step, folder):
-        if step == stop:
-            raise KeyboardInterrupt
+def _interrupted(function, calls: int):
+    """A function that raises `KeyboardInterrupt` after so many calls."""
+    counter = itertools.count()
 
-    return check
+    def interrupted(*args):
+        if next(counter) == calls:
+            raise KeyboardInterrupt
+        return function(*args)
+
+    return interrupted
 
 
 def test_what_cannot_be_tuned(folder, tmp_path):
     data = toy_training.toy_data(tmp_path / "pictures", 3)
     settings = dino(folder, SIDE)
     config = dataclasses.replace(toy_training.PUBLISHED, steps=1, tuning=TuningConfig(9))
-    with pytest.raises(HomologError, match="tuning: got 9 blocks of 3"):
+    with pytest.raises(HomologError, match="tuning: expected 1 to 3 blocks, got 9"):
         train(data, tmp_path / "a", Matcher(backbone(folder), settings), config)
     residual = NetworkConfig("residual", 128)
     config = dataclasses.replace(config, tuning=TuningConfig(1), network=residual)
-    with pytest.raises(HomologError, match="goes with the published network"):
+    with pytest.raises(HomologError, match="tuning: expected a recipe that trains the published network"):
         train(data, tmp_path / "b", Matcher(backbone(folder), settings), config)
-    with pytest.raises(HomologError, match="takes a DINO transformer"):
+    with pytest.raises(HomologError, match="expected a DINO transformer"):
         prepare(ColourBackbone(), TuningConfig(1))

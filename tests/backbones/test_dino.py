@@ -1,18 +1,21 @@
 """DINO backbones against the models' own hidden states and closed forms."""
 
 import dataclasses
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
 from helpers.foundation import save_dino
-from helpers.toys import random_picture
+from helpers.toys import random_image
 
 from homolog import HomologError, Matcher, MatcherConfig
 from homolog.backbones import DinoConfig, create
 from homolog.image.geometry import FLIP, IDENTITY, CanvasTransform, PoseVariant
+from homolog.presets import PRESETS
 from homolog.presets import dino as preset
+from homolog.utils.serialization import to_plain
 
 transformers = pytest.importorskip("transformers")
 CPU = torch.device("cpu")
@@ -38,7 +41,7 @@ def folders(tmp_path_factory):
 
 
 def canvases(side: int, count: int = 1) -> torch.Tensor:
-    pictures = [np.array(random_picture(side, side, seed)) for seed in range(count)]
+    pictures = [np.array(random_image(side, side, seed)) for seed in range(count)]
     return torch.from_numpy(np.stack(pictures))
 
 
@@ -94,7 +97,7 @@ def cubic(x: float) -> float:
 @pytest.mark.parametrize(("positions", "size"), [("published", 6.1), ("exact", 6.0)])
 def test_positions_are_interpolated_in_closed_form(folders, positions, size):
     """Bicubic, sampled at (i + 0.5) * 4 / size - 0.5, clamped at the border."""
-    backbone = create(DinoConfig(folders("dinov2"), 84, positions=positions), CPU)
+    backbone = create(DinoConfig(folders("dinov2"), 84, pos_embed_mode=positions), CPU)
     embeddings = backbone.model.embeddings
     own = embeddings.position_embeddings.detach()
     found = embeddings.interpolate_pos_encoding(torch.zeros(1, 37, 16), 84, 84).detach()
@@ -109,12 +112,14 @@ def test_positions_are_interpolated_in_closed_form(folders, positions, size):
 
 
 def test_published_positions_matter_away_from_their_own_size(folders):
-    config = DinoConfig(folders("dinov2"), 84, positions="published")
+    config = DinoConfig(folders("dinov2"), 84, pos_embed_mode="published")
     backbone = create(config, CPU)
-    exact = create(dataclasses.replace(config, positions="exact"), CPU)
+    exact = create(dataclasses.replace(config, pos_embed_mode="exact"), CPU)
     assert (exact(canvases(84))[0] - backbone(canvases(84))[0]).abs().max() > 1e-3
-    same = create(dataclasses.replace(config, side=56), CPU)  # no interpolation at its own size
-    plain = create(dataclasses.replace(config, side=56, positions="exact"), CPU)
+    same = create(
+        dataclasses.replace(config, canvas_size=56), CPU
+    )  # no interpolation at its own size
+    plain = create(dataclasses.replace(config, canvas_size=56, pos_embed_mode="exact"), CPU)
     torch.testing.assert_close(same(canvases(56))[0], plain(canvases(56))[0])
 
 
@@ -139,7 +144,7 @@ def test_half_precision_is_near(folders):
 
 def test_native_sees_the_picture_in_its_own_shape(folders):
     """A picture letterboxed to 70 x 70 is seen as the 70 x 42 that it fills."""
-    config = DinoConfig(folders("dinov2"), 70, native=True)
+    config = DinoConfig(folders("dinov2"), 70, crop_padding=True)
     backbone = create(config, CPU)
     canvas = canvases(70).clone()
     canvas = canvas.clamp_min(1)
@@ -165,7 +170,7 @@ def test_native_sees_the_picture_in_its_own_shape(folders):
 )
 def test_poses_commute_with_the_letterbox(folders, size, pose, turned):
     """The canvas of a turned picture is the turned canvas, but for rounding of the resize."""
-    picture = random_picture(*size)
+    picture = random_image(*size)
     grid = create(DinoConfig(folders("dinov2"), 70), CPU).grid
     plain, posed = (
         np.array(CanvasTransform(*size, p, 70, grid).apply(picture)).astype(int)
@@ -179,12 +184,21 @@ def test_poses_commute_with_the_letterbox(folders, size, pose, turned):
 @pytest.mark.parametrize(
     ("kind", "changes", "reason"),
     [
-        ("dinov2", {"side": 75}, "side: got 75, takes a multiple of 14"),
-        ("dinov2", {"layers": (3,)}, "has 0 to 2"),
-        ("dinov2", {"layers": ()}, "layers: got []"),
-        ("dinov3_vit", {"side": 64, "positions": "published"}, "DINOv3 rotates"),
-        ("dinov3_convnext", {"side": 64, "facet": "keys"}, "a ConvNeXt has no keys"),
-        ("dinov3_convnext", {"side": 70}, "takes a multiple of 32"),
+        ("dinov2", {"canvas_size": 75}, "canvas_size: expected a multiple of 14, got 75"),
+        ("dinov2", {"layers": (3,)}, "layers: expected numbers from 0 to 2 for .*, got [3]"),
+        ("dinov2", {"layers": ()}, "layers: expected numbers from 0 to 2 for .*, got []"),
+        (
+            "dinov3_vit",
+            {"canvas_size": 64, "pos_embed_mode": "published"},
+            "^pos_embed_mode: expected 'exact'",
+        ),
+        (
+            "dinov3_convnext",
+            {"canvas_size": 64, "facet": "keys"},
+            "^facet: expected 'tokens', for a ConvNeXt",
+        ),
+        ("dinov3_convnext", {"canvas_size": 64, "crop_padding": True}, "^crop_padding: expected"),
+        ("dinov3_convnext", {"canvas_size": 70}, "expected a multiple of 32, got 70"),
     ],
 )
 def test_settings_that_do_not_fit(folders, kind, changes, reason):
@@ -194,20 +208,20 @@ def test_settings_that_do_not_fit(folders, kind, changes, reason):
 
 
 def test_models_that_cannot_be_had(tmp_path, monkeypatch):
-    with pytest.raises(HomologError, match="there is no folder nowhere; a hub's models"):
+    with pytest.raises(HomologError, match="expected a folder or a hub's owner/name, got nowhere"):
         create(DinoConfig("nowhere"), CPU)
-    with pytest.raises(HomologError, match=r"cannot load the model of .*empty"):
+    with pytest.raises(HomologError, match=r"expected the model of .*empty, got none"):
         (tmp_path / "empty").mkdir()
         create(DinoConfig(str(tmp_path / "empty")), CPU)
     config = transformers.BertConfig(
         hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, vocab_size=9
     )
     transformers.BertModel(config).save_pretrained(tmp_path / "bert")
-    with pytest.raises(HomologError, match="is a bert, takes one of dinov2"):
+    with pytest.raises(HomologError, match=r"expected one of dinov2.*bert, a bert"):
         create(DinoConfig(str(tmp_path / "bert")), CPU)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(HomologError, match=r"give the folder|cannot be reached"):
+    with pytest.raises(HomologError, match=r"the hub cannot be reached.*give the folder"):
         create(DinoConfig("nobody/nothing-at-all"), CPU)
 
 
@@ -217,7 +231,7 @@ def test_shapes_at_the_real_size():
 
     with torch.device("meta"):
         model = transformers.Dinov2Model(transformers.Dinov2Config(image_size=518, patch_size=14))
-    backbone = DinoBackbone(model, DinoConfig("x", 840, positions="published"))
+    backbone = DinoBackbone(model, DinoConfig("x", 840, pos_embed_mode="published"))
     (found,) = backbone(torch.empty(1, 840, 840, 3, dtype=torch.uint8, device="meta"))
     assert found.shape == (1, 768, 60, 60) and backbone.grid.shape == (60, 60)
 
@@ -249,29 +263,27 @@ def test_the_whole_way(kind, folders, tmp_path):
 
 
 def test_configurations_survive_json(folders):
-    import json
-
-    from homolog.presets import PRESETS
-
     for name, make in PRESETS.items():
         config = make()
-        plain = json.loads(json.dumps(dataclasses.asdict(config)))
+        plain = json.loads(json.dumps(to_plain(config)))
         assert MatcherConfig.from_dict(plain) == config, name
-    odd = dataclasses.replace(PRESETS["sd15"](), backbone=DinoConfig(layers=(2, 5), native=True))
-    assert MatcherConfig.from_dict(json.loads(json.dumps(dataclasses.asdict(odd)))) == odd
+    odd = dataclasses.replace(
+        PRESETS["sd15"](), backbone=DinoConfig(layers=(2, 5), crop_padding=True)
+    )
+    assert MatcherConfig.from_dict(json.loads(json.dumps(to_plain(odd)))) == odd
 
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("GatedRepoError", "its licence has to be accepted on its page first"),
+        ("GatedRepoError", "its licence is not accepted yet; try accepting it"),
         ("RepositoryNotFoundError", "the hub has no model of that name"),
     ],
 )
 def test_what_the_hub_says_is_passed_on(kind, reason):
     from huggingface_hub import errors
 
-    from homolog.backbones.hub import pretrained
+    from homolog.backbones.hub import from_pretrained
 
     error = getattr(errors, kind)
     cause = error.__new__(error)  # made by hand, without a response
@@ -282,7 +294,7 @@ def test_what_the_hub_says_is_passed_on(kind, reason):
             raise OSError("cannot load") from cause
 
     with pytest.raises(HomologError, match=reason):
-        pretrained(Model, "owner/name")
+        from_pretrained(Model, "owner/name")
 
 
 def test_a_library_that_is_not_there_is_named(monkeypatch):

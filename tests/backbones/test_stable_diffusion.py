@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers.foundation import save_dino, save_stable_diffusion, small_unet
-from helpers.toys import random_picture
+from helpers.toys import random_image
 
 from homolog import HomologError, Matcher
 from homolog.backbones import DinoConfig, FreeUConfig, FusedConfig, StableDiffusionConfig, create
@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def canvases():
-    pictures = [np.array(random_picture(SIDE, SIDE, seed)) for seed in range(3)]
+    pictures = [np.array(random_image(SIDE, SIDE, seed)) for seed in range(3)]
     return torch.from_numpy(np.stack(pictures))
 
 
@@ -74,7 +74,7 @@ def step_by_step(unet, latents, timestep, text, freeu):
 @pytest.mark.parametrize("freeu", [None, FreeUConfig()])
 @torch.no_grad()
 def test_maps_are_those_of_the_blocks_one_by_one(folder, canvases, freeu):
-    config = StableDiffusionConfig(folder, side=SIDE, freeu=freeu, prompt="a cat")
+    config = StableDiffusionConfig(folder, canvas_size=SIDE, freeu=freeu, prompt="a cat")
     backbone = create(config, CPU)
     unet = diffusers.UNet2DConditionModel.from_pretrained(folder, subfolder="unet").eval()
     vae = diffusers.AutoencoderKL.from_pretrained(folder, subfolder="vae").eval()
@@ -135,10 +135,10 @@ def test_free_u_by_channels_is_not_diffusers_own_switch():
 
 
 def test_the_same_again_and_in_batches(folder, canvases):
-    backbone = create(StableDiffusionConfig(folder, side=SIDE), CPU)
+    backbone = create(StableDiffusionConfig(folder, canvas_size=SIDE), CPU)
     all_at_once, again = backbone(canvases), backbone(canvases)
     assert all(a.equal(b) for a, b in zip(all_at_once, again, strict=True))
-    other = create(StableDiffusionConfig(folder, side=SIDE), CPU)(canvases)
+    other = create(StableDiffusionConfig(folder, canvas_size=SIDE), CPU)(canvases)
     assert all(a.equal(b) for a, b in zip(all_at_once, other, strict=True))
     one = backbone(canvases[1:2])
     for a, b in zip(all_at_once, one, strict=True):
@@ -146,7 +146,7 @@ def test_the_same_again_and_in_batches(folder, canvases):
 
 
 def test_timesteps_and_draws_are_averaged(folder, canvases):
-    config = StableDiffusionConfig(folder, side=SIDE)
+    config = StableDiffusionConfig(folder, canvas_size=SIDE)
     maps = {
         t: create(dataclasses.replace(config, timesteps=t), CPU)(canvases)
         for t in ((50,), (200,), (50, 200))
@@ -160,14 +160,14 @@ def test_timesteps_and_draws_are_averaged(folder, canvases):
 
 
 def test_another_unet_and_slices(folder, canvases, tmp_path):
-    plain = create(StableDiffusionConfig(folder, side=SIDE), CPU)(canvases)
-    sliced = create(StableDiffusionConfig(folder, side=SIDE, slicing=True), CPU)(canvases)
+    plain = create(StableDiffusionConfig(folder, canvas_size=SIDE), CPU)(canvases)
+    sliced = create(StableDiffusionConfig(folder, canvas_size=SIDE, slicing=True), CPU)(canvases)
     for a, b in zip(plain, sliced, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
     torch.manual_seed(5)
     other = small_unet()
     other.save_pretrained(tmp_path / "unet")
-    config = StableDiffusionConfig(folder, side=SIDE, unet=str(tmp_path / "unet"))
+    config = StableDiffusionConfig(folder, canvas_size=SIDE, unet=str(tmp_path / "unet"))
     by_folder = create(config, CPU)(canvases)
     file = tmp_path / "unet" / "diffusion_pytorch_model.safetensors"
     by_file = create(dataclasses.replace(config, unet=str(file)), CPU)(canvases)
@@ -184,20 +184,20 @@ def test_a_pickle_is_not_loaded(folder, tmp_path):
     weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
     weights.unlink()
     torch.save({}, copy / "unet" / "diffusion_pytorch_model.bin")
-    with pytest.raises(HomologError, match="cannot load unet of"):
-        create(StableDiffusionConfig(str(copy), side=SIDE), CPU)
+    with pytest.raises(HomologError, match=r"expected unet of .*, got none"):
+        create(StableDiffusionConfig(str(copy), canvas_size=SIDE), CPU)
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"side": 100}, "side: got 100, takes a multiple of 64"),
-        ({"timesteps": (1000,)}, "timesteps: got [1000], takes 0 to 999"),
-        ({"ensemble": 0}, "ensemble: got 0"),
+        ({"canvas_size": 100}, "canvas_size: expected a multiple of 64, got 100"),
+        ({"timesteps": (1000,)}, "timesteps: expected numbers from 0 to 999, got [1000]"),
+        ({"ensemble": 0}, "ensemble: expected at least 1, got 0"),
     ],
 )
 def test_settings_that_do_not_fit(folder, changes, reason):
-    config = dataclasses.replace(StableDiffusionConfig(folder, side=SIDE), **changes)
+    config = dataclasses.replace(StableDiffusionConfig(folder, canvas_size=SIDE), **changes)
     with pytest.raises(HomologError, match=reason.replace("[", r"\[")):
         create(config, CPU)
 
@@ -220,8 +220,11 @@ def test_shapes_at_the_real_size():
     assert [tuple(x.shape[1:]) for x in found] == [(640, 60, 60), (1280, 30, 30), (1280, 15, 15)]
 
 
-def fused(folder, dino, side=SIDE):
-    parts = (StableDiffusionConfig(folder, side=side), DinoConfig(dino, 112, positions="published"))
+def fused(folder, dino, size=SIDE):
+    parts = (
+        StableDiffusionConfig(folder, canvas_size=size),
+        DinoConfig(dino, 112, pos_embed_mode="published"),
+    )
     return FusedConfig(parts)
 
 
@@ -242,7 +245,7 @@ def test_parts_side_by_side(folder, canvases, tmp_path):
     (expected,) = create(config.parts[1], CPU)(torch.from_numpy(np.stack(reduced)))
     cosine = F.cosine_similarity(found[3], expected, dim=1)
     assert cosine.min() > 0.99
-    assert backbone.side == SIDE and backbone.grid.shape == (8, 8)
+    assert backbone.canvas_size == SIDE and backbone.grid.shape == (8, 8)
     assert backbone.grid.stride == 16 and backbone.grid.origin == 8
 
 
@@ -274,24 +277,23 @@ def test_the_published_system_the_whole_way(folder, tmp_path):
 def test_presets_take_weights_from_folders(folder, tmp_path, monkeypatch):
     """The published system in one line, from folders; a converted checkpoint goes with it."""
     dino = str(save_dino(tmp_path / "dino", "dinov2"))
-    monkeypatch.setitem(
-        PRESETS, "sd15+dinov2-base", lambda: zero_shot(fused("x", "y"), (0, 1, 2), (3,))
-    )
+    small = {"sd15+dinov2-base": lambda: zero_shot(fused("x", "y"), (0, 1, 2), (3,))}
+    monkeypatch.setattr("homolog.matcher.PRESETS", {**PRESETS, **small})
     matcher = Matcher.from_pretrained(
         "sd15+dinov2-base", weights=[folder, dino], prompt="a cat", device="cpu"
     )
     assert [part.model for part in matcher.config.backbone.parts] == [folder, dino]
     assert matcher.config.backbone.parts[0].prompt == "a cat"
     empty = Matcher.from_pretrained("sd15+dinov2-base", weights=[folder, dino], device="cpu")
-    picture = random_picture(64, 64)
+    picture = random_image(64, 64)
     assert not matcher.extract(picture).descriptors.equal(empty.extract(picture).descriptors)
     for options, reason in (
-        ({"weights": folder}, "weights: got 1, takes 2, in place of x, y"),
-        ({"weights": ["no-folder", dino]}, "there is no folder no-folder"),
+        ({"weights": folder}, "weights: expected 2, in place of x, y, got 1"),
+        ({"weights": ["no-folder", dino]}, "expected a folder or .*, got no-folder"),
     ):
         with pytest.raises(HomologError, match=reason):
             Matcher.from_pretrained("sd15+dinov2-base", **options)
-    with pytest.raises(HomologError, match="prompt: only Stable Diffusion"):
+    with pytest.raises(HomologError, match="prompt: expected none, for only Stable Diffusion"):
         Matcher.from_pretrained("dinov2-base", prompt="a cat")
     with pytest.raises(HomologError, match="brings its own"):
         Matcher.from_pretrained("embedded", weights="x")
@@ -320,35 +322,39 @@ def test_a_prompt_may_name_the_category(folder, tmp_path):
 
     dino = str(save_dino(tmp_path / "dino", "dinov2"))
     config = zero_shot(fused(folder, dino), (0, 1, 2), (3,))
-    by_category, cat = (
-        Matcher(create(made.backbone, CPU), made)
-        for made in (config.with_weights(None, prompt) for prompt in ("{category}", "cat"))
-    )
-    picture = random_picture(64, 64)
+    cache = FeatureCache(tmp_path / "cache")
+
+    def with_prompt(prompt, cache=None):
+        prompted = config.with_weights(None, prompt)
+        return Matcher(create(prompted.backbone, CPU), prompted, cache=cache)
+
+    by_category, cat = with_prompt("{category}"), with_prompt("cat")
+    picture = random_image(64, 64)
     features = by_category.extract(picture, category="cat")
     assert features.category == "cat"
     assert features.descriptors.equal(cat.extract(picture).descriptors)
     assert not features.descriptors.equal(by_category.extract(picture, category="a").descriptors)
-    with pytest.raises(HomologError, match=r"prompt: asks for the \{category\} of a picture"):
+    with pytest.raises(HomologError, match=r"prompt: expected the image's category .*, got none"):
         by_category.extract(picture)
-    with pytest.raises(HomologError, match=r"prompt: \{kind\} is not \{category\}"):
+    with pytest.raises(HomologError, match=r"prompt: expected .* but \{category\}, got \{kind\}"):
         config.with_weights(None, "{kind}")
 
     data = toy_training.toy_data(tmp_path / "pictures", 3)
     (name,) = data.schemas
-    written = Matcher(create((made := config.with_weights(None, name)).backbone, CPU), made)
-    written.cache = by_category.cache = FeatureCache(tmp_path / "cache")
+    written = with_prompt(name, cache)
     expected = evaluation.predict(written, data, tmp_path / "written").read_bytes()
-    kept = len(list(by_category.cache.files()))
+    stored = len(list(cache.files()))
+    assert stored > 0
+    by_category = with_prompt("{category}", cache)
     assert evaluation.predict(by_category, data, tmp_path / "by").read_bytes() == expected
     run = dataclasses.replace(toy_training.PUBLISHED, steps=1, variants=None)
     training.train(data, tmp_path / "run", by_category, run)
-    assert len(list(by_category.cache.files())) == kept  # all were found there
+    assert len(list(cache.files())) == stored  # all were found there
 
 
 def test_half_precision_is_near(folder, canvases):
-    single = create(StableDiffusionConfig(folder, side=SIDE), CPU)(canvases)
-    config = StableDiffusionConfig(folder, side=SIDE, precision="bfloat16")
+    single = create(StableDiffusionConfig(folder, canvas_size=SIDE), CPU)(canvases)
+    config = StableDiffusionConfig(folder, canvas_size=SIDE, precision="bfloat16")
     half = create(config, CPU)(canvases)
     for a, b in zip(single, half, strict=True):
         assert b.dtype == torch.float32 and not a.equal(b)

@@ -19,7 +19,7 @@ class ColourBackbone:
     colours have like descriptors.
     """
 
-    side = 96
+    canvas_size = 96
     grid = Grid.from_patches(96, 8)
     grids = (grid, grid)
     device = torch.device("cpu")
@@ -42,7 +42,7 @@ class ColourBackbone:
         ]
 
 
-def random_picture(width: int, height: int, seed: int = 0) -> Image.Image:
+def random_image(width: int, height: int, seed: int = 0) -> Image.Image:
     """Soft patches of random colours: every place looks different."""
     coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)

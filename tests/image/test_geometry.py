@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import parity
-from helpers.toys import random_picture
+from helpers.toys import random_image
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -208,7 +208,7 @@ def test_interpolation_between_cells():
 
 
 def test_sampling_a_view_gives_the_values_under_the_pixels():
-    picture = random_picture(96, 64)
+    picture = random_image(96, 64)
     view = CanvasTransform(96, 64, IDENTITY, 96, Grid.from_patches(96, 1))
     values = np.asarray(view.apply(picture), dtype=float)
     np.testing.assert_allclose(view.resample(values, (96, 64)), np.asarray(picture))

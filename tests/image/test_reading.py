@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.toys import random_picture
+from helpers.toys import random_image
 from PIL import Image
 
 from homolog import HomologError
-from homolog.image import reading
+from homolog.image import masks, reading
 
 ORIENTATION = 0x0112
 
 
 @pytest.fixture
 def photo() -> Image.Image:
-    return random_picture(90, 60)
+    return random_image(90, 60)
 
 
 def saved(path: Path, picture: Image.Image, **options) -> Path:
@@ -35,13 +35,13 @@ def close(a: Image.Image, b: Image.Image, tolerance: float = 0.5) -> bool:
 @pytest.mark.parametrize("ending", ["png", "bmp", "tiff", "ppm", "webp"])
 def test_formats(tmp_path, photo, ending):
     options = {"lossless": True} if ending == "webp" else {}
-    read = reading.read(saved(tmp_path / f"a.{ending}", photo, **options))
+    read = reading.load_image(saved(tmp_path / f"a.{ending}", photo, **options))
     assert (read.width, read.height) == (90, 60)
     np.testing.assert_array_equal(np.asarray(read.image), np.asarray(photo))
 
 
 def test_paths_may_be_strings(tmp_path, photo):
-    assert reading.read(str(saved(tmp_path / "a.png", photo))).image.size == (90, 60)
+    assert reading.load_image(str(saved(tmp_path / "a.png", photo))).image.size == (90, 60)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -61,7 +61,7 @@ def test_phone_pictures_are_turned_upright(tmp_path, photo, orientation):
     exif[ORIENTATION] = orientation
     path = saved(tmp_path / "a.jpg", picture, exif=exif, quality=98, subsampling=0)
     for side in (None, 45, 30):
-        read = reading.read(path, side=side)
+        read = reading.load_image(path, longest_edge=side)
         assert (read.width, read.height) == (90, 60), "points refer to the upright picture"
         expected = photo.resize(read.image.size, Image.Resampling.BILINEAR)
         assert close(read.image, expected, 4)
@@ -71,47 +71,49 @@ def test_first_frame_of_several(tmp_path, photo):
     other = Image.new("RGB", photo.size, "red")
     for ending in ("gif", "tiff", "webp"):
         path = saved(tmp_path / f"a.{ending}", photo, save_all=True, append_images=[other])
-        assert close(reading.read(path).image, photo, 12)
+        assert close(reading.load_image(path).image, photo, 12)
 
 
 def test_grey_palette_one_bit_and_cmyk(tmp_path, photo):
     for mode, tolerance in (("L", 0), ("P", 12), ("CMYK", 3), ("1", 0), ("YCbCr", 3)):
         picture = photo.convert(mode)
         path = saved(tmp_path / "a.tiff", picture)
-        assert close(reading.read(path).image, picture.convert("RGB"), tolerance), mode
+        assert close(reading.load_image(path).image, picture.convert("RGB"), tolerance), mode
 
 
 def test_sixteen_bits_are_scaled(tmp_path, photo):
     grey = np.asarray(photo.convert("L"))
     deep = Image.fromarray(grey.astype(np.uint16) * 257)
     for ending in ("png", "tiff"):
-        read = reading.read(saved(tmp_path / f"a.{ending}", deep)).image
+        read = reading.load_image(saved(tmp_path / f"a.{ending}", deep)).image
         np.testing.assert_array_equal(np.asarray(read)[..., 0], grey)
 
 
 def test_transparency_is_laid_on_white(tmp_path):
     picture = Image.new("RGBA", (4, 4), (200, 0, 0, 0))
     picture.putpixel((1, 1), (200, 0, 0, 255))
-    pixels = np.asarray(reading.read(saved(tmp_path / "a.png", picture)).image)
+    pixels = np.asarray(reading.load_image(saved(tmp_path / "a.png", picture)).image)
     assert (pixels[0, 0] == 255).all() and (pixels[1, 1] == (200, 0, 0)).all()
     palette = Image.new("P", (2, 2), 0)
     palette.putpalette([10, 20, 30, 40, 50, 60])
     path = saved(tmp_path / "p.png", palette, transparency=0)
-    assert (np.asarray(reading.read(path).image) == 255).all()
+    assert (np.asarray(reading.load_image(path).image) == 255).all()
 
 
 def test_one_pixel(tmp_path):
-    read = reading.read(saved(tmp_path / "a.png", Image.new("RGB", (1, 1), "blue")), side=641)
+    read = reading.load_image(
+        saved(tmp_path / "a.png", Image.new("RGB", (1, 1), "blue")), longest_edge=641
+    )
     assert (read.width, read.height) == (1, 1) and read.image.size == (641, 641)
 
 
 def test_reduction_keeps_the_size_that_points_refer_to(tmp_path):
-    photo = random_picture(1600, 900)
+    photo = random_image(1600, 900)
     for path in (
         saved(tmp_path / "a.png", photo),
         saved(tmp_path / "a.jpg", photo, quality=97, subsampling=0),
     ):
-        read = reading.read(path, side=200)
+        read = reading.load_image(path, longest_edge=200)
         assert (read.width, read.height) == (1600, 900) and read.image.size == (200, 112)
         assert close(read.image, photo.resize((200, 112), Image.Resampling.BOX), 2)
 
@@ -126,11 +128,11 @@ def test_arrays_and_tensors(photo):
         torch.from_numpy(array.copy()).permute(2, 0, 1),
         torch.from_numpy(array.copy()).permute(2, 0, 1) / 255,
     ):
-        np.testing.assert_array_equal(np.asarray(reading.read(given).image), array)
+        np.testing.assert_array_equal(np.asarray(reading.load_image(given).image), array)
     grey = array[..., 0]
     for given in (grey, grey[..., None], torch.from_numpy(grey.copy())):
-        np.testing.assert_array_equal(np.asarray(reading.read(given).image)[..., 1], grey)
-    assert np.asarray(reading.read(grey > 100).image).max() == 255
+        np.testing.assert_array_equal(np.asarray(reading.load_image(given).image)[..., 1], grey)
+    assert np.asarray(reading.load_image(grey > 100).image).max() == 255
 
 
 @pytest.mark.parametrize(
@@ -147,8 +149,8 @@ def test_arrays_and_tensors(photo):
     ids=lambda a: f"{a.shape}-{a.dtype}",
 )
 def test_other_arrays_are_refused(array):
-    with pytest.raises(HomologError, match=r"^image: got"):
-        reading.read(array)
+    with pytest.raises(HomologError, match=r"^image: expected .*, got"):
+        reading.load_image(array)
 
 
 def one_line(error: pytest.ExceptionInfo) -> str:
@@ -173,19 +175,19 @@ def test_broken_files(tmp_path, photo):
     for name, data in broken.items():
         (tmp_path / name).write_bytes(data)
         with pytest.raises(HomologError) as error:
-            reading.read(tmp_path / name)
+            reading.load_image(tmp_path / name)
         assert name in one_line(error)
 
 
 def test_things_that_are_no_files(tmp_path):
-    for path, reason in ((tmp_path, "directory"), (tmp_path / "none.png", "no file")):
+    for path, reason in ((tmp_path, "directory"), (tmp_path / "none.png", "does not exist")):
         with pytest.raises(HomologError) as error:
-            reading.read(path)
+            reading.load_image(path)
         assert reason in one_line(error)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(HomologError) as error:
-        reading.read(tmp_path / "pipe")
-    assert "regular" in one_line(error)
+        reading.load_image(tmp_path / "pipe")
+    assert "special file" in one_line(error)
 
 
 def test_unreadable_files(tmp_path, photo, monkeypatch):
@@ -196,7 +198,7 @@ def test_unreadable_files(tmp_path, photo, monkeypatch):
 
     monkeypatch.setattr(Image, "open", refuse)  # the superuser may read everything
     with pytest.raises(HomologError) as error:
-        reading.read(path)
+        reading.load_image(path)
     assert "Permission denied" in one_line(error)
 
 
@@ -219,25 +221,25 @@ def test_decompression_bombs(tmp_path, photo):
     path = tmp_path / "bomb.png"
     path.write_bytes(bomb(60_000, 60_000))
     with pytest.raises(HomologError) as error:
-        reading.read(path)
+        reading.load_image(path)
     assert "100,000,000" in one_line(error)
     limit = Image.MAX_IMAGE_PIXELS
     with pytest.raises(HomologError) as error:
-        reading.read(saved(tmp_path / "a.png", photo), max_pixels=90 * 60 - 1)
+        reading.load_image(saved(tmp_path / "a.png", photo), max_pixels=90 * 60 - 1)
     assert "5,399" in one_line(error)
-    assert reading.read(tmp_path / "a.png", max_pixels=90 * 60).width == 90
+    assert reading.load_image(tmp_path / "a.png", max_pixels=90 * 60).width == 90
     assert limit == Image.MAX_IMAGE_PIXELS, "Pillow's own guard is left in place"
 
 
 def test_pictures_above_pillows_own_limit_may_be_allowed(tmp_path, photo, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    assert reading.read(saved(tmp_path / "a.png", photo)).width == 90
+    assert reading.load_image(saved(tmp_path / "a.png", photo)).width == 90
 
 
 def test_float_pictures_are_refused(tmp_path):
     path = saved(tmp_path / "a.tiff", Image.fromarray(np.ones((4, 4), np.float32)))
     with pytest.raises(HomologError, match="floats"):
-        reading.read(path)
+        reading.load_image(path)
 
 
 def test_masks(tmp_path):
@@ -254,17 +256,17 @@ def test_masks(tmp_path):
     ]
     arrays = [drawn, drawn > 0, torch.from_numpy(drawn), drawn.astype(float)]
     for given in (*files, *arrays):
-        np.testing.assert_array_equal(reading.read_mask(given, (90, 60)), drawn > 0)
+        np.testing.assert_array_equal(masks.read_mask(given, (90, 60)), drawn > 0)
 
 
 @pytest.mark.parametrize(
     ("mask", "reason"),
     [
-        (np.ones((90, 60)), "60 x 90 pixels, takes the picture's 90 x 60"),
-        (np.zeros((60, 90)), "empty"),
+        (np.ones((90, 60)), "expected the size of its image, 90 x 60 pixels, got 60 x 90"),
+        (np.zeros((60, 90)), "expected at least one pixel that is not zero"),
         (np.ones((60, 90, 3)), "height x width"),
     ],
 )
 def test_masks_that_do_not_fit(mask, reason):
     with pytest.raises(HomologError, match=reason):
-        reading.read_mask(mask, (90, 60))
+        masks.read_mask(mask, (90, 60))

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers.toys import ColourBackbone, random_picture
+from helpers.toys import ColourBackbone, random_image
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -21,7 +21,7 @@ from homolog.networks.sides import (
     append_sides,
     objectness_confidence,
 )
-from homolog.viz import draw
+from homolog.viz.pairs import plot_sides
 
 SMALL = SidesConfig(
     12, components=8, widths=(8, 8, 16), layers=1, side_weight=0.3, coordinate_weight=0.2
@@ -159,7 +159,7 @@ def test_drawing_paints_left_blue_and_right_orange(wide):
     side[:, :4], side[:, 8:] = 1.0, -1.0
     grey = Image.new("RGB", (96, 48), (128, 128, 128))
     painted = np.asarray(
-        draw.sides(grey, Sides.from_maps(maps(torch.ones(12, 12), side), wide))
+        plot_sides(grey, Sides.from_maps(maps(torch.ones(12, 12), side), wide))
     ).astype(int)
     height, width = painted.shape[:2]
     left, middle, right = (painted[height // 5, width * i // 10] for i in (1, 5, 9))
@@ -173,7 +173,7 @@ def test_drawing_paints_left_blue_and_right_orange(wide):
 
 @pytest.fixture
 def sided(colour_matcher) -> Matcher:
-    channels = colour_matcher.extract(random_picture(96, 96, 0)).descriptors.shape[2]
+    channels = colour_matcher.extract(random_image(96, 96, 0)).descriptors.shape[2]
     config = dataclasses.replace(SMALL, feature_dim=channels, presence_calibration=(9.0, -4.5))
     whole = dataclasses.replace(colour_matcher.config, sides=config)
     return Matcher(ColourBackbone(), whole, side_head=network(config))
@@ -181,11 +181,11 @@ def sided(colour_matcher) -> Matcher:
 
 def test_a_model_without_sides_says_so(colour_matcher):
     with pytest.raises(HomologError, match="sides: expected a model that tells them"):
-        colour_matcher.sides(random_picture(96, 96, 0))
+        colour_matcher.sides(random_image(96, 96, 0))
 
 
 def test_sides_are_those_of_the_network_and_cost_no_further_pass(sided, colour_matcher):
-    picture = random_picture(96, 64, 3)
+    picture = random_image(96, 64, 3)
     features = sided.extract(picture)
     seen = sided.backbone.seen
     found = sided.sides(features)
@@ -195,7 +195,7 @@ def test_sides_are_those_of_the_network_and_cost_no_further_pass(sided, colour_m
 
 
 def test_facing_decides_on_a_flip_without_a_pass(sided, monkeypatch):
-    right, left = random_picture(96, 96, 1), random_picture(96, 96, 2)
+    right, left = random_image(96, 96, 1), random_image(96, 96, 2)
     schema = KeypointSchema(("left_eye", "right_eye"), (1, 0))
     points = [[20.0, 30.0], [70.0, 40.0]]
     first, second = sided.extract(right), sided.extract(left)
@@ -219,14 +219,14 @@ def test_facing_decides_on_a_flip_without_a_pass(sided, monkeypatch):
 
 def test_saved_and_loaded(sided, monkeypatch, tmp_path):
     monkeypatch.setattr("homolog.checkpoints.create", lambda config, device: ColourBackbone())
-    checkpoints.save(tmp_path, None, sided.config, sides=sided.side_head)
+    checkpoints.save(tmp_path, None, sided.config, side_head=sided.side_head)
     loaded = Matcher.from_pretrained(str(tmp_path), device="cpu")
     assert loaded.config == sided.config
-    picture = random_picture(96, 96, 5)
+    picture = random_image(96, 96, 5)
     np.testing.assert_array_equal(loaded.sides(picture).left, sided.sides(picture).left)
 
     out = tmp_path / "sides.png"
-    random_picture(96, 96, 5).save(tmp_path / "photo.png")
+    random_image(96, 96, 5).save(tmp_path / "photo.png")
     arguments = ["sides", str(tmp_path / "photo.png"), "--model", str(tmp_path), "--device", "cpu"]
     main([*arguments, "--out", str(out), "--json", str(tmp_path / "sides.json")])
     with Image.open(out) as drawn:
@@ -234,11 +234,11 @@ def test_saved_and_loaded(sided, monkeypatch, tmp_path):
     assert len(json.loads((tmp_path / "sides.json").read_text())["left"]) == 144
 
     (tmp_path / checkpoints.SIDES).write_bytes(b"nothing")
-    with pytest.raises(HomologError, match=r"sides\.safetensors is damaged"):
+    with pytest.raises(HomologError, match=r"sides\.safetensors, which is damaged"):
         Matcher.from_pretrained(str(tmp_path), device="cpu")
     (tmp_path / checkpoints.SIDES).unlink()
     with pytest.raises(HomologError, match=r"sides\.safetensors"):
         Matcher.from_pretrained(str(tmp_path), device="cpu")
     (tmp_path / checkpoints.CONFIG).write_text("{}")
-    with pytest.raises(HomologError, match="it names no network"):
+    with pytest.raises(HomologError, match="no network is named"):
         Matcher.from_pretrained(str(tmp_path), device="cpu")

@@ -1,7 +1,6 @@
-"""Backbones that learn: the last blocks of a DINO model, or low-rank adapters in them.
+"""Fine-tuning of the last blocks of a DINO model, whole or by low-rank adapters.
 
-What a step of fine-tuning changes is kept apart from the model, so that a trained folder holds the
-change alone.
+The trained tensors are kept apart from the model, so that a model folder holds only these.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ from torch.utils.checkpoint import checkpoint
 from homolog.backbones.base import Backbone
 from homolog.backbones.configs import TuningConfig
 from homolog.backbones.dino import DinoBackbone
-from homolog.backbones.hub import load_state
 from homolog.errors import HomologError
+from homolog.utils.tensor_files import load_state
 
 
-class Adapted(nn.Module):
-    """A linear layer, and what is learnt added to it: a product of two narrow matrices.
+class LoRALinear(nn.Module):
+    """A frozen linear layer plus a trainable low-rank update (LoRA, Hu et al., ICLR 2022).
 
-    Starts as the layer alone.
+    The update starts at zero.
 
     Args:
-        linear: frozen.
-        rank: width between the two matrices.
+        linear: the layer; it is frozen.
+        rank: of the update.
     """
 
     def __init__(self, linear: nn.Linear, rank: int):
@@ -42,16 +41,16 @@ class Adapted(nn.Module):
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
     def forward(self, inputs: Float[Tensor, "*B _C"]) -> Float[Tensor, "*B _D"]:
-        """The layer's output and the addition."""
-        added = inputs.to(self.down.dtype) @ self.down.T @ self.up.T
-        return self.linear(inputs) + added.to(inputs.dtype)
+        """The layer's output plus the update's."""
+        update = inputs.to(self.down.dtype) @ self.down.T @ self.up.T
+        return self.linear(inputs) + update.to(inputs.dtype)
 
 
 def prepare(backbone: Backbone, config: TuningConfig) -> dict[str, nn.Parameter]:
-    """Make a part of a backbone trainable; all else is frozen.
+    """Make part of a backbone trainable and freeze the rest.
 
-    Activations of the blocks are not kept but computed again on the way back, so that a canvas
-    takes little memory.
+    Activations of the trainable blocks are recomputed in the backward pass instead of being
+    stored, so that a large canvas takes little memory.
 
     Args:
         backbone: a DINO transformer; changed in place.
@@ -61,59 +60,60 @@ def prepare(backbone: Backbone, config: TuningConfig) -> dict[str, nn.Parameter]
         The trainable parameters by name.
 
     Raises:
-        HomologError: another kind of backbone, or more blocks than there are.
+        HomologError: the backbone is of another kind, or has fewer blocks.
     """
     if not isinstance(backbone, DinoBackbone) or backbone.is_convnext:
-        raise HomologError("tuning: takes a DINO transformer")
+        kind = "a ConvNeXt" if isinstance(backbone, DinoBackbone) else type(backbone).__name__
+        raise HomologError(f"tuning: expected a DINO transformer as the backbone, got {kind}")
     blocks = backbone.blocks
     if not 1 <= config.blocks <= len(blocks):
-        raise HomologError(f"tuning: got {config.blocks} blocks of {len(blocks)}")
+        raise HomologError(f"tuning: expected 1 to {len(blocks)} blocks, got {config.blocks}")
     backbone.requires_grad_(False)
     for block in blocks[len(blocks) - config.blocks :]:
-        block.forward = partial(_recomputed, block.forward)
+        block.forward = partial(_checkpointed, block.forward)
         if config.rank is None:
             block.float().requires_grad_(True)
             continue
         linears = [(n, m) for n, m in block.named_modules() if isinstance(m, nn.Linear)]
         for name, linear in linears:
             parent, _, leaf = name.rpartition(".")
-            setattr(block.get_submodule(parent), leaf, Adapted(linear, config.rank))
+            setattr(block.get_submodule(parent), leaf, LoRALinear(linear, config.rank))
     return trainable(backbone)
 
 
-def _recomputed(forward: Callable[..., Any], *given: Any, **named: Any) -> Any:
-    """A block's output, whose inner activations are not kept."""
+def _checkpointed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """A block's output, whose inner activations are recomputed in the backward pass."""
     if not torch.is_grad_enabled():
-        return forward(*given, **named)
-    return checkpoint(forward, *given, use_reentrant=False, **named)
+        return forward(*args, **kwargs)
+    return checkpoint(forward, *args, use_reentrant=False, **kwargs)
 
 
 def trainable(backbone: DinoBackbone) -> dict[str, nn.Parameter]:
-    """The parameters that are trained, by name."""
+    """The trainable parameters of a backbone by name."""
     return {name: p for name, p in backbone.named_parameters() if p.requires_grad}
 
 
 def tuned_state(backbone: DinoBackbone) -> dict[str, Tensor]:
-    """What was trained, by name."""
+    """The values of the trainable parameters by name, as model folders hold them."""
     return {name: parameter.detach() for name, parameter in trainable(backbone).items()}
 
 
 def apply(backbone: Backbone, config: TuningConfig, state: Mapping[str, Tensor], name: str) -> None:
-    """Give a backbone what was trained, ready for inference.
+    """Load fine-tuned weights into a backbone, ready for inference.
 
     Args:
-        backbone: as `prepare` takes it; changed in place.
-        config: what was trained.
-        state: as `tuned_state` gave it.
-        name: what error messages call it.
+        backbone: a DINO transformer; changed in place.
+        config: the part that was fine-tuned.
+        state: what `tuned_state` returned.
+        name: what error messages call the weights.
 
     Raises:
-        HomologError: it does not fit the backbone.
+        HomologError: they do not fit the backbone.
     """
     dtype = next(backbone.parameters()).dtype if isinstance(backbone, DinoBackbone) else None
-    trained = prepare(backbone, config)
+    parameters = prepare(backbone, config)
     holder = nn.Module()
-    for key, parameter in trained.items():
+    for key, parameter in parameters.items():
         holder.register_parameter(key.replace(".", "/"), parameter)
     load_state(holder, {key.replace(".", "/"): tensor for key, tensor in state.items()}, name)
     assert isinstance(backbone, DinoBackbone)

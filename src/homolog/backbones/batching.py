@@ -60,6 +60,6 @@ def in_batches(
 def out_of_memory_error(backbone: Backbone) -> HomologError:
     """The error for a canvas that is too large for a device."""
     return HomologError(
-        f"device: expected room for one canvas of {backbone.canvas_size} pixels, got too little memory "
-        f"on {backbone.device}; try a smaller canvas, half precision, or slicing"
+        f"device: expected room for one canvas of {backbone.canvas_size} pixels, got too little "
+        f"memory on {backbone.device}; try a smaller canvas, half precision, or slicing"
     )

@@ -1,64 +1,88 @@
-"""What a foundation backbone is made of; small, so that no heavy library is needed to name one."""
+"""Configurations of foundation backbones; importing them needs no heavy library."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from homolog.errors import HomologError
+from homolog.utils.serialization import field_values
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 _CATEGORY = "{category}"
+_Self = TypeVar("_Self", bound="BackboneConfig")
 
 
 @dataclass(frozen=True)
-class DinoConfig:
-    """A DINOv2 or DINOv3 model, with or without registers, transformer or ConvNeXt.
+class BackboneConfig:
+    """Base of the configurations of backbone families.
+
+    A subclass is a frozen dataclass whose last field is `family`, the name of its registry entry.
+    """
+
+    @property
+    def needs_category(self) -> bool:
+        """Whether feature maps depend on the category of what an image shows, by a prompt."""
+        return False
+
+    def with_category(self: _Self, category: str) -> _Self:
+        """The configuration with the prompt for a category filled in."""
+        return self
+
+    @classmethod
+    def from_plain(cls: type[_Self], plain: Mapping[str, Any]) -> _Self:
+        """The configuration that `to_plain` turned into a dictionary, perhaps by way of JSON.
+
+        Args:
+            plain: the dictionary, without `family`; lists stand for tuples.
+
+        Raises:
+            KeyError, TypeError: it is not such a dictionary.
+        """
+        values = field_values(cls, plain)
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+@dataclass(frozen=True)
+class DinoConfig(BackboneConfig):
+    """A DINOv2 or DINOv3 model: a vision transformer, with or without registers, or a ConvNeXt.
 
     Attributes:
-        model: a hub's `owner/name`, or a folder in the form of `transformers`.
-        side: of the canvas in pixels, a multiple of the patch (of 32 for a ConvNeXt).
-        layers: blocks (stages of a ConvNeXt) whose output is taken, counted from 0 or from the end;
-            the last is taken after the final norm.
-        facet: of a transformer's block: its output `tokens`, or the `keys` of its attention.
-        positions: how DINOv2's position embeddings are brought to the canvas: `exact`, to its
-            size, as `transformers` does, or `published`, with the scale factor of the original
-            code, whose target size has 0.1 added. Published post-processors were trained on the
-            latter.
-        native: leave out the patches of the canvas that are black all over at its border, so that
-            the model sees the picture in its own shape.
-        precision: `auto` is bfloat16 on GPUs and single elsewhere.
+        model: `owner/name` on the hub, or a folder in the format of `transformers`.
+        canvas_size: width and height of the canvas in pixels, a multiple of the patch size (of 32
+            for a ConvNeXt).
+        layers: the blocks (stages of a ConvNeXt) whose outputs are the feature maps, counted from
+            0, or from the end if negative; the last is taken after the final norm.
+        facet: what is taken of a transformer's block: its output `tokens`, or the `keys` of its
+            attention.
+        pos_embed_mode: how DINOv2's position embeddings are interpolated: `exact`, to the size of
+            the canvas, as `transformers` does, or `published`, with the scale factor of the
+            original code, to whose target size 0.1 is added. Published post-processors were
+            trained with the latter.
+        crop_padding: drop the patches at the canvas's border that are entirely black, so that the
+            model sees the image in its own aspect ratio.
+        precision: `auto` is bfloat16 on GPUs and float32 elsewhere.
     """
 
     model: str = "facebook/dinov2-base"
-    side: int = 840
+    canvas_size: int = 840
     layers: tuple[int, ...] = (-1,)
     facet: Literal["tokens", "keys"] = "tokens"
-    positions: Literal["exact", "published"] = "exact"
-    native: bool = False
+    pos_embed_mode: Literal["exact", "published"] = "exact"
+    crop_padding: bool = False
     precision: Precision = "auto"
     family: Literal["dino"] = field(default="dino", init=False)
-
-    @property
-    def by_category(self) -> bool:
-        """Never: it takes no prompt."""
-        return False
-
-    def prompted(self, category: str) -> DinoConfig:
-        """The same."""
-        return self
 
 
 @dataclass(frozen=True)
 class FreeUConfig:
-    """FreeU (Si et al., CVPR 2024, arXiv 2309.11497), by the number of channels.
+    """The factors of FreeU (Si et al., CVPR 2024, arXiv 2309.11497).
 
     Attributes:
-        b1: factor of the first half of hidden states of 1,280 channels.
+        b1: factor of the first half of the hidden states with 1,280 channels.
         b2: the same for 640 channels.
-        s1: factor of the low frequencies of what is joined to 1,280 channels.
+        s1: factor of the low frequencies of the skip connections joined to 1,280 channels.
         s2: the same for 640 channels.
     """
 
@@ -69,26 +93,28 @@ class FreeUConfig:
 
 
 @dataclass(frozen=True)
-class StableDiffusionConfig:
-    """The UNet of Stable Diffusion 1.5 or 2.1, as features (maps s5, s4, s3 of its decoder).
+class StableDiffusionConfig(BackboneConfig):
+    """The UNet of Stable Diffusion 1.5 or 2.1; its decoder's maps s5, s4, s3 are the features.
 
     Attributes:
-        model: a hub's `owner/name`, or a folder in the form of `diffusers`.
-        unet: another UNet to put in its place, such as CleanDIFT's; None for the model's own.
-        side: of the canvas in pixels, a multiple of 64.
-        timesteps: of the noise; maps are means over all.
-        ensemble: how many draws of the noise for each timestep.
-        seed: of the noise, which is always the same.
-        noise: whether noise is added to the latents at all; CleanDIFT sees clean ones.
-        prompt: the text that conditions it; `{category}` in it becomes the picture's category.
-        freeu: settings of FreeU; None for none.
-        precision: `auto` is half on GPUs and single elsewhere.
-        slicing: attention in slices and the encoder in tiles of a batch, for small GPUs.
+        model: `owner/name` on the hub, or a folder in the format of `diffusers`.
+        unet: another UNet to use instead, such as CleanDIFT's; None for the model's own.
+        canvas_size: width and height of the canvas in pixels, a multiple of 64.
+        timesteps: of the noise; feature maps are averaged over all of them.
+        ensemble: number of draws of the noise for each timestep.
+        seed: of the noise, which is the same for every image.
+        noise: whether noise is added to the latents; CleanDIFT takes clean ones.
+        prompt: the text that conditions the UNet; `{category}` in it stands for the category of
+            what the image shows.
+        freeu: the factors of FreeU; None to do without.
+        precision: `auto` is float16 on GPUs and float32 elsewhere.
+        slicing: compute attention in slices, and encode the images of a batch one by one, for small
+            GPUs.
     """
 
     model: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
     unet: str | None = None
-    side: int = 960
+    canvas_size: int = 960
     timesteps: tuple[int, ...] = (50,)
     ensemble: int = 1
     seed: int = 42
@@ -100,72 +126,52 @@ class StableDiffusionConfig:
     family: Literal["stable-diffusion"] = field(default="stable-diffusion", init=False)
 
     @property
-    def by_category(self) -> bool:
-        """Whether the prompt depends on what a picture shows."""
+    def needs_category(self) -> bool:
+        """Whether the prompt has a place for the category."""
         return _CATEGORY in self.prompt
 
-    def prompted(self, category: str) -> StableDiffusionConfig:
-        """The same with the prompt for a category."""
+    def with_category(self, category: str) -> StableDiffusionConfig:
+        """The configuration with the category filled into the prompt."""
         return replace(self, prompt=self.prompt.replace(_CATEGORY, category))
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> StableDiffusionConfig:
+        """As for every configuration; the factors of FreeU are a dictionary of their own."""
+        freeu = plain["freeu"]
+        return super().from_plain({**plain, "freeu": freeu and FreeUConfig(**freeu)})
 
 
 @dataclass(frozen=True)
-class FusedConfig:
-    """Several backbones side by side, on the grid of the last.
+class FusedConfig(BackboneConfig):
+    """Several backbones whose feature maps are used together, on the grid of the last.
 
     Attributes:
-        parts: each looks at the canvas of the largest, reduced to its own size.
+        parts: the backbones; each sees the canvas of the largest, reduced to its own size.
     """
 
-    parts: tuple[DinoConfig | StableDiffusionConfig, ...]
+    parts: tuple[BackboneConfig, ...]
     family: Literal["fused"] = field(default="fused", init=False)
 
     @property
-    def by_category(self) -> bool:
-        """Whether a part's prompt depends on what a picture shows."""
-        return any(part.by_category for part in self.parts)
+    def needs_category(self) -> bool:
+        """Whether the prompt of any part has a place for the category."""
+        return any(part.needs_category for part in self.parts)
 
-    def prompted(self, category: str) -> FusedConfig:
-        """The same with the prompts for a category."""
-        return FusedConfig(tuple(part.prompted(category) for part in self.parts))
+    def with_category(self, category: str) -> FusedConfig:
+        """The configuration with the category filled into the prompts of all parts."""
+        return FusedConfig(tuple(part.with_category(category) for part in self.parts))
 
 
 @dataclass(frozen=True)
 class TuningConfig:
-    """What of a DINO backbone is trained.
+    """Which part of a DINO backbone is fine-tuned, and how fast.
 
     Attributes:
-        blocks: how many, counted from the last.
-        rank: of the adapters (LoRA, Hu et al., ICLR 2022); None to train whole blocks.
-        learning_rate: the largest of the one-cycle schedule.
+        blocks: number of transformer blocks, counted from the last.
+        rank: of the LoRA adapters (Hu et al., ICLR 2022); None to train whole blocks.
+        learning_rate: the maximum of the one-cycle schedule.
     """
 
     blocks: int
     rank: int | None = 8
     learning_rate: float = 1e-4
-
-
-BackboneConfig = DinoConfig | StableDiffusionConfig | FusedConfig
-
-
-def backbone_from_dict(plain: Mapping[str, Any]) -> BackboneConfig:
-    """The configuration that `dataclasses.asdict` made a dictionary of, perhaps through JSON.
-
-    Raises:
-        HomologError: no family of that name is known.
-        KeyError, TypeError: it is none.
-    """
-    values = dict(plain)
-    family = values.pop("family")
-    if family == "dino":
-        values["layers"] = tuple(values["layers"])
-        return DinoConfig(**values)
-    if family == "stable-diffusion":
-        values["timesteps"] = tuple(values["timesteps"])
-        if values["freeu"] is not None:
-            values["freeu"] = FreeUConfig(**values["freeu"])
-        return StableDiffusionConfig(**values)
-    if family == "fused":
-        parts = tuple(backbone_from_dict(part) for part in values["parts"])
-        return FusedConfig(parts)  # type: ignore[arg-type]
-    raise HomologError(f"backbone: the family {family!r} is not known to this version")

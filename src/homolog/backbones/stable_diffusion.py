@@ -1,7 +1,8 @@
 """Stable Diffusion's UNet (Rombach et al., CVPR 2022) as a backbone.
 
-As in SD+DINO (Zhang et al., NeurIPS 2023, arXiv 2305.15347): one pass with little noise, and the
-hidden states that enter the third residual block of the first three stages of the decoder.
+As in SD+DINO (Zhang et al., NeurIPS 2023, arXiv 2305.15347): the latents get a little noise, go
+through the UNet once, and the features are the hidden states that enter the third residual block of
+each of the decoder's first three stages.
 """
 
 from __future__ import annotations
@@ -18,34 +19,35 @@ from torch import Tensor, nn
 
 from homolog.backbones.base import BackboneModule
 from homolog.backbones.configs import FreeUConfig, StableDiffusionConfig
-from homolog.backbones.hub import dtype_of, load_state, pretrained
+from homolog.backbones.hub import dtype_of, from_pretrained
 from homolog.errors import HomologError
 from homolog.image.geometry import Grid
 from homolog.utils.optional import require
+from homolog.utils.tensor_files import load_state, read_tensors
 
-_STAGES, _BLOCK = 3, 2  # of the decoder; the block that the maps enter
-_NOISE_SIDE = 64  # of the one draw that is resized to the latents
-_MULTIPLE = 64  # of the canvas: latents are an eighth, and are halved three times
+_STAGES, _BLOCK = 3, 2  # stages of the decoder; the block whose inputs are the feature maps
+_NOISE_SIZE = 64  # height and width of the noise as drawn, before it is resized to the latents
+_MULTIPLE = 64  # of the canvas: latents are an eighth of its size, and are halved three times
 
 
-class _Enough(Exception):
-    """Raised when the last map has been caught, so that the rest is not computed."""
+class _LastMapStored(Exception):
+    """Raised once the last feature map is stored, so that the rest is not computed."""
 
 
 class StableDiffusionBackbone(BackboneModule):
-    """Maps s3, s4 and s5: at 960 pixels, 60 x 60, 30 x 30 and 15 x 15.
+    """The decoder's feature maps s3, s4 and s5: 60 x 60, 30 x 30 and 15 x 15 cells at 960 pixels.
 
-    In the order in which published post-processors take them.
+    They come in the order in which published post-processors take them.
 
     Args:
-        vae: the encoder of pictures into latents.
-        unet: the network.
-        scheduler: says how much noise a timestep has.
-        embed: turns a prompt into its embedding, (1, tokens, channels).
-        config: the rest.
+        vae: encodes images into latents.
+        unet: the denoising network.
+        scheduler: adds the noise of a timestep.
+        embed: returns the embedding of a prompt, (1, tokens, channels).
+        config: canvas size, timesteps, prompt and so on.
 
     Raises:
-        HomologError: a side that is no multiple of 64, or a timestep that there is not.
+        HomologError: a canvas size that is no multiple of 64, or a timestep out of range.
     """
 
     def __init__(
@@ -57,94 +59,100 @@ class StableDiffusionBackbone(BackboneModule):
         config: StableDiffusionConfig,
     ):
         super().__init__()
-        if config.side < _MULTIPLE or config.side % _MULTIPLE:
-            raise HomologError(f"side: got {config.side}, takes a multiple of {_MULTIPLE}")
+        if config.canvas_size < _MULTIPLE or config.canvas_size % _MULTIPLE:
+            raise HomologError(
+                f"canvas_size: expected a multiple of {_MULTIPLE}, got {config.canvas_size}"
+            )
         last = len(scheduler.alphas_cumprod) - 1
         if not config.timesteps or not all(0 <= t <= last for t in config.timesteps):
-            raise HomologError(f"timesteps: got {list(config.timesteps)}, takes 0 to {last}")
+            raise HomologError(
+                f"timesteps: expected numbers from 0 to {last}, got {list(config.timesteps)}"
+            )
         if config.ensemble < 1:
-            raise HomologError(f"ensemble: got {config.ensemble}, takes at least 1")
+            raise HomologError(f"ensemble: expected at least 1, got {config.ensemble}")
         self.vae, self.unet, self.config = vae, unet, config
         self.scheduler = scheduler
-        # A prompt that is the same for all pictures is embedded once, and the encoder let go.
-        self._embed = embed if config.by_category else None
-        self._texts = {} if config.by_category else {config.prompt: embed(config.prompt)}
-        self.side = config.side
-        deepest = config.side // 8 // 2 ** (len(unet.config.block_out_channels) - 1)
-        sides = [deepest * 2**stage for stage in reversed(range(_STAGES))]
-        self.grids = tuple(Grid.from_patches(config.side, config.side // count) for count in sides)
+        # A prompt that is the same for all images is embedded once, and the text encoder freed.
+        self._embed = embed if config.needs_category else None
+        self._embeddings = {} if config.needs_category else {config.prompt: embed(config.prompt)}
+        self.canvas_size = config.canvas_size
+        deepest = config.canvas_size // 8 // 2 ** (len(unet.config.block_out_channels) - 1)
+        counts = [deepest * 2**stage for stage in reversed(range(_STAGES))]
+        self.grids = tuple(
+            Grid.from_patches(config.canvas_size, config.canvas_size // count) for count in counts
+        )
         self.grid = self.grids[0]
-        self._caught: list[Tensor] = []
+        self._stored: list[Tensor] = []
         for stage, block in enumerate(unet.up_blocks[:_STAGES]):
             for number, resnet in enumerate(block.resnets):
-                resnet.register_forward_pre_hook(self._entering(stage, number))
+                resnet.register_forward_pre_hook(self._block_hook(stage, number))
 
     @torch.no_grad()
     def forward(
-        self, canvases: UInt8[Tensor, "B side side 3"], category: str | None = None
+        self, canvases: UInt8[Tensor, "B size size 3"], category: str | None = None
     ) -> list[Float[Tensor, "B _C _h _w"]]:
-        """The maps s3, s4 and s5, means over timesteps and draws of the noise.
+        """The feature maps s3, s4 and s5, averaged over timesteps and draws of the noise.
 
         Args:
-            canvases: the pictures.
+            canvases: letterboxed images.
             category: what they show, where the prompt asks for it.
         """
         dtype = next(self.unet.parameters()).dtype
-        pictures = canvases.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        latents = self.latents(pictures.to(dtype))
-        text = self._text(category).to(latents).expand(len(latents), -1, -1)
+        images = canvases.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        latents = self.latents(images.to(dtype))
+        text = self._embedding(category).to(latents).expand(len(latents), -1, -1)
         total: list[Tensor] = []
         runs = [(t, draw) for t in self.config.timesteps for draw in self._draws(latents)]
         for timestep, noise in runs:
-            at = torch.tensor(timestep, device=self.device)
+            step = torch.tensor(timestep, device=self.device)
             noisy = latents
             if self.config.noise:
-                noisy = self.scheduler.add_noise(latents, noise, at[None].expand(len(latents)))
-            self._caught = []
-            with contextlib.suppress(_Enough):
-                self.unet(noisy, at, encoder_hidden_states=text)
-            maps = [features.float() for features in reversed(self._caught)]
+                noisy = self.scheduler.add_noise(latents, noise, step[None].expand(len(latents)))
+            self._stored = []
+            with contextlib.suppress(_LastMapStored):
+                self.unet(noisy, step, encoder_hidden_states=text)
+            maps = [features.float() for features in reversed(self._stored)]
             total = maps if not total else [a + b for a, b in zip(total, maps, strict=True)]
-        self._caught = []
+        self._stored = []
         return [features / len(runs) for features in total]
 
-    def latents(self, pictures: Float[Tensor, "B 3 side side"]) -> Float[Tensor, "B 4 _h _w"]:
-        """Means of the encoder's posterior, times its scaling factor."""
-        return self.vae.encode(pictures).latent_dist.mean * self.vae.config.scaling_factor
+    def latents(self, images: Float[Tensor, "B 3 size size"]) -> Float[Tensor, "B 4 _h _w"]:
+        """The means of the encoder's posterior, times its scaling factor."""
+        return self.vae.encode(images).latent_dist.mean * self.vae.config.scaling_factor
 
-    def _text(self, category: str | None) -> Float[Tensor, "1 T C"]:
+    def _embedding(self, category: str | None) -> Float[Tensor, "1 T C"]:
         """The embedding of the prompt."""
-        config = self.config if category is None else self.config.prompted(category)
-        if config.prompt not in self._texts:
+        config = self.config if category is None else self.config.with_category(category)
+        if config.prompt not in self._embeddings:
             assert self._embed is not None and category is not None
-            self._texts[config.prompt] = self._embed(config.prompt)
-        return self._texts[config.prompt]
+            self._embeddings[config.prompt] = self._embed(config.prompt)
+        return self._embeddings[config.prompt]
 
     def _draws(self, latents: Tensor) -> list[Float[Tensor, "B 4 _h _w"]]:
-        """The noise, the same each time: drawn at 64 x 64, resized to the latents."""
+        """The noise, always the same: drawn at 64 x 64 and resized to the latents."""
         generator = torch.Generator().manual_seed(self.config.seed)
         draws = []
         for _ in range(self.config.ensemble):
-            shape = (1, latents.shape[1], _NOISE_SIDE, _NOISE_SIDE)
+            shape = (1, latents.shape[1], _NOISE_SIZE, _NOISE_SIZE)
             noise = torch.randn(shape, generator=generator)
             noise = F.interpolate(noise, size=latents.shape[2:], mode="bicubic")
             draws.append(noise.to(latents).expand_as(latents))
         return draws
 
-    def _entering(self, stage: int, number: int) -> Callable[[nn.Module, Any], Any]:
-        """What happens before a residual block: FreeU, and the map is caught."""
+    def _block_hook(self, stage: int, number: int) -> Callable[[nn.Module, Any], Any]:
+        """A hook before a residual block, which applies FreeU and stores the feature map."""
         channels = list(reversed(self.unet.config.block_out_channels))
         hidden = channels[max(stage - 1, 0)] if number == 0 else channels[stage]
 
-        def hook(_: nn.Module, given: tuple[Any, ...]) -> Any:
-            joined = given[0]
+        def hook(_: nn.Module, inputs: tuple[Any, ...]) -> Any:
+            joined = inputs[0]
             if self.config.freeu is not None:
                 joined = free_u(joined, hidden, channels[0], self.config.freeu)
             if number == _BLOCK:
-                self._caught.append(joined[:, :hidden])
+                self._stored.append(joined[:, :hidden])
                 if stage == _STAGES - 1:
-                    raise _Enough
-            return (joined, *given[1:])
+                    raise _LastMapStored
+            return (joined, *inputs[1:])
 
         return hook
 
@@ -152,15 +160,15 @@ class StableDiffusionBackbone(BackboneModule):
 def free_u(
     joined_BCHW: Float[Tensor, "B C H W"], hidden: int, widest: int, config: FreeUConfig
 ) -> Float[Tensor, "B C H W"]:
-    """What enters a residual block of the decoder, changed as FreeU does.
+    """The input of a decoder's residual block, rescaled as FreeU does.
 
-    By the number of channels of the hidden state, as in FreeU's own release: the widest get the
-    first pair of factors, those of half as many the second, others stay as they are.
+    The factors depend on the number of channels of the hidden state, as in FreeU's own release: the
+    widest get the first pair, those of half as many the second, and others are left unchanged.
 
     Args:
-        joined_BCHW: the hidden state and, after it, what is joined to it from the encoder.
+        joined_BCHW: the hidden state and, after it, the skip connection from the encoder.
         hidden: channels of the hidden state.
-        widest: 1,280 in Stable Diffusion 1.5 and 2.1.
+        widest: the largest number of channels: 1,280 in Stable Diffusion 1.5 and 2.1.
         config: the factors.
     """
     factors = {widest: (config.b1, config.s1), widest // 2: (config.b2, config.s2)}
@@ -179,23 +187,23 @@ def free_u(
 
 
 def load(config: StableDiffusionConfig, device: torch.device) -> StableDiffusionBackbone:
-    """The backbone on a device.
+    """Load Stable Diffusion onto a device.
 
     Raises:
-        HomologError: `diffusers` or the model cannot be had, or the settings do not fit it.
+        HomologError: `diffusers` or the model is missing, or the configuration does not fit it.
     """
     diffusers = require("diffusers", "diffusion")
     transformers = require("transformers", "diffusion")
     dtype = dtype_of(config.precision, device, torch.float16)
 
     def part(kind: Any, folder: str, **options: Any) -> Any:
-        return pretrained(kind, config.model, subfolder=folder, **options)
+        return from_pretrained(kind, config.model, subfolder=folder, **options)
 
     weights = {"use_safetensors": True, "torch_dtype": dtype}
     vae = part(diffusers.AutoencoderKL, "vae", **weights)
     unet = part(diffusers.UNet2DConditionModel, "unet", **weights)
     if config.unet is not None:
-        unet = _other_unet(diffusers, unet, config.unet, weights)
+        unet = _replaced_unet(diffusers, unet, config.unet, weights)
     scheduler = part(diffusers.DDPMScheduler, "scheduler")
     tokenizer = part(transformers.CLIPTokenizer, "tokenizer")
     encoder = part(transformers.CLIPTextModel, "text_encoder", use_safetensors=True)
@@ -215,18 +223,9 @@ def load(config: StableDiffusionConfig, device: torch.device) -> StableDiffusion
     return backbone.eval().requires_grad_(False).to(device)
 
 
-def _other_unet(diffusers: Any, unet: Any, name: str, weights: dict[str, Any]) -> Any:
-    """Another UNet: a folder, a hub's name, or a file of weights for the one there is."""
+def _replaced_unet(diffusers: Any, unet: Any, name: str, weights: dict[str, Any]) -> Any:
+    """Another UNet: from a folder or the hub, or the given one with the weights in a file."""
     if not name.endswith(".safetensors"):
-        return pretrained(diffusers.UNet2DConditionModel, name, **weights)
-    import safetensors.torch
-    from safetensors import SafetensorError
-
-    try:
-        state = safetensors.torch.load(Path(name).read_bytes())
-    except OSError as error:
-        raise HomologError(f"unet: cannot read {name}: {error.strerror}") from error
-    except SafetensorError as error:
-        raise HomologError(f"unet: {name} is damaged: {error}") from None
-    load_state(unet, state, name)
+        return from_pretrained(diffusers.UNet2DConditionModel, name, **weights)
+    load_state(unet, read_tensors(Path(name), "unet"), name)
     return unet

@@ -1,4 +1,4 @@
-"""From a backbone's feature maps to descriptors, and the cache that keeps feature maps on disk."""
+"""From feature maps to zero-shot descriptors, and the cache of feature maps on disk."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Safe reading of pictures: whatever is given becomes 8-bit RGB, upright, of a known size."""
+"""Safe loading of images: whatever is given becomes 8-bit RGB, upright, of a known size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
@@ -21,20 +20,19 @@ from homolog.image.geometry import Letterbox
 ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 
 MAX_PIXELS = 100_000_000
-"""Largest picture read unless told otherwise, in pixels: a guard against decompression bombs."""
-
+"""Default limit for the pixels of an image file: a guard against decompression bombs."""
 
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An upright RGB picture, perhaps reduced, and the size its points refer to.
+class LoadedImage:
+    """An upright RGB image, perhaps resized, and the size that points refer to.
 
     Attributes:
-        image: the pixels, `RGB`.
-        width: of the original upright picture, in pixels.
-        height: of the original upright picture, in pixels.
+        image: the pixels, in mode `RGB`.
+        width: of the original upright image, in pixels.
+        height: of the original upright image, in pixels.
     """
 
     image: Image.Image
@@ -42,184 +40,180 @@ class Picture:
     height: int
 
 
-def read(
+def load_image(
     image: ImageLike,
     *,
-    side: int | None = None,
+    longest_edge: int | None = None,
     max_pixels: int = MAX_PIXELS,
     name: str = "image",
-) -> Picture:
-    """Read a picture.
+) -> LoadedImage:
+    """Load an image as upright 8-bit RGB.
 
-    Files in any format that Pillow knows: of several frames the first, turned upright by their
-    EXIF orientation, transparency laid on white, 16 bits reduced to 8. `PIL.Image` objects and
-    arrays are taken as they stand. Arrays are (height, width), (height, width, 1, 3 or 4) and
-    tensors (1, 3 or 4, height, width) or (height, width): uint8, uint16, bool, or float in 0..1.
+    Files may have any format that Pillow knows: the first of several frames is taken, the EXIF
+    orientation is applied, transparency is laid on white, and 16 bits are reduced to 8. `PIL.Image`
+    objects and arrays are taken as they are. Arrays are (height, width), (height, width, 1, 3 or
+    4) and tensors (1, 3 or 4, height, width) or (height, width): uint8, uint16, bool, or float in
+    0..1.
 
     Args:
         image: a path, a `PIL.Image`, a NumPy array (RGB, not BGR) or a tensor.
-        side: reduce the picture so that its longer side has this many pixels; large JPEG files
-            are then decoded at a reduced resolution.
+        longest_edge: resize the image so that its longer edge has this many pixels; large JPEG
+            files are then decoded at a reduced resolution.
         max_pixels: refuse files with more pixels than this.
-        name: what error messages call the picture.
+        name: what error messages call the image.
 
     Raises:
-        HomologError: the file is missing, unreadable, not a picture, broken or too large, or the
+        HomologError: the file is missing, unreadable, not an image, damaged or too large, or the
             array has another shape or type.
     """
     if isinstance(image, (str, os.PathLike)):
-        return _read_file(Path(image), side, max_pixels, name)
+        return _load_file(Path(image), longest_edge, max_pixels, name)
     if isinstance(image, Image.Image):
-        with _explained(name, repr(image)):
-            return _reduce(_to_rgb(image), side)
+        with explain_decoding_errors(name, repr(image)):
+            return _resize(_to_rgb(image), longest_edge)
     if isinstance(image, Tensor):
         image = image.detach().cpu()
         image = (image.movedim(0, -1) if image.ndim == 3 else image).numpy()
     if isinstance(image, np.ndarray):
-        return _reduce(_to_rgb(_from_array(image, name)), side)
+        return _resize(_to_rgb(_from_array(image, name)), longest_edge)
     raise HomologError(
-        f"{name}: got {type(image).__name__}, takes a path, a PIL image, an array or a tensor"
+        f"{name}: expected a path, a PIL image, an array or a tensor, got {type(image).__name__}"
     )
 
 
-def size(path: Path, *, max_pixels: int = MAX_PIXELS, name: str = "image") -> tuple[int, int]:
-    """Width and height of a picture file, upright, from its header where that tells.
+def image_size(path: Path, *, max_pixels: int = MAX_PIXELS, name: str = "image") -> tuple[int, int]:
+    """Width and height of an image file once upright, usually from its header alone.
 
     Raises:
-        HomologError: the file is missing, unreadable, not a picture, broken or too large.
+        HomologError: the file is missing, unreadable, not an image, damaged or too large.
     """
-    with _open(path, max_pixels, name) as picture, _explained(name, str(path)):
-        width, height = picture.size
-        return (height, width) if _sideways(picture) else (width, height)
+    with open_image(path, max_pixels, name) as image, explain_decoding_errors(name, str(path)):
+        width, height = image.size
+        return (height, width) if _is_sideways(image) else (width, height)
 
 
-def find(places: Iterable[Path], name: str = "pictures") -> list[Path]:
-    """The picture files among some files and, by their names, in some folders and below; sorted.
+def find_images(paths: Iterable[Path], name: str = "images") -> list[Path]:
+    """The given files, and the image files in the given folders and below, sorted by name.
 
     Raises:
-        HomologError: a place is not there.
+        HomologError: one of the paths does not exist.
     """
-    endings = Image.registered_extensions()
+    suffixes = Image.registered_extensions()
     found: list[Path] = []
-    for place in places:
-        if place.is_dir():
-            found += sorted(path for path in place.rglob("*") if path.suffix.lower() in endings)
-        elif place.is_file():
-            found.append(place)
+    for path in paths:
+        if path.is_dir():
+            found += sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes)
+        elif path.is_file():
+            found.append(path)
         else:
-            raise HomologError(f"{name}: there is no file or folder {place}")
+            raise HomologError(
+                f"{name}: expected a file or folder, got {path}, which does not exist"
+            )
     return list(dict.fromkeys(found))
 
 
-def read_mask(
-    mask: str | os.PathLike[str] | np.ndarray | Tensor,
-    size: tuple[int, int],
-    *,
-    max_pixels: int = MAX_PIXELS,
-    name: str = "mask",
-) -> Bool[np.ndarray, "height width"]:
-    """Read a mask: a grey picture or an array, the object where it is not zero.
-
-    Args:
-        mask: a path or an array (height, width) of bool or numbers.
-        size: width and height of the picture it belongs to.
-        max_pixels: refuse files with more pixels than this.
-        name: what error messages call the mask.
-
-    Raises:
-        HomologError: it cannot be read, has another size than the picture, or is empty.
-    """
-    if isinstance(mask, (str, os.PathLike)):
-        # A mask is drawn on the picture as stored or as seen; only its size can tell, so it is
-        # taken upright like every other file.
-        picture = _open(Path(mask), max_pixels, name)
-        with _explained(name, os.fspath(mask)):
-            picture = ImageOps.exif_transpose(picture)
-            if picture.mode == "P":  # label pictures: index 0 is the background
-                found = np.asarray(picture) != 0
-            else:
-                found = np.asarray(picture.convert("I" if picture.mode[0] == "I" else "L")) != 0
-    else:
-        array = np.asarray(mask.detach().cpu() if isinstance(mask, Tensor) else mask)
-        if array.ndim != 2:
-            raise HomologError(f"{name}: got an array of shape {array.shape}, takes height x width")
-        found = array != 0
-    height, width = found.shape
-    if (width, height) != size:
-        raise HomologError(
-            f"{name}: is {width} x {height} pixels, takes the picture's {size[0]} x {size[1]}"
-        )
-    if not found.any():
-        raise HomologError(f"{name}: is empty, takes at least one pixel that is not zero")
-    return found
-
-
-# Pillow's own limit is a global of its module; it is put aside only while a file's header is
-# read, after which the size is known and checked here.
+# Pillow's own limit is a global of its module; it is lifted only while a file's header is read,
+# after which the size is known and checked here.
 _pillow_limit = threading.Lock()
 
 
-def _open(path: Path, max_pixels: int, name: str) -> Image.Image:
-    if path.is_dir():
-        raise HomologError(f"{name}: {path} is a directory, takes a picture file")
-    if not path.exists():
-        raise HomologError(f"{name}: there is no file {path}")
+def open_image(path: str | os.PathLike[str], max_pixels: int, name: str) -> Image.Image:
+    """Open an image file after checks of its kind and size; its pixels are not decoded yet.
+
+    Args:
+        path: the file.
+        max_pixels: refuse a file with more pixels than this.
+        name: what error messages call the image.
+
+    Raises:
+        HomologError: the file is missing, unreadable, not an image or too large.
+    """
+    path = Path(path)
     if not path.is_file():
-        raise HomologError(f"{name}: {path} is not a regular file")
-    with _explained(name, str(path)), _pillow_limit:
+        kind = "a directory" if path.is_dir() else "a special file"
+        got = f"{path}, which is {kind}" if path.exists() else f"{path}, which does not exist"
+        raise HomologError(f"{name}: expected an image file, got {got}")
+    with explain_decoding_errors(name, str(path)), _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            picture = Image.open(path)
+            image = Image.open(path)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-    if picture.width * picture.height > max_pixels:
-        picture.close()
+    if image.width * image.height > max_pixels:
+        image.close()
         raise HomologError(
-            f"{name}: {path} has {picture.width} x {picture.height} pixels, "
-            f"more than the limit of {max_pixels:,} (max_pixels)"
+            f"{name}: expected at most {max_pixels:,} pixels (max_pixels), got {path} with "
+            f"{image.width} x {image.height}"
         )
-    return picture
+    return image
 
 
-def _read_file(path: Path, side: int | None, max_pixels: int, name: str) -> Picture:
-    with _open(path, max_pixels, name) as picture, _explained(name, str(path)):
-        width, height = picture.size
-        if side is not None and picture.format == "JPEG":
+@contextmanager
+def explain_decoding_errors(name: str, what: str) -> Iterator[None]:
+    """Turn whatever an image decoder raises into a `HomologError` of one line.
+
+    Decoders meet hostile bytes and raise nearly anything (OSError, SyntaxError, struct.error,
+    zlib.error, IndexError …), so all of it is caught.
+
+    Args:
+        name: what error messages call the image.
+        what: the image, such as its path.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about metadata, of no use to the caller
+            yield
+    except UnidentifiedImageError:
+        raise HomologError(f"{name}: expected an image in a known format, got {what}") from None
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise HomologError(
+            f"{name}: expected an image, got {what}, which cannot be read: {reason}"
+        ) from error
+
+
+def _load_file(path: Path, longest_edge: int | None, max_pixels: int, name: str) -> LoadedImage:
+    with open_image(path, max_pixels, name) as image, explain_decoding_errors(name, str(path)):
+        width, height = image.size
+        if longest_edge is not None and image.format == "JPEG":
             # Twice the size needed keeps the resampling that follows as good as from the whole.
-            content = Letterbox(width, height, side).scaled_size
-            picture.draft(None, (2 * content[0], 2 * content[1]))
-        picture.load()
-        if _sideways(picture):
+            scaled = Letterbox(width, height, longest_edge).scaled_size
+            image.draft(None, (2 * scaled[0], 2 * scaled[1]))
+        image.load()
+        if _is_sideways(image):
             width, height = height, width
-        return _reduce(_to_rgb(ImageOps.exif_transpose(picture)), side, (width, height))
+        upright = _to_rgb(ImageOps.exif_transpose(image))
+        return _resize(upright, longest_edge, (width, height))
 
 
-def _sideways(picture: Image.Image) -> bool:
-    return picture.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS
+def _is_sideways(image: Image.Image) -> bool:
+    return image.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS
 
 
-def _reduce(picture: Image.Image, side: int | None, size: tuple[int, int] | None = None) -> Picture:
-    width, height = size or picture.size
-    if side is not None:
-        content = Letterbox(width, height, side).scaled_size
-        picture = picture.resize(content, Image.Resampling.BILINEAR)
-    return Picture(picture, width, height)
+def _resize(
+    image: Image.Image, longest_edge: int | None, size: tuple[int, int] | None = None
+) -> LoadedImage:
+    width, height = size or image.size
+    if longest_edge is not None:
+        scaled = Letterbox(width, height, longest_edge).scaled_size
+        image = image.resize(scaled, Image.Resampling.BILINEAR)
+    return LoadedImage(image, width, height)
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    picture.load()
-    if picture.mode.startswith("I;16") or picture.mode == "I":
-        values = np.asarray(picture)
+def _to_rgb(image: Image.Image) -> Image.Image:
+    image.load()
+    if image.mode.startswith("I;16") or image.mode == "I":
+        values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
-            raise HomologError("its whole numbers go beyond 16 bits, takes 8 or 16 bits")
-        picture = Image.fromarray((values >> 8).astype(np.uint8))
-    elif picture.mode == "F":
-        raise HomologError("its pixels are 32-bit floats, takes 8 or 16 bits")
-    if picture.has_transparency_data:
-        layer = picture.convert("RGBA")
-        picture = Image.new("RGBA", layer.size, "white")
-        picture.alpha_composite(layer)
-    return picture.convert("RGB")
+            raise HomologError("its integers need more than 16 bits")
+        image = Image.fromarray((values >> 8).astype(np.uint8))
+    elif image.mode == "F":
+        raise HomologError("its pixels are 32-bit floats, not integers of 8 or 16 bits")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.new("RGBA", layer.size, "white")
+        image.alpha_composite(layer)
+    return image.convert("RGB")
 
 
 def _from_array(array: np.ndarray, name: str) -> Image.Image:
@@ -227,7 +221,7 @@ def _from_array(array: np.ndarray, name: str) -> Image.Image:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or array.size == 0:
         raise HomologError(
-            f"{name}: got an array of shape {array.shape}, takes height x width x 1, 3 or 4"
+            f"{name}: expected an array of height x width x 1, 3 or 4, got shape {array.shape}"
         )
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
@@ -235,28 +229,10 @@ def _from_array(array: np.ndarray, name: str) -> Image.Image:
         array = (array >> 8).astype(np.uint8)
     elif np.issubdtype(array.dtype, np.floating):
         if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise HomologError(f"{name}: got floats outside 0..1, takes 0..1 or uint8")
+            raise HomologError(f"{name}: expected floats in 0..1 or uint8, got floats outside 0..1")
         array = np.round(array * 255).astype(np.uint8)
     elif array.dtype != np.uint8:
         raise HomologError(
-            f"{name}: got an array of {array.dtype}, takes uint8, uint16, bool or float in 0..1"
+            f"{name}: expected an array of uint8, uint16, bool or float in 0..1, got {array.dtype}"
         )
     return Image.fromarray(np.ascontiguousarray(array.squeeze(2) if array.shape[2] == 1 else array))
-
-
-@contextmanager
-def _explained(name: str, what: str) -> Iterator[None]:
-    """Turns whatever a decoder raises into one line.
-
-    Decoders meet hostile bytes and raise nearly anything (OSError, SyntaxError, struct.error,
-    zlib.error, IndexError …), so all of it is caught.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata, of no use to the caller
-            yield
-    except UnidentifiedImageError:
-        raise HomologError(f"{name}: {what} is not a picture in a known format") from None
-    except Exception as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise HomologError(f"{name}: {what} cannot be read: {reason}") from error

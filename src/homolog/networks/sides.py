@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from homolog.backbones.hub import load_state, read_tensors
 from homolog.networks.attention import TransformerBlock, principal_components, sincos_encoding
+from homolog.utils.tensor_files import load_state, read_tensors
 
 _FEW_CELLS = 4
 _OUTPUTS = 8

@@ -20,6 +20,17 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "neighbourhood_radius": "reach",
         "affine_weight": "layout",
     },
+    "DinoConfig": {
+        "canvas_size": "side",
+        "pos_embed_mode": "positions",
+        "crop_padding": "native",
+    },
+    "LossConfig": {"keypoint_fraction": "share"},
+    "TrainingConfig": {
+        "images_per_group": "pictures",
+        "grad_accum_groups": "groups",
+        "consensus": "guided",
+    },
     "PostProcessorConfig": {"backbone_digest": "tuned"},
     "SidesConfig": {
         "side_weight": "side",
@@ -27,6 +38,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "coordinate_bandwidth": "reach",
         "presence_calibration": "presence",
     },
+    "StableDiffusionConfig": {"canvas_size": "side"},
 }
 """Class: its fields that have another name on disk, and that name."""
 
