@@ -1,4 +1,4 @@
-"""How fast pictures are rendered, and what finding visible points costs by other means.
+"""How fast images are rendered, and how Embree compares with a z-buffer in NumPy.
 
 python benchmarks/synth.py FOLDER_OF_MODELS [--count 100]
 """
@@ -13,20 +13,20 @@ from pathlib import Path
 import numpy as np
 
 from homolog.synth import load_models, render_set
-from homolog.synth.canonical import prepare
+from homolog.synth.canonical import build_rigs
 from homolog.synth.render import Renderer
 from homolog.synth.scene import random_scene
 
 SIZE = 480
 
 
-def rasterised(renderer: Renderer) -> np.ndarray:
-    """The first triangle in each pixel by a z-buffer in NumPy, triangle by triangle."""
+def rasterise(renderer: Renderer) -> np.ndarray:
+    """The triangle that is visible in each pixel, by a z-buffer in NumPy."""
     camera, size = renderer.scene.camera, renderer.size
-    places, depth = camera.project(renderer.vertices.astype(float))
+    points, depth = camera.project(renderer.mesh.vertices.astype(float))
     buffer, found = np.full((size, size), np.inf), np.full((size, size), -1)
-    for k, corners in enumerate(renderer.triangles):
-        p, z = places[corners], depth[corners]
+    for k, corners in enumerate(renderer.mesh.triangles):
+        p, z = points[corners], depth[corners]
         if not np.isfinite(z).all():
             continue
         x0, y0 = np.maximum(np.floor(p.min(0) - 0.5), 0).astype(int)
@@ -51,25 +51,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", type=Path)
     parser.add_argument("--count", type=int, default=100)
-    given = parser.parse_args()
-    print(f"| {given.count} pictures of {SIZE} px, all files written | pictures/s | start |")
+    arguments = parser.parse_args()
+    print(f"| {arguments.count} images of {SIZE} px, all files written | images/s | start |")
     print("|---|---|---|")
     for workers in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
             begun = time.perf_counter()
-            render_set(given.models, Path(folder) / "a", count=2, size=SIZE, workers=workers)
+            render_set(arguments.models, Path(folder) / "a", count=2, size=SIZE, workers=workers)
             start = time.perf_counter() - begun
             begun = time.perf_counter()
             render_set(
-                given.models, Path(folder) / "b", count=given.count, size=SIZE, workers=workers
+                arguments.models,
+                Path(folder) / "b",
+                count=arguments.count,
+                size=SIZE,
+                workers=workers,
             )
             whole = time.perf_counter() - begun
-        speed = (given.count - 2) / (whole - start)
+        speed = (arguments.count - 2) / (whole - start)
         print(
             f"| {workers} process{'es' * (workers > 1)} | {speed:.1f} | {start:.1f} s |", flush=True
         )
 
-    rigs, _, _ = prepare(load_models(given.models)[0])
+    rigs, _, _ = build_rigs(load_models(arguments.models)[0])
     times = {"Embree": [], "z-buffer in NumPy": []}
     same = []
     y, x = np.divmod(np.arange(SIZE * SIZE), SIZE)
@@ -79,15 +83,15 @@ def main() -> None:
         begun = time.perf_counter()
         renderer = Renderer(scene, SIZE, rng)
         rays = scene.camera.rays(np.stack([x, y], 1) + 0.5).astype(np.float32)
-        origins = np.broadcast_to(scene.camera.place.astype(np.float32), rays.shape)
-        hits = renderer.tracer.first(origins, rays).triangle
+        origins = np.broadcast_to(scene.camera.position.astype(np.float32), rays.shape)
+        hits = renderer.tracer.first_hits(origins, rays).triangle
         times["Embree"].append(time.perf_counter() - begun)
         begun = time.perf_counter()
-        other = rasterised(renderer).ravel()
+        other = rasterise(renderer).ravel()
         times["z-buffer in NumPy"].append(time.perf_counter() - begun)
         same.append((hits == other).mean())
     print()
-    print("| the first triangle in each pixel, 10 scenes | ms a picture |")
+    print("| the visible triangle in each pixel, 10 scenes | ms per image |")
     print("|---|---|")
     for name, spent in times.items():
         print(f"| {name} | {1000 * np.median(spent):.0f} |")

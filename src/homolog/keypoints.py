@@ -192,12 +192,13 @@ class KeypointSchema:
         return tuple(resolved)
 
 
-_SIDE = re.compile(r"left|right|(?<![A-Za-z])[lr](?![A-Za-z])", re.IGNORECASE)
+SIDE_IN_NAME = re.compile(r"left|right|(?<![A-Za-z])[lr](?![A-Za-z])", re.IGNORECASE)
+"""The words and single letters by which a keypoint's or bone's name tells its side."""
 _OTHER = {"left": "right", "right": "left", "l": "r", "r": "l"}
 
 
 def _exchanged(name: str) -> str:
-    return _SIDE.sub(lambda found: _OTHER[found[0].lower()], name)
+    return SIDE_IN_NAME.sub(lambda found: _OTHER[found[0].lower()], name)
 
 
 def _mirror_of(pairs: Any, count: int) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:

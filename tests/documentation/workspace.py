@@ -185,7 +185,7 @@ def _views(folder: Path) -> None:
 def _models(folder: Path) -> None:
     folder.mkdir()
     for number, name in enumerate(("Fox", "Donkey", "Stag", "Horse")):
-        toy_models.beast(folder / f"{name}.glb", stretch=(1, 1, 1 + 0.1 * number))
+        toy_models.rigged_animal(folder / f"{name}.glb", stretch=(1, 1, 1 + 0.1 * number))
 
 
 def _predictions(path: Path) -> None:

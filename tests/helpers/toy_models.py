@@ -1,4 +1,4 @@
-"""Small glTF models: a beast of boxes with bones, and things without."""
+"""Small glTF models: an animal of boxes with bones, and objects without."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pygltflib as gl
 
-# Bones: name, the bone above, head. Left is +x, the front is +z, up is +y.
+# Bones: name, parent, origin. Left is +x, the front is +z, up is +y.
 BONES = [
     ("Torso", None, (0, 1, -1)),
     ("Neck", "Torso", (0, 1, 0.6)),
@@ -26,7 +26,7 @@ BONES = [
     ("BackUpperLeg.R", "Torso", (-0.25, 0.9, -0.9)),
     ("BackLowerLeg.R", "BackUpperLeg.R", (-0.25, 0.45, -0.9)),
 ]
-# Boxes: the bone, corners.
+# Boxes: their bone, two opposite corners.
 BOXES = {
     "Torso": ((-0.3, 0.8, -1.1), (0.3, 1.3, 0.7)),
     "Neck": ((-0.12, 1.1, 0.55), (0.12, 1.6, 1.0)),
@@ -50,13 +50,13 @@ _FACES = np.array(
 
 @dataclass
 class File:
-    """A glTF file in the making."""
+    """A glTF file that is being put together."""
 
     gltf: gl.GLTF2 = field(default_factory=gl.GLTF2)
     data: bytearray = field(default_factory=bytearray)
 
     def put(self, values: np.ndarray, kind: str) -> int:
-        """Append an accessor and return its number."""
+        """Append an array and return the number of its accessor."""
         values = np.ascontiguousarray(values)
         types = {"f4": gl.FLOAT, "u2": gl.UNSIGNED_SHORT, "u4": gl.UNSIGNED_INT, "u1": 5121}
         self.data += b"\0" * (-len(self.data) % 4)
@@ -80,16 +80,17 @@ class File:
 
 
 def box(low, high) -> tuple[np.ndarray, np.ndarray]:
+    """Corners and triangles of a box."""
     low, high = np.array(low), np.array(high)
     return low + _CORNERS * (high - low), _FACES
 
 
-def beast(
+def rigged_animal(
     path: Path,
     *,
     rename=lambda name: name,
     stretch=(1.0, 1.0, 1.0),
-    turn=None,
+    rotation=None,
     texture: bytes | None = None,
     ears: bool = True,
     animated: bool = True,
@@ -98,40 +99,40 @@ def beast(
     """A rigged animal of boxes.
 
     Args:
-        path: of the file.
-        rename: what the bones are called.
+        path: of the file to write.
+        rename: function from the bones' names to those in the file.
         stretch: factors along x, y, z.
-        turn: of all of it, in the file.
-        texture: laid on all of it, as the bytes of a picture file.
+        rotation: of the whole model in the file, a matrix.
+        texture: the bytes of an image file.
         ears: whether they have bones; otherwise they follow the head.
-        animated: whether it nods.
-        loose: whether its lower legs hang on nothing, as in files with inverse kinematics.
+        animated: whether it has an animation, in which it nods.
+        loose: whether its lower legs have no parent, as in files with inverse kinematics.
     """
     file = File()
     bones = [b for b in BONES if ears or not b[0].startswith("Ear")]
     if loose:
         bones += [
-            (f"{above}_end", above, head) for name, above, head in bones if "LowerLeg" in name
+            (f"{parent}_end", parent, head) for name, parent, head in bones if "LowerLeg" in name
         ]
         bones = [(n, None if "LowerLeg" in n else a, head) for n, a, head in bones]
-    turn = np.eye(3) if turn is None else turn
-    heads = {name: turn @ (np.array(head) * stretch) for name, _, head in bones}
-    place = {name: i for i, (name, _, _) in enumerate(bones)}
-    for name, above, _ in bones:
-        start = heads[above] if above else np.zeros(3)
+    rotation = np.eye(3) if rotation is None else rotation
+    heads = {name: rotation @ (np.array(head) * stretch) for name, _, head in bones}
+    index_of = {name: i for i, (name, _, _) in enumerate(bones)}
+    for name, parent, _ in bones:
+        start = heads[parent] if parent else np.zeros(3)
         node = gl.Node(name=rename(name), translation=list(map(float, heads[name] - start)))
-        node.children = [place[n] for n, a, _ in bones if a == name]
+        node.children = [index_of[n] for n, a, _ in bones if a == name]
         file.gltf.nodes.append(node)
     points, joints, faces = [], [], []
     for name, (low, high) in BOXES.items():
         corners, triangles = box(np.array(low) * stretch, np.array(high) * stretch)
         faces.append(triangles + 8 * len(points))
-        points.append(corners @ turn.T)
-        follows = name if name in place else "Head"
-        joints.append(np.tile([place[follows], 0, 0, 0], (8, 1)))
+        points.append(corners @ rotation.T)
+        bone = name if name in index_of else "Head"
+        joints.append(np.tile([index_of[bone], 0, 0, 0], (8, 1)))
     positions = np.concatenate(points).astype("f4")
     inverse = np.tile(np.eye(4, dtype="f4"), (len(bones), 1, 1))
-    for name, i in place.items():
+    for name, i in index_of.items():
         inverse[i, :3, 3] = -heads[name]
     attributes = gl.Attributes(
         POSITION=file.put(positions, "VEC3"),
@@ -161,18 +162,18 @@ def beast(
     skin = gl.Skin(joints=list(range(len(bones))))
     skin.inverseBindMatrices = file.put(inverse.transpose(0, 2, 1).reshape(-1, 16), "MAT4")
     file.gltf.skins = [skin]
-    file.gltf.nodes.append(gl.Node(name="Beast", mesh=0, skin=0))
-    roots = [i for i, (_, above, _) in enumerate(bones) if above is None]
+    file.gltf.nodes.append(gl.Node(name="Animal", mesh=0, skin=0))
+    roots = [i for i, (_, parent, _) in enumerate(bones) if parent is None]
     file.gltf.scenes = [gl.Scene(nodes=[*roots, len(bones)])]
     file.gltf.scene = 0
     if animated:
         half = np.sin(np.deg2rad(15))
-        turns = np.array([[0, 0, 0, 1], [half, 0, 0, np.cos(np.deg2rad(15))]], "f4")
+        rotations = np.array([[0, 0, 0, 1], [half, 0, 0, np.cos(np.deg2rad(15))]], "f4")
         sampler = gl.AnimationSampler(
-            input=file.put(np.array([0, 1], "f4"), "SCALAR"), output=file.put(turns, "VEC4")
+            input=file.put(np.array([0, 1], "f4"), "SCALAR"), output=file.put(rotations, "VEC4")
         )
         sampler.interpolation = "LINEAR"
-        target = gl.AnimationChannelTarget(node=place["Neck"], path="rotation")
+        target = gl.AnimationChannelTarget(node=index_of["Neck"], path="rotation")
         file.gltf.animations = [
             gl.Animation(
                 name="Nod", samplers=[sampler],
@@ -182,8 +183,8 @@ def beast(
     return file.save(path)
 
 
-def still(path: Path, boxes: list[tuple], name: str = "Thing", **node) -> Path:
-    """Boxes without a skeleton."""
+def static_object(path: Path, boxes: list[tuple], name: str = "Object", **node) -> Path:
+    """Boxes without a skeleton; further arguments are of their glTF node."""
     file = File()
     points, faces = zip(*(box(low, high) for low, high in boxes), strict=True)
     indices = np.concatenate([f + 8 * i for i, f in enumerate(faces)]).ravel().astype("u4")
@@ -197,6 +198,6 @@ def still(path: Path, boxes: list[tuple], name: str = "Thing", **node) -> Path:
 
 
 CHAIR = [((-0.5, 0.45, -0.5), (0.5, 0.55, 0.5)), ((-0.5, 0.55, -0.5), (0.5, 1.2, -0.42))]
-"""Its back is at -z: it faces +z."""
+"""Boxes of a chair; its back is at -z, so it faces +z."""
 for _x in (-0.4, 0.4):
     CHAIR += [((_x - 0.05, 0, z - 0.05), (_x + 0.05, 0.45, z + 0.05)) for z in (-0.4, 0.4)]

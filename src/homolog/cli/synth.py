@@ -1,4 +1,4 @@
-"""The command that renders training pictures."""
+"""The command that renders training images."""
 
 from __future__ import annotations
 
@@ -21,40 +21,47 @@ def synth(
     backgrounds: Path | None = None,
     models: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
 ) -> None:
-    """Render a training set from 3D models: every point of every picture with its part and side.
+    """Render a training set from 3-D models, in which left and right are known everywhere.
 
-    Writes pictures, a COCO file with keypoints and masks, and for every pixel where on the thing
-    it is. An interrupted run goes on where it stopped; a larger --count adds to what is there.
+    Writes images, a COCO file with keypoints and masks, and the canonical coordinates of every
+    pixel of an object. An interrupted run is resumed; a larger --count adds images.
 
     Parameters
     ----------
     folder
-        The folder of glTF models (.glb, .gltf), with skeletons or without.
+        Folder of glTF models (.glb, .gltf), with or without skeletons.
     out
-        The folder to write.
+        Folder to write.
     count
-        How many pictures.
+        Number of images.
     size
-        Pixels of a picture's side.
+        Width and height of the images in pixels.
     seed
-        Another one gives other pictures.
+        Seed of the random scenes.
     workers
-        How many processes; as many as there are processors by default.
+        Number of processes; as many as there are processors by default.
     backgrounds
-        A folder of pictures to put behind half of the scenes.
+        Folder of images to put behind half of the scenes.
     models
-        Names of models, without ending, to restrict it to.
+        Names of models to use, without their endings; all by default.
     """
     from homolog.synth import render_set
 
-    made = render_set(
-        folder, out, count=count, size=size, seed=seed, workers=workers,
-        backgrounds=backgrounds, models=models,
-    )  # fmt: skip
-    for name, why in sorted(made.left_out.items()):
-        print(f"left out: {name}: {why}", file=sys.stderr)
-    for name, note in sorted(made.notes.items()):
+    report = render_set(
+        folder,
+        out,
+        count=count,
+        size=size,
+        seed=seed,
+        workers=workers,
+        backgrounds=backgrounds,
+        models=models,
+    )
+    for name, reason in sorted(report.skipped.items()):
+        print(f"skipped: {name}: {reason}", file=sys.stderr)
+    for name, note in sorted(report.notes.items()):
         print(f"note: {name}: {note}", file=sys.stderr)
-    kept = f", {made.kept:,} of them kept" if made.kept else ""
-    print(f"{made.pictures:,} pictures of {len(made.models)} models{kept}: {made.annotations}")
-    print(f"look at {made.out / 'contact.jpg'}", file=sys.stderr)
+    reused = f", {report.reused:,} of them from an earlier run" if report.reused else ""
+    models_used = f"{len(report.models)} model{'s' * (len(report.models) != 1)}"
+    print(f"{report.images:,} images of {models_used}{reused}: {report.annotations}")
+    print(f"overview: {report.out / 'contact.jpg'}", file=sys.stderr)

@@ -1,9 +1,10 @@
-"""Training pictures rendered from 3D models whose every vertex knows its side.
+"""Training sets rendered from 3-D models on which left and right are known everywhere.
 
 Needs the extra `synth`: `pip install 'homolog[synth]'`.
 """
 
 from homolog.synth.dataset import Report, render_set
-from homolog.synth.gltf import Model, load_models
+from homolog.synth.gltf import load_models
+from homolog.synth.model import Model
 
 __all__ = ["Model", "Report", "load_models", "render_set"]
