@@ -16,9 +16,9 @@ from homolog.features import FusionConfig
 # Small tensors gain nothing from threads; with two test processes on two cores, threads that wait
 # for each other cost several times the work.
 torch.set_num_threads(1)
-# What a test finds does not depend on how busy the machine is.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
+# What a test finds depends neither on how busy the machine is nor on luck.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.load_profile("repeatable")
 
 
 def pytest_configure() -> None:

@@ -169,7 +169,8 @@ def test_results_show_themselves(colour_matcher, matcher):
         page = result._repr_html_()
         assert '<img src="data:image/png;base64,' in page and "<table>" in page
     assert "left_paw" in results[0]._repr_html_()
-    assert repr(matcher) == "Matcher(efficientnet-lite + sides, device='cpu', float32)"
+    assert repr(matcher) == "Matcher('embedded', device='cpu', precision='float32')"
+    assert repr(matcher.with_config(window=7)) == repr(matcher)
 
 
 def test_images_travel_with_a_result_but_not_into_json_or_a_pickle(colour_matcher):

@@ -1,4 +1,7 @@
-"""The matcher: from two images to matching points."""
+"""The matcher: from two images to matching points.
+
+Longer than other modules for the docstrings of its methods, which are the reference of the library.
+"""
 
 from __future__ import annotations
 
@@ -51,6 +54,7 @@ class Matcher:
         cache: keeps the backbone's feature maps on disk.
         network: the trained post-processor, if the configuration has one.
         side_head: the network that tells sides, if the configuration has one.
+        name: of the model; by default that of the backbone.
     """
 
     def __init__(
@@ -61,7 +65,9 @@ class Matcher:
         cache: FeatureCache | None = None,
         network: nn.Module | None = None,
         side_head: SideHead | None = None,
+        name: str | None = None,
     ):
+        self.name = name or (config.backbone if isinstance(config.backbone, str) else "custom")
         self.backbone = backbone
         self.config = config
         self.max_pixels = max_pixels
@@ -119,19 +125,17 @@ class Matcher:
             side_head = load_side_head(name, config, place)
             config = config.with_weights(weights, prompt)
             backbone = load_backbone(name, config, place)
-            return cls(backbone, config, max_pixels, cache, network, side_head)
+            return cls(backbone, config, max_pixels, cache, network, side_head, name)
         config = PRESETS[name]().with_weights(weights, prompt)
         side_head = None if config.sides is None else load_bundled(config.sides).to(place)
         backbone = backbones.create(config.backbone, place)
-        return cls(backbone, config, max_pixels, cache, side_head=side_head)
+        return cls(backbone, config, max_pixels, cache, side_head=side_head, name=name)
 
     def __repr__(self) -> str:
-        backbone = self.config.backbone
-        name = backbone if isinstance(backbone, str) else getattr(backbone, "model", "fused")
-        precision = getattr(backbone, "precision", "float32")
-        parts = [part for part in ("post_processor", "sides") if getattr(self.config, part)]
-        extras = "".join(f" + {part}" for part in parts)
-        return f"Matcher({name}{extras}, device={str(self.backbone.device)!r}, {precision})"
+        precision = getattr(self.config.backbone, "precision", "float32")
+        return (
+            f"Matcher({self.name!r}, device={str(self.backbone.device)!r}, precision={precision!r})"
+        )
 
     def with_config(self, **changes: Any) -> Matcher:
         """A matcher with the same weights and some of its configuration changed.
@@ -153,7 +157,9 @@ class Matcher:
             )
         config = MatcherConfig(**known | changes)
         side_head = None if config.sides is None else self.side_head
-        return Matcher(self.backbone, config, self.max_pixels, self.cache, self.network, side_head)
+        return Matcher(
+            self.backbone, config, self.max_pixels, self.cache, self.network, side_head, self.name
+        )
 
     def with_cache(self, cache: FeatureCache | None) -> Matcher:
         """A matcher with the same weights that keeps feature maps elsewhere.
@@ -162,8 +168,9 @@ class Matcher:
             cache: where; None for nowhere.
         """
         return Matcher(
-            self.backbone, self.config, self.max_pixels, cache, self.network, self.side_head
-        )
+            self.backbone, self.config, self.max_pixels, cache, self.network, self.side_head,
+            self.name,
+        )  # fmt: skip
 
     def load_image(
         self, image: FeaturesLike, name: str = "image", category: str | None = None
