@@ -100,7 +100,7 @@ def main() -> None:
             config = dataclasses.replace(
                 config,
                 steps=options.steps,
-                pictures=min(8, count),
+                images_per_group=min(8, count),
                 validate_every=options.steps,
             )
             folder = train(data, work / f"{count}-{seed}", embedded, config)

@@ -13,7 +13,11 @@ from typing import Any
 
 MODULES: Mapping[str, tuple[str, ...]] = {
     "homolog.ahead": ("homolog.utils.prefetch",),
-    "homolog.annotate": ("homolog.labelling.propagate",),
+    "homolog.annotate": (
+        "homolog.labelling.propagate",
+        "homolog.labelling.annotator",
+        "homolog.labelling.coco_output",
+    ),
     "homolog.attention": ("homolog.networks.attention",),
     "homolog.averaging": ("homolog.applications.averaging",),
     "homolog.calibration": ("homolog.labelling.calibration", "homolog.utils.stats"),

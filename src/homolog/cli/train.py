@@ -1,4 +1,4 @@
-"""The command that trains."""
+"""The command that trains a post-processor."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from homolog.cli.options import DATASET_OPTIONS, DatasetOptions
+from homolog.cli.options import BackboneOptions, DatasetOptions
 from homolog.errors import HomologError
 
 if TYPE_CHECKING:
     from homolog.data import DataSet
+    from homolog.training import TrainingConfig
+
+_TEST_SETS = ("pf-willow",)  # which methods are tested on and never trained
 
 
 def train(
@@ -24,24 +27,25 @@ def train(
     out: Path,
     recipe: str = "small-set",
     dataset_options: DatasetOptions = DatasetOptions(),
-    preset: Annotated[str, Parameter(name="--model")] = "embedded",
+    model: BackboneOptions = BackboneOptions(),
     start: Path | None = None,
     validation: Path | None = None,
     hold_out: float = 0.2,
     cache: Path | None = None,
     steps: int | None = None,
-    pictures: int | None = None,
+    images_per_group: Annotated[
+        int | None, Parameter(name=["--pictures", "--images-per-group"])
+    ] = None,
     rotation: float | None = None,
     tune_blocks: int | None = None,
     tune_rank: int = 8,
     training_seed: int | None = None,
-    device: str | None = None,
 ) -> None:
-    """Train a post-processor from annotated pictures.
+    """Train a post-processor on annotated images.
 
-    OUT then is a model: `homolog match A B --model OUT`. An interrupted run goes on where it
-    stopped when the same command is given again. Several processes share the work with `torchrun
-    --nproc-per-node N -m homolog train ...`.
+    OUT becomes a model: `homolog match A B --model OUT`. An interrupted run resumes when the same
+    command is given again, and a finished one is extended by more `--steps`. Several processes
+    share the work with `torchrun --nproc-per-node N -m homolog train ...`.
 
     Parameters
     ----------
@@ -53,72 +57,96 @@ def train(
         The folder of the run.
     recipe
         `small-set`, `published-spair`, `published-ap10k` or `published-pf-pascal`.
-    preset
-        The model whose backbone is used.
     start
-        The folder of a trained model to start from.
+        The folder of a trained model to take the initial weights from.
     validation
-        coco: a file of other pictures, on which the best weights are chosen.
+        coco: a file of other images, on which the best weights are chosen.
     hold_out
-        The share of the pictures to hold out, where there is no validation set.
+        The fraction of the images to hold out, where there is no validation set.
     cache
         A folder to keep feature maps in, for other runs; otherwise they are kept in OUT until the
         run is done.
     steps
-        How many, if not what the recipe says.
-    pictures
-        How many are drawn together, if not what the recipe says.
+        Optimizer steps, if not as many as the recipe has.
+    images_per_group
+        Images that are drawn together, if not as many as the recipe has.
     rotation
-        Largest angle by which pictures are turned, in degrees, if not what the recipe says.
+        Largest angle by which images are rotated, in degrees, if not that of the recipe.
     tune_blocks
-        Train the last so many blocks of a DINO backbone, too.
+        Train as many of the last blocks of a DINO backbone, too.
     tune_rank
-        Of the adapters in these (LoRA); 0 to train the blocks themselves.
+        Rank of the adapters in these blocks (LoRA); 0 to train the blocks themselves.
     training_seed
-        Of everything that is drawn while training.
-    device
-        Where to compute, such as `cpu` or `cuda`.
+        Seed of everything that is drawn at random.
     """
-    # Steps fill and free large tensors; in large pages that takes half the time. Torch looks at
+    # Steps allocate and free large tensors, which takes half the time in large pages. Torch reads
     # this when it first allocates.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    if not 0 <= hold_out < 1:
+        raise HomologError(
+            f"hold_out: expected a fraction of at least 0 and less than 1, got {hold_out:g}"
+        )
+    config = _configure(recipe, steps, images_per_group, rotation, training_seed)
+    if tune_blocks is not None:
+        from homolog.backbones import TuningConfig
+
+        config = dataclasses.replace(config, tuning=TuningConfig(tune_blocks, tune_rank or None))
+    data, held_out = _load(dataset, root, dataset_options, validation, hold_out)
+
+    import shutil
+
+    from homolog.features import FeatureCache
+    from homolog.training import run
+    from homolog.training.distributed import is_main_process
+    from homolog.training.report import read_report
+
+    if is_main_process() and (dataset_options.split == "test" or dataset in _TEST_SETS):
+        print(
+            f"warning: {data.name} is a test set; figures of a model that is trained on it cannot "
+            "be compared with others",
+            file=sys.stderr,
+        )
+    features = out / "features" if cache is None else cache
+    matcher = model.matcher(FeatureCache(features))
+    run.train(data, out, matcher, config, validation=held_out, start=start)
+    if not is_main_process():
+        return
+    if cache is None:
+        shutil.rmtree(features, ignore_errors=True)
+    if held_out is not None:
+        read_report(out, held_out, config).print()
+    print(f"trained: {out}", file=sys.stderr)
+    print(f"next: homolog match A B --model {out}", file=sys.stderr)
+    print(f"      homolog evaluate {dataset} TEST_SET --model {out}", file=sys.stderr)
+
+
+def _configure(
+    recipe: str,
+    steps: int | None,
+    images_per_group: int | None,
+    rotation: float | None,
+    seed: int | None,
+) -> TrainingConfig:
+    """A recipe with the changes that options ask for."""
     from homolog.training import recipes
 
     if recipe not in recipes.RECIPES:
-        raise HomologError(f"recipe: {recipe!r} is none of {', '.join(recipes.RECIPES)}")
-    if not 0 <= hold_out < 1:
-        raise HomologError(f"hold_out: got {hold_out:g}, takes a share from 0 to 1")
-    if pictures is not None and pictures < 2:
-        raise HomologError(f"pictures: got {pictures}, takes at least 2")
-    changes: dict[str, Any] = {"steps": steps, "pictures": pictures, "seed": training_seed}
+        raise HomologError(f"recipe: expected one of {', '.join(recipes.RECIPES)}, got {recipe!r}")
+    if images_per_group is not None and images_per_group < 2:
+        raise HomologError(f"pictures: expected at least 2, got {images_per_group}")
+    changes: dict[str, Any] = {"steps": steps, "images_per_group": images_per_group, "seed": seed}
     changes = {name: value for name, value in changes.items() if value is not None}
     if steps is not None:
         changes["epochs"] = None
     config = dataclasses.replace(recipes.RECIPES[recipe](), **changes)
     if rotation is not None:
         if config.views is None:
-            raise HomologError(f"rotation: {recipe} does not turn pictures")
+            raise HomologError(
+                f"rotation: expected a recipe that rotates images, got {recipe}; try small-set"
+            )
         views = dataclasses.replace(config.views, rotation=rotation)
         config = dataclasses.replace(config, views=views)
-    if tune_blocks is not None:
-        from homolog.backbones import TuningConfig
-
-        config = dataclasses.replace(config, tuning=TuningConfig(tune_blocks, tune_rank or None))
-    data, held = _load(dataset, root, dataset_options, validation, hold_out)
-
-    import shutil
-
-    from homolog.features import FeatureCache
-    from homolog.matcher import Matcher
-    from homolog.training.trainer import train as trained
-
-    matcher = Matcher.from_pretrained(preset, device=device)
-    kept = out / "features" if cache is None else cache
-    matcher.cache = FeatureCache(kept)
-    trained(data, out, matcher, config, validation=held, start=start)
-    if cache is None:
-        shutil.rmtree(kept, ignore_errors=True)
-    print(f"trained: {out}", file=sys.stderr)
+    return config
 
 
 def _load(
@@ -128,15 +156,15 @@ def _load(
     validation: Path | None,
     hold_out: float,
 ) -> tuple[DataSet, DataSet | None]:
-    """What to learn from, and what to choose the best weights on."""
+    """The training set, and the validation set on which the best weights are chosen."""
+    from homolog.data import registry, split
+
     if validation is not None and dataset != "coco":
-        raise HomologError(f"validation: {dataset} does not take it")
-    if "split" in DATASET_OPTIONS.get(dataset, ()) and dataset_options.split is None:
-        trn, val = (dataclasses.replace(dataset_options, split=split) for split in ("trn", "val"))
+        raise HomologError(f"validation: expected an option of {dataset}, got one of coco alone")
+    if "split" in registry.find(dataset).options and dataset_options.split is None:
+        trn, val = (dataclasses.replace(dataset_options, split=name) for name in ("trn", "val"))
         return trn.load(dataset, root), val.load(dataset, root)
     data = dataset_options.load(dataset, root)
     if validation is not None:
         return data, dataset_options.load(dataset, validation)
-    from homolog.data.split import hold_out as split
-
-    return split(data, hold_out) if hold_out > 0 else (data, None)
+    return split.hold_out(data, hold_out) if hold_out > 0 else (data, None)

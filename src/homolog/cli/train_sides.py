@@ -1,4 +1,4 @@
-"""The command that teaches sides."""
+"""The command that trains a side head."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from homolog.cli.options import BackboneOptions
+
 _VALIDATION_PAIRS = 200
 
 
@@ -16,17 +18,17 @@ def train_sides(
     folder: Path,
     *,
     out: Path,
-    preset: Annotated[str, Parameter(name="--model")] = "embedded",
+    model: BackboneOptions = BackboneOptions(),
     hold_out: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     validation: Path | None = None,
     count: int = 2400,
     steps: int | None = None,
     training_seed: int = 0,
-    device: str | None = None,
 ) -> None:
-    """Teach a model which side of a thing is which, on rendered pictures.
+    """Train a model to tell the sides of an object, on rendered images.
 
-    OUT then is a model: `homolog sides PHOTO --model OUT`.
+    OUT becomes a model: `homolog sides PHOTO --model OUT`. An interrupted run resumes when the
+    same command is given again, and a finished one is extended by more `--steps`.
 
     Parameters
     ----------
@@ -35,34 +37,29 @@ def train_sides(
         OUT first.
     out
         The folder of the model.
-    preset
-        The model whose backbone is used; sides that it tells are learnt anew.
     hold_out
-        Names of 3D models not to learn from, but to score on, and to choose on how much sides
-        count in matching.
+        Names of 3D models that are not trained on. The model is scored on them, and how much sides
+        count in matching is chosen on them.
     validation
-        A COCO file of photos to choose that on, too.
+        A COCO file of photos on which that is chosen, too.
     count
-        How many pictures to render, where FOLDER has models.
+        Images to render, where FOLDER has 3D models.
     steps
-        How many, if not what the recipe says.
+        Optimizer steps, if not as many as the recipe has.
     training_seed
-        Of everything that is drawn while training.
-    device
-        Where to compute, such as `cpu` or `cuda`.
+        Seed of everything that is drawn at random.
     """
     # As for `homolog train`.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     import dataclasses
 
     from homolog.data import coco
-    from homolog.matcher import Matcher
     from homolog.training.sides import SidesRecipe, train
 
     recipe = SidesRecipe(seed=training_seed)
     if steps is not None:
         recipe = dataclasses.replace(recipe, steps=steps)
-    matcher = Matcher.from_pretrained(preset, device=device)
+    matcher = model.matcher()
     photos = None if validation is None else coco.load(validation).subsample(_VALIDATION_PAIRS)
     if not (folder / "annotations.json").exists():
         from homolog.synth import render_set
@@ -71,8 +68,11 @@ def train_sides(
         folder = out / "pictures"
     score = train(folder, out, matcher, recipe, hold_out, photos)
     if score is not None:
+        low, high = (100 * bound for bound in score.interval)
         print(
-            f"sides of {score.count:,} keypoints on {', '.join(hold_out)}, which it has not "
-            f"seen: {100 * score.share:.1f} % right"
+            f"sides of {score.num_keypoints:,} keypoints on {', '.join(hold_out)}, held out: "
+            f"{100 * score.accuracy:.1f} % correct ({low:.1f} to {high:.1f})"
         )
     print(f"trained: {out}", file=sys.stderr)
+    print(f"next: homolog sides PHOTO --model {out}", file=sys.stderr)
+    print(f"      homolog match A B --model {out}", file=sys.stderr)

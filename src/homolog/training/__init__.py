@@ -1,4 +1,4 @@
-"""Training of post-processors."""
+"""Training: of post-processors here, of side heads in `homolog.training.sides`."""
 
 from homolog.training.recipes import (
     LossConfig,
@@ -11,7 +11,7 @@ from homolog.training.recipes import (
     published_spair,
     small_set,
 )
-from homolog.training.trainer import train
+from homolog.training.run import train
 
 __all__ = [
     "LossConfig",

@@ -1,4 +1,4 @@
-"""How pictures are shown while training: as they are, flipped, or turned and tinted at random."""
+"""Augmentation: images as they are, in a fixed pose, or in a random affine view."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Keypoints = Float[np.ndarray, "K 2"]
 
 
 @dataclass(frozen=True)
-class Posed:
-    """The picture in a pose.
+class PoseView:
+    """An image in a fixed pose, such as flipped.
 
     Attributes:
         pose: the pose.
-        scale: how much larger than usual things are.
+        scale: how much larger than in the upright image the object appears.
     """
 
     pose: PoseVariant
@@ -32,37 +32,44 @@ class Posed:
         """Whether left and right are exchanged."""
         return self.pose.flip
 
-    def canvas(self, image: Image.Image, view: CanvasTransform) -> Image.Image:
-        """What the backbone sees."""
-        return self._of(view).apply(image)
+    def canvas(self, image: Image.Image, transform: CanvasTransform) -> Image.Image:
+        """The canvas that goes through the backbone.
 
-    def cells(self, keypoints: Keypoints, view: CanvasTransform) -> Keypoints:
-        """Where points of the picture are, in cells."""
-        return self._of(view).to_cells(keypoints)
+        Args:
+            image: the upright image.
+            transform: from the upright image to cells.
+        """
+        return self._posed(transform).apply(image)
 
-    def content(self, view: CanvasTransform) -> Bool[np.ndarray, "H W"]:
-        """The cells that show the picture."""
-        return self._of(view).valid_cells
+    def to_cells(self, keypoints: Keypoints, transform: CanvasTransform) -> Keypoints:
+        """Points of the upright image in cells of the augmented one."""
+        return self._posed(transform).to_cells(keypoints)
 
-    def _of(self, view: CanvasTransform) -> CanvasTransform:
-        return CanvasTransform(view.width, view.height, self.pose, view.canvas_size, view.grid)
+    def valid_cells(self, transform: CanvasTransform) -> Bool[np.ndarray, "H W"]:
+        """The cells that show the image rather than padding."""
+        return self._posed(transform).valid_cells
+
+    def _posed(self, transform: CanvasTransform) -> CanvasTransform:
+        return CanvasTransform(
+            transform.width, transform.height, self.pose, transform.canvas_size, transform.grid
+        )
 
 
-AS_IT_IS, FLIPPED = Posed(IDENTITY), Posed(FLIP)
+UNCHANGED, FLIPPED = PoseView(IDENTITY), PoseView(FLIP)
 
 
 @dataclass(frozen=True)
 class RandomAffineView:
-    """The canvas flipped or not, turned, scaled, moved, and its colours changed.
+    """A canvas that is mirrored or not, rotated, scaled, shifted, and changed in colour.
 
-    What comes in from beyond the canvas repeats its border.
+    Beyond the canvas its border is repeated.
 
     Attributes:
         mirrored: whether left and right are exchanged, before all else.
         angle: in degrees.
-        scale: larger is nearer.
-        shift: x and y, in shares of the canvas.
-        light: factors of brightness, contrast and saturation.
+        scale: above 1, the object appears larger.
+        shift: along x and y, as fractions of the canvas.
+        colour_jitter: factors of brightness, contrast and saturation.
         tint: factors of red, green and blue.
     """
 
@@ -70,14 +77,14 @@ class RandomAffineView:
     angle: float
     scale: float
     shift: tuple[float, float]
-    light: tuple[float, float, float]
+    colour_jitter: tuple[float, float, float]
     tint: tuple[float, float, float]
 
     @classmethod
     def draw(cls, config: ViewsConfig, rng: np.random.Generator) -> RandomAffineView:
-        """A view at random."""
+        """A view drawn at random within the limits of a configuration."""
         limits = np.log(config.scale), config.shift, config.colour
-        scale, shift, light, tint = (
+        scale, shift, jitter, tint = (
             rng.uniform(-limit, limit, count)
             for limit, count in ((limits[0], 1), (limits[1], 2), (limits[2], 3), (limits[2] / 3, 3))
         )
@@ -86,63 +93,70 @@ class RandomAffineView:
             angle=float(rng.uniform(-config.rotation, config.rotation)),
             scale=float(np.exp(scale[0])),
             shift=(float(shift[0]), float(shift[1])),
-            light=tuple(np.exp(light).tolist()),
+            colour_jitter=tuple(np.exp(jitter).tolist()),
             tint=tuple(np.exp(tint).tolist()),
         )
 
-    def canvas(self, image: Image.Image, view: CanvasTransform) -> Image.Image:
-        """What the backbone sees."""
-        side = view.canvas_size
-        # As far as a corner of the turned and moved canvas reaches.
+    def canvas(self, image: Image.Image, transform: CanvasTransform) -> Image.Image:
+        """The canvas that goes through the backbone.
+
+        Args:
+            image: the upright image.
+            transform: from the upright image to cells.
+        """
+        size = transform.canvas_size
+        # How far from the centre a corner of the rotated and shifted canvas lies.
         reach = (math.sqrt(0.5) + math.hypot(*self.shift)) / self.scale
-        pad = max(0, math.ceil(side * (reach - 0.5))) + 1
-        wide = np.pad(np.asarray(view.apply(image)), ((pad, pad), (pad, pad), (0, 0)), mode="edge")
-        matrix, offset = self._affine(side)
+        pad = max(0, math.ceil(size * (reach - 0.5))) + 1
+        padded = np.pad(
+            np.asarray(transform.apply(image)), ((pad, pad), (pad, pad), (0, 0)), mode="edge"
+        )
+        matrix, offset = self._affine(size)
         inverse = np.linalg.inv(matrix)
         start = pad - inverse @ offset
         coefficients = (*inverse[0], start[0], *inverse[1], start[1])
-        turned = Image.fromarray(wide).transform(
-            (side, side), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR
+        view = Image.fromarray(padded).transform(
+            (size, size), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR
         )
-        for change, factor in zip(
+        for enhance, factor in zip(
             (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color),
-            self.light,
+            self.colour_jitter,
             strict=True,
         ):
-            turned = change(turned).enhance(factor)
-        tinted = np.asarray(turned) * np.array(self.tint)
+            view = enhance(view).enhance(factor)
+        tinted = np.asarray(view) * np.array(self.tint)
         return Image.fromarray(tinted.clip(0, 255).astype(np.uint8))
 
-    def cells(self, keypoints: Keypoints, view: CanvasTransform) -> Keypoints:
-        """Where points of the picture are, in cells; NaN for those that are off the canvas."""
-        matrix, offset = self._affine(view.canvas_size)
-        points = view.letterbox.to_canvas(keypoints) @ matrix.T + offset
+    def to_cells(self, keypoints: Keypoints, transform: CanvasTransform) -> Keypoints:
+        """Points of the upright image in cells of the augmented one; NaN if off the canvas."""
+        matrix, offset = self._affine(transform.canvas_size)
+        points = transform.letterbox.to_canvas(keypoints) @ matrix.T + offset
         with np.errstate(invalid="ignore"):
-            off = ~((points > 0) & (points < view.canvas_size)).all(axis=1)
+            off = ~((points > 0) & (points < transform.canvas_size)).all(axis=1)
         points[off] = np.nan
-        return view.grid.to_cells(points)
+        return transform.grid.to_cells(points)
 
-    def content(self, view: CanvasTransform) -> Bool[np.ndarray, "H W"]:
-        """The cells that show the picture, or its border repeated."""
-        matrix, offset = self._affine(view.canvas_size)
-        centres = view.grid.to_canvas(view.grid.cells)
-        sources = ((centres - offset) @ np.linalg.inv(matrix).T).clip(0, view.canvas_size)
-        points = view.letterbox.to_image(sources)
-        margin = view.grid.stride / 4 / view.letterbox.scale
-        size = np.array([view.width, view.height])
+    def valid_cells(self, transform: CanvasTransform) -> Bool[np.ndarray, "H W"]:
+        """The cells that show the image, or its repeated border, rather than padding."""
+        matrix, offset = self._affine(transform.canvas_size)
+        centres = transform.grid.to_canvas(transform.grid.cells)
+        sources = ((centres - offset) @ np.linalg.inv(matrix).T).clip(0, transform.canvas_size)
+        points = transform.letterbox.to_image(sources)
+        margin = transform.grid.stride / 4 / transform.letterbox.scale
+        size = np.array([transform.width, transform.height])
         inside = np.all((points >= -margin) & (points <= size + margin), axis=1)
-        return (inside if inside.any() else ~inside).reshape(view.grid.shape)
+        return (inside if inside.any() else ~inside).reshape(transform.grid.shape)
 
-    def _affine(self, side: int) -> tuple[Float[np.ndarray, "2 2"], Float[np.ndarray, "2"]]:
-        """Canvas points p go to matrix @ p + offset."""
+    def _affine(self, size: int) -> tuple[Float[np.ndarray, "2 2"], Float[np.ndarray, "2"]]:
+        """Matrix and offset that take a point p of the canvas to matrix @ p + offset."""
         angle = math.radians(self.angle)
         cos, sin = math.cos(angle), math.sin(angle)
         matrix = self.scale * np.array([[cos, -sin], [sin, cos]])
         if self.mirrored:
             matrix = matrix @ np.diag([-1.0, 1.0])
-        centre = np.full(2, side / 2)
-        return matrix, centre + np.array(self.shift) * side - matrix @ centre
+        centre = np.full(2, size / 2)
+        return matrix, centre + np.array(self.shift) * size - matrix @ centre
 
 
-Augmentation = Posed | RandomAffineView
-"""One way of showing a picture to a backbone."""
+Augmentation = PoseView | RandomAffineView
+"""One way of changing an image before it goes through the backbone."""

@@ -1,21 +1,22 @@
-"""The state of a run, in one file, from which it goes on to the last bit."""
+"""Checkpoints: everything from which a run resumes to the last bit, in one file."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
-from homolog.backbones.hub import load_state, tensor_bytes
 from homolog.errors import HomologError
 from homolog.utils.outputs import write_atomically
+from homolog.utils.tensor_files import load_state, tensor_bytes
 
-_MODEL, _OPTIMIZER = "model.", "optimizer."
+_MODEL, _OPTIMIZER, _RNG = "model.", "optimizer.", "rng."
 
 
 @dataclass
@@ -23,12 +24,15 @@ class TrainState:
     """How far a run is.
 
     Attributes:
-        step: steps done.
-        best: the best validation figure so far.
+        step: optimizer steps done.
+        best_score: the best validation score so far.
+        rng: states of torch's random generators by kind of device; empty for a run whose batches
+            are seeded one by one.
     """
 
     step: int = 0
-    best: float = -1.0
+    best_score: float = -1.0
+    rng: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def write_state(
@@ -38,7 +42,14 @@ def write_state(
     schedule: torch.optim.lr_scheduler.LRScheduler,
     progress: TrainState,
 ) -> None:
-    """Write all that a run needs to go on.
+    """Write a checkpoint.
+
+    Args:
+        path: the file.
+        model: everything that is trained.
+        optimizer: with its moments.
+        schedule: of the learning rate.
+        progress: how far the run is.
 
     Raises:
         HomologError: it cannot be written; what was there before is untouched.
@@ -47,9 +58,10 @@ def write_state(
     state = optimizer.state_dict()
     for index, values in state["state"].items():
         tensors |= {f"{_OPTIMIZER}{index}.{name}": value for name, value in values.items()}
+    tensors |= {f"{_RNG}{device}": value for device, value in progress.rng.items()}
     plain = {
         "step": progress.step,
-        "best": progress.best,
+        "best": progress.best_score,
         "groups": state["param_groups"],
         "schedule": {k: v for k, v in schedule.state_dict().items() if _is_plain(v)},
     }
@@ -62,7 +74,13 @@ def read_state(
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
 ) -> TrainState:
-    """Take up a run where it was left; at the start if there is no file.
+    """Restore a run from its checkpoint; without one, it is at its start.
+
+    Args:
+        path: the file; it need not exist.
+        model: gets its weights.
+        optimizer: gets its moments.
+        schedule: gets its state.
 
     Raises:
         HomologError: the file is damaged, or of another network.
@@ -74,21 +92,26 @@ def read_state(
             plain: dict[str, Any] = json.loads(file.metadata()["progress"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise HomologError(f"out: {path} is not the state of a run: {error}") from None
-    model_state = {
-        name.removeprefix(_MODEL): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(_MODEL)
-    }
-    load_state(model, model_state, str(path))
-    values: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith(_OPTIMIZER):
-            index, key = name.removeprefix(_OPTIMIZER).split(".", 1)
-            values.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": values, "param_groups": plain["groups"]})
+        raise HomologError(
+            f"out: expected the checkpoint of a run, got {path}, which cannot be read: {error}"
+        ) from None
+    load_state(model, _with_prefix(tensors, _MODEL), str(path))
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _with_prefix(tensors, _OPTIMIZER).items():
+        index, key = name.split(".", 1)
+        moments.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": moments, "param_groups": plain["groups"]})
     schedule.load_state_dict(plain["schedule"])
-    return TrainState(plain["step"], plain["best"])
+    return TrainState(plain["step"], plain["best"], _with_prefix(tensors, _RNG))
+
+
+def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names have a prefix, without it."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def _is_plain(value: object) -> bool:

@@ -1,7 +1,7 @@
-"""What training minimises: a sparse contrastive loss and a dense soft-argmax loss.
+"""Training losses: the sparse contrastive loss and the dense soft-argmax loss.
 
-Both work on keypoints' descriptors only; of the similarity of two pictures, the rows of keypoints
-are computed and no others. From Zhang et al., CVPR 2024 (arXiv 2311.17034).
+Both need the descriptors at keypoints only: of the similarity of two images, just the rows of the
+keypoints are computed. From Zhang et al., CVPR 2024 (arXiv 2311.17034).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from homolog.matching import bilinear, similarity, window_soft_argmax
 
 PointLoss = Callable[[Float[Tensor, "P H W"], Float[Tensor, "P 2"]], Float[Tensor, "P"]]
-"""What each of P points loses: from its similarity map and its true (x, y) in cells."""
+"""The loss of each of P points, from its similarity map and its true (x, y) in cells."""
 
 
 def contrastive_loss(
@@ -24,7 +24,7 @@ def contrastive_loss(
     target_KC: Float[Tensor, "K C"],
     logit_scale: Float[Tensor, ""] | float,
 ) -> Float[Tensor, ""]:
-    """The sparse loss: each keypoint's own counterpart among all of the pair's.
+    """The sparse loss: tell each keypoint's match from the pair's other keypoints.
 
     Symmetric cross-entropy as in CLIP, the mean of both directions.
 
@@ -46,20 +46,20 @@ def dense_loss(
     temperature: float = 0.02,
     window: int | None = None,
 ) -> Float[Tensor, ""]:
-    """The dense loss: how far the soft-argmax lands from the truth, in cells.
+    """The dense loss: the mean distance of the soft-argmax from the true position, in cells.
 
     Args:
         source_HWC: descriptors of the source, of unit length.
         target_HWC: descriptors of the target, of unit length.
         source_cells_K2: (x, y) of the keypoints in cells of the source; descriptors between cells
-            are bilinear mixtures.
+            are interpolated bilinearly.
         target_cells_K2: (x, y) in cells of the target, not rounded.
         temperature: of the soft-argmax.
         window: half-width of the soft-argmax window in cells; None, as published, for all cells.
     """
     queries_KC = bilinear(source_HWC, source_cells_K2)
-    found = similarity(queries_KC, target_HWC)
-    return soft_argmax_distance(found, target_cells_K2, temperature, window).mean()
+    similarity_KHW = similarity(queries_KC, target_HWC)
+    return soft_argmax_distance(similarity_KHW, target_cells_K2, temperature, window).mean()
 
 
 def soft_argmax_distance(
@@ -68,16 +68,18 @@ def soft_argmax_distance(
     temperature: float = 0.02,
     window: int | None = None,
 ) -> Float[Tensor, "P"]:
-    """How far the soft-argmax of each map is from the truth, in cells; `dense_loss` is its mean.
+    """The distance of each map's soft-argmax from its true position, in cells.
+
+    `dense_loss` is its mean.
 
     Args:
         similarity_PHW: similarity maps.
         cells_P2: (x, y) in cells, not rounded.
         temperature: of the soft-argmax.
-        window: its half-width in cells; None, as published, for all cells.
+        window: half-width of its window in cells; None, as published, for all cells.
     """
-    found_P2 = window_soft_argmax(similarity_PHW, window, temperature)
-    return torch.linalg.vector_norm(found_P2 - cells_P2, dim=1)
+    estimated_P2 = window_soft_argmax(similarity_PHW, window, temperature)
+    return torch.linalg.vector_norm(estimated_P2 - cells_P2, dim=1)
 
 
 def heatmap_cross_entropy(
@@ -86,9 +88,9 @@ def heatmap_cross_entropy(
     scale: Float[Tensor, ""] | float,
     sigma: float = 0.8,
 ) -> Float[Tensor, "P"]:
-    """Cross-entropy between softmax(scale * similarity) and a Gaussian around the truth.
+    """Cross-entropy between softmax(scale * similarity) and a Gaussian around the true position.
 
-    Not from the paper: with few pictures and rotations it learns faster than the distance
+    Not from the paper: with few images and rotations it trains faster than the distance
     (docs/experiments.md).
 
     Args:
@@ -100,10 +102,10 @@ def heatmap_cross_entropy(
     height, width = similarity_PHW.shape[1:]
     x = torch.arange(width, device=cells_P2.device) - cells_P2[:, :1]
     y = torch.arange(height, device=cells_P2.device) - cells_P2[:, 1:]
-    wanted = [(axis.square() / (-2 * sigma**2)).softmax(1) for axis in (y, x)]
+    weights = [(axis.square() / (-2 * sigma**2)).softmax(1) for axis in (y, x)]
     log_probability = (scale * similarity_PHW).flatten(1).log_softmax(1)
-    truth = (wanted[0][:, :, None] * wanted[1][:, None, :]).flatten(1)
-    return -(truth * log_probability).sum(1)
+    gaussian = (weights[0][:, :, None] * weights[1][:, None, :]).flatten(1)
+    return -(gaussian * log_probability).sum(1)
 
 
 def all_pairs_loss(
@@ -114,25 +116,25 @@ def all_pairs_loss(
     logit_scale: Float[Tensor, ""] | float,
     point_loss: PointLoss = soft_argmax_distance,
     noise_BK2: Float[Tensor, "B K 2"] | None = None,
-    asked_BBK: Bool[Tensor, "B B K"] | None = None,
+    selected_BBK: Bool[Tensor, "B B K"] | None = None,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Both losses of all ordered pairs among some pictures, each picture through the network once.
+    """Both losses of all ordered pairs among B images, each described once.
 
     The sums over pairs (i, j) of weight times `contrastive_loss` and of weight times `dense_loss`,
-    at a fraction of the cost of pair after pair. Mirror images take part as pictures of their own,
-    with weights for the pairs that they are in ("pose-variant augmentation").
+    at a fraction of the cost of pair after pair. Mirror images count as images of their own, with
+    weights for the pairs that they are in ("pose-variant augmentation").
 
     Args:
         descriptors_BHWC: of unit length.
-        cells_BK2: (x, y) of each picture's keypoints in cells, NaN where not visible.
-        sparse_weights_BB: of each ordered pair, source by target, for the contrastive loss; 0 for
-            pairs that do not count. A pair without keypoints in common counts nothing.
+        cells_BK2: (x, y) of each image's keypoints in cells, NaN where not visible.
+        sparse_weights_BB: of each ordered pair, source by target, in the contrastive loss; 0 to
+            leave a pair out. A pair without keypoints in common has no loss.
         dense_weights_BB: the same for the dense loss.
         logit_scale: as for `contrastive_loss`.
         point_loss: of the dense loss.
         noise_BK2: added to the target positions of the dense loss, in cells.
-        asked_BBK: the keypoints of each pair that take part in the dense loss; None for all that
-            both show.
+        selected_BBK: the keypoints of each pair that enter the dense loss; None for all that are
+            visible in both images.
 
     Returns:
         The weighted sums of the sparse and of the dense losses.
@@ -145,7 +147,7 @@ def all_pairs_loss(
     shared_BBK = visible_BK[:, None] & visible_BK[None]
     counts_BB = shared_BBK.sum(-1).clamp_min(1)
 
-    # All keypoints of all pictures against each other; in each pair, those that both show.
+    # All keypoints of all images against each other; in each pair, those visible in both.
     logits = logit_scale * torch.einsum("ikc,jlc->ijkl", queries_BKC, queries_BKC)
     logits = logits.masked_fill(~shared_BBK[:, :, None, :], -1e9)
     log_probability_BBK = logits.log_softmax(-1).diagonal(dim1=2, dim2=3)
@@ -153,18 +155,18 @@ def all_pairs_loss(
     per_point_BB = (sparse_weights_BB + sparse_weights_BB.T) / 2 / counts_BB
     sparse = -(log_probability_BBK * shared_BBK * per_point_BB[..., None]).sum()
 
-    if asked_BBK is not None:
-        shared_BBK = shared_BBK & asked_BBK
+    if selected_BBK is not None:
+        shared_BBK = shared_BBK & selected_BBK
         counts_BB = shared_BBK.sum(-1).clamp_min(1)
     per_point_BB = dense_weights_BB / counts_BB
     dense = descriptors_BHWC.new_zeros(())
     targets_BK2 = cells_BK2 if noise_BK2 is None else cells_BK2 + noise_BK2
     for target, descriptors_HWC in enumerate(descriptors_BHWC):
-        asked_BK = shared_BBK[:, target] & (dense_weights_BB[:, target] != 0)[:, None]
-        source, keypoint = asked_BK.nonzero().unbind(1)
+        selected_BK = shared_BBK[:, target] & (dense_weights_BB[:, target] != 0)[:, None]
+        source, keypoint = selected_BK.nonzero().unbind(1)
         if len(source) == 0:
             continue
-        found = similarity(queries_BKC[source, keypoint], descriptors_HWC)
-        lost = point_loss(found, targets_BK2[target, keypoint])
-        dense = dense + lost @ per_point_BB[source, target]
+        similarity_PHW = similarity(queries_BKC[source, keypoint], descriptors_HWC)
+        losses = point_loss(similarity_PHW, targets_BK2[target, keypoint])
+        dense = dense + losses @ per_point_BB[source, target]
     return sparse, dense

@@ -1,4 +1,4 @@
-"""What a step minimises, as a module: the network, and what is learnt beside it and thrown away."""
+"""The training objective: the network plus auxiliary heads that are dropped after training."""
 
 from __future__ import annotations
 
@@ -25,20 +25,23 @@ from homolog.training.losses import (
 )
 from homolog.training.recipes import TrainingConfig
 
-_SCALE = 20.0  # of similarities, where the heatmap's learned one starts
-_LARGEST_SCALE = 100.0
+_INITIAL_SCALE = 20.0  # of similarities in the heatmap loss; it is learned
+_MAX_SCALE = 100.0
 
 
 class Objective(nn.Module):
-    """The losses of a group of pictures.
+    """The losses of a batch of images, as a module with everything that is trained.
 
     Args:
-        network: what is trained.
-        config: of the run.
-        keypoints: how many each category has.
-        landmarks: ids of the keypoints on the axis, if the network has a frame.
-        backbone: one that is trained, too; features are then canvases (0 to 255).
+        network: the post-processor.
+        config: of the run; its seed decides where the prototypes start.
+        keypoints: the number of keypoints of each category.
+        landmarks: ids of the keypoints on the object's axis, for a network that predicts it.
+        backbone: a backbone that is trained, too; the features are then canvases (0 to 255).
     """
+
+    # Checkpoints hold parameters by the names of these attributes, and the optimizer's state by
+    # the order of their assignment: neither may change.
 
     def __init__(
         self,
@@ -49,100 +52,100 @@ class Objective(nn.Module):
         backbone: DinoBackbone | None = None,
     ):
         super().__init__()
-        self._backbone = [] if backbone is None else [backbone]  # not a submodule: most is frozen
-        trained = {} if backbone is None else trainable(backbone)
-        self.tuned = nn.ParameterDict({name.replace(".", "/"): p for name, p in trained.items()})
+        self._backbone = [] if backbone is None else [backbone]  # no submodule: most is frozen
+        tuned = {} if backbone is None else trainable(backbone)
+        self.tuned = nn.ParameterDict({name.replace(".", "/"): p for name, p in tuned.items()})
         self.network = network
         self.config = config
         self.landmarks = list(landmarks)
-        self.heatmap_scale = nn.Parameter(torch.tensor(math.log(_SCALE)))
+        self.heatmap_scale = nn.Parameter(torch.tensor(math.log(_INITIAL_SCALE)))
         self.categories = {name: str(index) for index, name in enumerate(sorted(keypoints))}
         self.prototypes = nn.ParameterDict()
         if config.loss.prototypes:
             width = network.projection_dim
             if isinstance(network, PostProcessor) and network.residual:
                 width = sum(network.feature_dims)
-            for name, index in self.categories.items():
-                start = torch.randn(keypoints[name], width)
-                self.prototypes[index] = nn.Parameter(start)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(config.seed)
+                for name, index in self.categories.items():
+                    self.prototypes[index] = nn.Parameter(torch.randn(keypoints[name], width))
 
     def describe(
         self,
         features_BHWC: Float[Tensor, "B H W C"],
         landmarks_BA2: Float[Tensor, "B A 2"] | None = None,
     ) -> tuple[Float[Tensor, "B H W D"], Float[Tensor, "B A H W"] | None]:
-        """Descriptors of unit length, and what the network says of landmarks."""
-        logits = None
+        """Descriptors of unit length, and the network's heatmaps of the A landmarks, if any.
+
+        Args:
+            features_BHWC: the network's input.
+            landmarks_BA2: (x, y) of the landmarks in cells, NaN where not visible.
+        """
+        heatmaps = None
         with self._autocast(features_BHWC.device):
             if isinstance(self.network, AttentionHead):
-                found, logits = self.network.describe(features_BHWC, landmarks_BA2)
+                descriptors, heatmaps = self.network.describe(features_BHWC, landmarks_BA2)
             else:
-                found = self.network(features_BHWC.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return F.normalize(found.float(), dim=-1), logits
+                descriptors = self.network(features_BHWC.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return F.normalize(descriptors.float(), dim=-1), heatmaps
 
     def forward(
         self,
         category: str,
         features_BHWC: Float[Tensor, "B H W C"],
         cells_BK2: Float[Tensor, "B K 2"],
-        sides_B: Float[Tensor, "B"],
+        reference_lengths_B: Float[Tensor, "B"],
         sparse_weights_BB: Float[Tensor, "B B"],
         dense_weights_BB: Float[Tensor, "B B"],
     ) -> dict[str, Float[Tensor, ""]]:
         """Each loss times its weight, by name, and their sum as `loss`.
 
         Args:
-            category: of all pictures.
-            features_BHWC: what the network is given.
+            category: of all images.
+            features_BHWC: the network's input, or canvases if the backbone is trained.
             cells_BK2: (x, y) of keypoints in cells, NaN where not visible.
-            sides_B: of the things' boxes, in cells.
-            sparse_weights_BB: of pairs, for the contrastive loss.
-            dense_weights_BB: of pairs, for the dense loss.
+            reference_lengths_B: the longer sides of the objects' boxes, in cells.
+            sparse_weights_BB: of pairs in the contrastive loss.
+            dense_weights_BB: of pairs in the dense loss.
         """
         config, loss = self.config, self.config.loss
         for backbone in self._backbone:
             with self._autocast(features_BHWC.device):
-                maps = backbone.maps(features_BHWC.to(torch.uint8))
+                maps = backbone.feature_maps(features_BHWC.to(torch.uint8))
             features_BHWC = stack(maps, backbone.grids, backbone.grid)
         features_BHWC = F.dropout(features_BHWC, config.element_dropout)
         if config.channel_dropout:
             ones = torch.ones_like(features_BHWC[:, :1, :1])
             features_BHWC = features_BHWC * F.dropout(ones, config.channel_dropout)
-        truth = cells_BK2[:, self.landmarks] if self.landmarks else None
-        descriptors, logits = self.describe(features_BHWC, truth)
+        landmarks = cells_BK2[:, self.landmarks] if self.landmarks else None
+        descriptors, heatmaps = self.describe(features_BHWC, landmarks)
 
-        noise = loss.noise * sides_B[:, None, None] / 2 * torch.randn_like(cells_BK2)
+        noise = loss.noise * reference_lengths_B[:, None, None] / 2 * torch.randn_like(cells_BK2)
         shape = (len(cells_BK2), *cells_BK2.shape[:2])
-        asked = torch.rand(shape, device=cells_BK2.device) < loss.share
+        selected = torch.rand(shape, device=cells_BK2.device) < loss.keypoint_fraction
         sparse, dense = all_pairs_loss(
             descriptors, cells_BK2, loss.sparse * sparse_weights_BB,
-            loss.dense * dense_weights_BB, self._logit_scale(), self._point_loss(), noise, asked,
+            loss.dense * dense_weights_BB, self._logit_scale(), self._point_loss(), noise, selected,
         )  # fmt: skip
         parts = {"sparse": sparse, "dense": dense}
         if loss.prototypes:
             prototypes = F.normalize(self.prototypes[self.categories[category]], dim=1)
-            found = torch.einsum("bhwd,kd->bkhw", descriptors, prototypes)
-            parts["prototypes"] = loss.prototypes * self._found(found, cells_BK2, self._scale())
-        if logits is not None and truth is not None and loss.landmarks:
-            parts["landmarks"] = loss.landmarks * self._found(logits, truth, 1.0)
+            similarity = torch.einsum("bhwd,kd->bkhw", descriptors, prototypes)
+            parts["prototypes"] = loss.prototypes * _heatmap_loss(
+                similarity, cells_BK2, self._scale()
+            )
+        if heatmaps is not None and landmarks is not None and loss.landmarks:
+            parts["landmarks"] = loss.landmarks * _heatmap_loss(heatmaps, landmarks, 1.0)
         return {**parts, "loss": sum(parts.values(), torch.zeros_like(sparse))}
 
     def _autocast(self, device: torch.device) -> torch.autocast:
         return torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device))
 
-    def _found(
-        self, maps_BKHW: Tensor, cells_BK2: Tensor, scale: Tensor | float
-    ) -> Float[Tensor, ""]:
-        """How well maps show where the visible keypoints are."""
-        visible = cells_BK2.isfinite().all(-1)
-        lost = heatmap_cross_entropy(maps_BKHW[visible], cells_BK2[visible], scale)
-        return lost.sum() / visible.sum().clamp_min(1)
-
     def _scale(self) -> Float[Tensor, ""]:
-        return self.heatmap_scale.exp().clamp_max(_LARGEST_SCALE)
+        return self.heatmap_scale.exp().clamp_max(_MAX_SCALE)
 
     def _logit_scale(self) -> Float[Tensor, ""]:
-        """The published network brings its own."""
+        """The scale of similarities in the contrastive loss; the published network has its own."""
         if isinstance(self.network, PostProcessor):
             return self.network.logit_scale.exp()
         return self._scale()
@@ -152,3 +155,14 @@ class Objective(nn.Module):
         if loss.point == "heatmap":
             return partial(heatmap_cross_entropy, scale=self._scale())
         return partial(soft_argmax_distance, temperature=loss.temperature, window=loss.window)
+
+
+def _heatmap_loss(
+    maps_BKHW: Float[Tensor, "B K H W"],
+    cells_BK2: Float[Tensor, "B K 2"],
+    scale: Tensor | float,
+) -> Float[Tensor, ""]:
+    """The mean cross-entropy of maps with the positions of the visible keypoints."""
+    visible = cells_BK2.isfinite().all(-1)
+    losses = heatmap_cross_entropy(maps_BKHW[visible], cells_BK2[visible], scale)
+    return losses.sum() / visible.sum().clamp_min(1)

@@ -1,4 +1,4 @@
-"""What a training run is made of, and the settings that are known to work."""
+"""Configuration of a training run, and the recipes that are known to work."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from homolog.backbones.configs import TuningConfig
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The network to be trained.
+    """The post-processor that is trained.
 
     Attributes:
-        kind: `published`: one bottleneck a map, given the maps as they are. `residual`: the same,
-            given zero-shot descriptors, to which it adds. `context`: `ContextProcessor`.
-        projection_dim: channels of the descriptors; within, if residual.
-        zero_shot: the share of the zero-shot similarity mixed in when matching.
+        kind: `published`: one bottleneck for each feature map, on the maps as they are.
+            `residual`: the same on zero-shot descriptors, to which its output is added.
+            `context`: an `AttentionHead`.
+        projection_dim: channels of the descriptors; of the bottlenecks, if residual.
+        zero_shot: weight of the zero-shot similarity that is mixed in when matching, 0 to 1.
     """
 
     kind: Literal["published", "residual", "context"]
@@ -27,20 +28,21 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """What is minimised (Zhang et al., CVPR 2024, section 4).
+    """The losses and their weights (Zhang et al., CVPR 2024, section 4).
 
     Attributes:
         sparse: weight of the contrastive loss.
         dense: weight of the dense loss.
-        point: of the dense loss: the `distance` of the soft-argmax, as published, or the cross-
-            entropy with a `heatmap`.
+        point: the dense loss of a keypoint: the `distance` of the soft-argmax, as published, or
+            the cross-entropy with a `heatmap`.
         temperature: of the soft-argmax.
-        window: its half-width in cells; None, as published, for all cells.
-        noise: standard deviation of what is added to target positions, in halves of the longer
-            side of the thing's box.
-        share: of the keypoints of each pair that the dense loss takes, drawn anew at each step.
+        window: half-width of the soft-argmax window in cells; None, as published, for all cells.
+        noise: standard deviation of the noise on target positions, in halves of the longer side
+            of the object's box.
+        keypoint_fraction: how many of the keypoints of each pair enter the dense loss; which
+            ones is drawn anew at each step.
         prototypes: weight of finding each keypoint by a learned descriptor of its own.
-        landmarks: weight of finding the axis of the thing, for a network that asks for it.
+        landmarks: weight of finding the axis of the object, for a network that predicts it.
     """
 
     sparse: float = 1.0
@@ -49,14 +51,14 @@ class LossConfig:
     temperature: float = 0.02
     window: int | None = None
     noise: float = 0.1
-    share: float = 1.0
+    keypoint_fraction: float = 1.0
     prototypes: float = 0.0
     landmarks: float = 0.0
 
 
 @dataclass(frozen=True)
 class PoseVariants:
-    """Weights of the dense losses with flipped pictures ("pose-variant augmentation").
+    """Weights of the dense losses of flipped images ("pose-variant augmentation").
 
     Attributes:
         double: flipped source to flipped target.
@@ -71,15 +73,15 @@ class PoseVariants:
 
 @dataclass(frozen=True)
 class ViewsConfig:
-    """Random views of pictures, in place of the pictures as they are.
+    """Random affine views, which take the place of the original images.
 
     Attributes:
-        count: of each picture, drawn once; every step takes one of them.
-        rotation: largest angle either way, in degrees.
-        scale: largest factor, and its inverse the smallest.
-        shift: largest shift along each side, as a share of the canvas.
+        count: views of each image, drawn once; every step takes one of them.
+        rotation: largest angle in either direction, in degrees.
+        scale: largest scale; its inverse is the smallest.
+        shift: largest shift along each axis, as a fraction of the canvas.
         colour: largest change of brightness, contrast and saturation, in powers of e.
-        flip: whether half of them are flipped.
+        flip: whether half of them are mirrored.
     """
 
     count: int = 8
@@ -92,40 +94,41 @@ class ViewsConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """A training run.
+    """Everything that decides a training run, besides its data.
 
     Attributes:
-        recipe: its name.
-        network: what is trained.
-        steps: how many times the weights are changed, if `epochs` is None.
-        epochs: passes over all pairs, as a mean: how many steps that makes depends on the data.
-        pictures: drawn together from one category; all pairs among them are learnt from.
-        groups: of so many pictures, for a step of one process.
-        learning_rate: the largest of the one-cycle schedule.
-        warmup: the share of the steps in which it rises.
+        recipe: name of the recipe it comes from.
+        network: the network that is trained.
+        steps: optimizer steps, if `epochs` is None.
+        epochs: expected passes over all pairs; the number of steps follows from the data.
+        images_per_group: images drawn together from one category; all pairs among them are
+            trained on.
+        grad_accum_groups: groups whose gradients one process accumulates for a step.
+        learning_rate: peak of the one-cycle schedule.
+        warmup: fraction of the steps in which the learning rate rises.
         weight_decay: of AdamW.
-        clip: largest norm of the gradient; None for any.
-        element_dropout: of what the network is given, each number by itself.
-        channel_dropout: the same, whole channels of a picture.
-        loss: what is minimised.
-        variants: flipped pictures in the loss; None for none.
-        views: random views; None for the pictures as they are.
-        window: of the soft-argmax when matching, in cells of the grid.
-        guided: whether matching is guided by the rest of both pictures, where the backbone's
-            preset is.
-        validate_every: steps.
-        validation_pairs: at most, evenly sampled.
-        save_every: steps between two states from which a run can go on.
-        seed: of everything that is drawn.
-        tuning: what of a DINO backbone is trained, too; None for a frozen backbone.
+        clip: largest norm of the gradient; None for no limit.
+        element_dropout: dropout of single numbers of the network's input.
+        channel_dropout: dropout of whole channels of an image.
+        loss: the losses and their weights.
+        variants: weights of flipped images in the loss; None to leave them out.
+        views: random views; None for the original images.
+        window: half-width of the soft-argmax window when matching, in cells.
+        consensus: whether the trained model matches with consensus, where the preset of the
+            backbone does.
+        validate_every: steps between validations.
+        validation_pairs: largest number of validation pairs; they are sampled evenly.
+        save_every: steps between checkpoints.
+        seed: of everything that is drawn at random.
+        tuning: which part of a DINO backbone is trained, too; None for a frozen backbone.
     """
 
     recipe: str
     network: NetworkConfig
     steps: int | None = None
     epochs: float | None = None
-    pictures: int = 2
-    groups: int = 1
+    images_per_group: int = 2
+    grad_accum_groups: int = 1
     learning_rate: float = 1.25e-3
     warmup: float = 0.3
     weight_decay: float = 1e-3
@@ -136,7 +139,7 @@ class TrainingConfig:
     variants: PoseVariants | None = PoseVariants()
     views: ViewsConfig | None = None
     window: int | None = 7
-    guided: bool = False
+    consensus: bool = False
     validate_every: int = 1000
     validation_pairs: int = 500
     save_every: int = 100
@@ -145,30 +148,33 @@ class TrainingConfig:
 
 
 def published_spair() -> TrainingConfig:
-    """SPair-71k as published: two epochs, starting from weights trained on AP-10K.
+    """The published recipe for SPair-71k: two epochs, from weights trained on AP-10K.
 
-    With more `pictures` a step, each goes through the network once for many pairs.
+    With more `images_per_group`, each image goes through the network once for many pairs.
     """
     return TrainingConfig("published-spair", NetworkConfig("published", 768), epochs=2)
 
 
 def published_ap10k() -> TrainingConfig:
-    """AP-10K as published: one epoch."""
+    """The published recipe for AP-10K: one epoch."""
     return TrainingConfig("published-ap10k", NetworkConfig("published", 768), epochs=1)
 
 
 def published_pf_pascal() -> TrainingConfig:
-    """PF-PASCAL as published: a hundred epochs, starting from weights trained on AP-10K."""
+    """The published recipe for PF-PASCAL: a hundred epochs, from weights trained on AP-10K."""
     return TrainingConfig("published-pf-pascal", NetworkConfig("published", 768), epochs=100)
 
 
 def small_set() -> TrainingConfig:
-    """Tens or hundreds of pictures of one kind, at any angle; see docs/experiments.md."""
+    """The recipe for tens or hundreds of images of one category, in any rotation.
+
+    docs/experiments.md shows what each of its parts brings.
+    """
     return TrainingConfig(
         recipe="small-set",
         network=NetworkConfig("context", 256, zero_shot=0.2),
         steps=2400,
-        pictures=8,
+        images_per_group=8,
         learning_rate=2e-3,
         warmup=0.1,
         weight_decay=1e-2,
@@ -176,13 +182,13 @@ def small_set() -> TrainingConfig:
         element_dropout=0.0,
         channel_dropout=0.2,
         loss=LossConfig(
-            sparse=0.0, dense=1.0, point="heatmap", noise=0.0, share=0.35, prototypes=1.0,
-            landmarks=0.5,
+            sparse=0.0, dense=1.0, point="heatmap", noise=0.0, keypoint_fraction=0.35,
+            prototypes=1.0, landmarks=0.5,
         ),
         variants=None,
         views=ViewsConfig(),
         window=4,
-        guided=True,
+        consensus=True,
         validate_every=400,
     )  # fmt: skip
 
@@ -193,3 +199,4 @@ RECIPES: Mapping[str, Callable[[], TrainingConfig]] = {
     "published-ap10k": published_ap10k,
     "published-pf-pascal": published_pf_pascal,
 }
+"""The recipes by the names that `homolog train --recipe` takes."""

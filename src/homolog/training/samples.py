@@ -1,0 +1,104 @@
+"""Training samples: the network's input for an augmented image, and where its keypoints are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from homolog.data import Annotation
+from homolog.extractor import DescriptorExtractor
+from homolog.image import reading
+from homolog.image.geometry import IDENTITY, CanvasTransform
+from homolog.keypoints import KeypointSchema
+from homolog.training.augmentation import Augmentation
+from homolog.utils.lru_cache import LRUCache
+
+CACHE_BYTES = 4_000_000_000
+"""Memory for samples; those used least recently are made again when they are needed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """An augmented image as the network gets it, and its K keypoints.
+
+    Attributes:
+        features_HWC: the network's input, half precision.
+        cells_K2: (x, y) of the keypoints in cells, NaN where they are not visible.
+        reference_length: the longer side of the object's box, in cells.
+    """
+
+    features_HWC: Float[Tensor, "H W C"]
+    cells_K2: Float[Tensor, "K 2"]
+    reference_length: float
+
+
+class SampleLoader:
+    """Makes samples from image files; an LRU cache keeps them in memory.
+
+    Args:
+        extractor: makes feature maps, and the network's input of these.
+        schemas: the keypoints by category; a flip exchanges left and right.
+        max_pixels: refuse image files with more pixels than this.
+        reduce: applied to the network's input before it is cached.
+        canvases: load canvases (0 to 255) in place of features, for a backbone that is trained.
+    """
+
+    def __init__(
+        self,
+        extractor: DescriptorExtractor,
+        schemas: Mapping[str, KeypointSchema],
+        max_pixels: int,
+        reduce: Callable[[Tensor], Tensor] = lambda features: features,
+        canvases: bool = False,
+    ):
+        self.extractor = extractor
+        self.schemas = schemas
+        self.max_pixels = max_pixels
+        self.reduce = reduce
+        self.canvases = canvases
+        self._cache: LRUCache[tuple[Annotation, Augmentation], Sample] = LRUCache(
+            CACHE_BYTES, lambda sample: sample.features_HWC.nbytes
+        )
+
+    def __call__(self, annotation: Annotation, augmentation: Augmentation) -> Sample:
+        """The sample of an image.
+
+        Raises:
+            HomologError: the image cannot be read.
+        """
+        key = annotation, augmentation
+        return self._cache.get(key, lambda: self._load(annotation, augmentation))
+
+    @torch.no_grad()
+    def _load(self, annotation: Annotation, augmentation: Augmentation) -> Sample:
+        backbone = self.extractor.backbone
+        image = reading.load_image(
+            annotation.path,
+            longest_edge=backbone.canvas_size,
+            max_pixels=self.max_pixels,
+            name=str(annotation.path),
+        )
+        transform = CanvasTransform(
+            image.width, image.height, IDENTITY, backbone.canvas_size, backbone.grid
+        )
+        canvas = torch.from_numpy(np.array(augmentation.canvas(image.image, transform)))
+        if self.canvases:
+            inputs = canvas[None]  # half precision holds 0 to 255 exactly
+        else:
+            maps = next(self.extractor.feature_maps([canvas], annotation.category))
+            valid = torch.from_numpy(augmentation.valid_cells(transform)).to(backbone.device)
+            inputs = self.extractor.network_inputs(maps, valid[None])
+        cells = augmentation.to_cells(annotation.keypoints, transform)
+        if augmentation.mirrored:  # what was the left paw now looks like the right paw
+            cells = cells[list(self.schemas[annotation.category].mirror)]
+        scale = augmentation.scale * transform.letterbox.scale / backbone.grid.stride
+        return Sample(
+            self.reduce(inputs)[0].half().cpu(),
+            torch.from_numpy(cells).float(),
+            annotation.reference_length("box") * scale,
+        )

@@ -1,0 +1,160 @@
+"""Calibration of a side head: how much its predictions count in similarity."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from homolog.data import DataSet
+from homolog.descriptors import Features
+from homolog.evaluation.metrics import left_right_confusion, relative_errors
+from homolog.image.geometry import IDENTITY
+from homolog.matcher import Matcher
+from homolog.networks.sides import (
+    SideHead,
+    SideMaps,
+    SidesConfig,
+    append_sides,
+    objectness_confidence,
+)
+from homolog.training.sides.examples import Examples
+from homolog.training.sides.rendered import RenderedDataset
+from homolog.training.sides.scoring import predict_logits
+from homolog.utils.progress import ProgressBar
+from homolog.utils.stats import fit_logistic
+
+_SIDE_WEIGHTS = (0.0, 0.1, 0.2)
+_COORDINATE_WEIGHTS = (0.0, 0.1, 0.2, 0.3)
+_NEGLIGIBLE = 0.0025  # loss of PCK that does no harm
+_PRIOR_SPREADS = (20.0, 10.0)  # of the slope and the offset of the presence, before any image
+
+
+@torch.no_grad()
+def fit_presence(
+    network: SideHead, examples: Examples, renders: RenderedDataset, rows: Sequence[int]
+) -> tuple[float, float] | None:
+    """Calibrate the probability that an image shows an object at all.
+
+    Logistic regression on `objectness_confidence`; images with and without objects have the same
+    total weight.
+
+    Args:
+        network: a trained side head.
+        examples: of all images of the rendered set.
+        renders: says which of them show no object.
+        rows: the images with objects to use; images without objects are all used.
+
+    Returns:
+        Slope and offset of the logit; None if there are not both kinds of images.
+    """
+    with_objects = [row for row in rows if renders.objects[row]]
+    without = [row for row, objects in enumerate(renders.objects) if not objects]
+    if not with_objects or not without:
+        return None
+    chosen = with_objects + without
+    objectness = torch.stack(
+        [predict_logits(network, examples, row)[..., 0] for row in chosen]
+    ).sigmoid()
+    present = np.arange(len(chosen)) < len(with_objects)
+    weights = len(chosen) / 2 / np.where(present, len(with_objects), len(without))
+    confidence = objectness_confidence(objectness).double().numpy()
+    return fit_logistic(confidence, present, weights, (0.0, 0.0), _PRIOR_SPREADS)
+
+
+@torch.no_grad()
+def calibrate(
+    matcher: Matcher, network: SideHead, sets: Sequence[DataSet]
+) -> tuple[SidesConfig, list[tuple[SidesConfig, float]]]:
+    """Choose how much sides and canonical coordinates count in similarity, on held-out pairs.
+
+    A keypoint within 0.10 of the box counts for a choice, one on its mirror counterpart counts
+    against it. The mean over the sets decides, so that none counts more by being larger, among the
+    weights with which no set's PCK is lower than without by more than a quarter of a point and more
+    than the standard error of the difference.
+
+    Args:
+        matcher: a zero-shot matcher.
+        network: a trained side head.
+        sets: of held-out pairs.
+
+    Returns:
+        The network's configuration with the best weights, and all that were tried with their mean.
+
+    Raises:
+        HomologError: an image cannot be read.
+    """
+    assert matcher.side_head is None
+    categories = {a.path: a.category for data in sets for a in data.annotations}
+    features: dict[Path, Features] = {}
+    maps: dict[Path, SideMaps] = {}
+    with ProgressBar(len(categories)) as progress:
+        for index, (path, category) in enumerate(categories.items()):
+            progress.update("extracting features to calibrate on", index)
+            features[path] = matcher.extract(path, category=category)
+            maps[path] = network(features[path].by_pose[IDENTITY].descriptors_HWC[None])[0]
+    configs, means, harmless = [], [], []
+    baseline: list[Float[np.ndarray, "N"]] = []
+    with ProgressBar(len(_SIDE_WEIGHTS) * len(_COORDINATE_WEIGHTS)) as progress:
+        weights = itertools.product(_SIDE_WEIGHTS, _COORDINATE_WEIGHTS)
+        for index, (side_weight, coordinate_weight) in enumerate(weights):
+            progress.update("calibrating", index)
+            config = dataclasses.replace(
+                network.config, side_weight=side_weight, coordinate_weight=coordinate_weight
+            )
+            with_sides = {path: add_sides(features[path], maps[path], config) for path in features}
+            correct, confused = zip(
+                *(score_pairs(matcher, data, with_sides) for data in sets), strict=True
+            )
+            baseline = baseline or list(correct)  # the first weights are zero
+            gains = [now - before for now, before in zip(correct, baseline, strict=True)]
+            configs.append(config)
+            right, mirrored = (np.mean([s.mean() for s in each]) for each in (correct, confused))
+            means.append(float(right - mirrored))
+            allowed = [max(g.std() / math.sqrt(len(g)), _NEGLIGIBLE) for g in gains]
+            harmless.append(all(g.mean() >= -a for g, a in zip(gains, allowed, strict=True)))
+    best = configs[int(np.argmax(np.where(harmless, means, -np.inf)))]
+    return best, list(zip(configs, means, strict=True))
+
+
+def add_sides(features: Features, maps: SideMaps, config: SidesConfig) -> Features:
+    """Features of a matcher with a side head, made from those of one without.
+
+    Args:
+        features: in the upright pose.
+        maps: the side head's predictions.
+        config: how much these count in similarity.
+    """
+    plain = features.by_pose[IDENTITY]
+    descriptors = append_sides(plain.descriptors_HWC, maps, config)
+    with_sides = dataclasses.replace(plain, descriptors_HWC=descriptors, sides=maps)
+    return dataclasses.replace(features, by_pose={IDENTITY: with_sides})
+
+
+def score_pairs(
+    matcher: Matcher, data: DataSet, features: Mapping[Path, Features]
+) -> tuple[Float[np.ndarray, "N"], Float[np.ndarray, "N"]]:
+    """Of each pair the fraction of keypoints that are correct, and of those on their counterparts.
+
+    Args:
+        matcher: a zero-shot matcher.
+        data: N pairs.
+        features: of their images, by path.
+    """
+    correct, confused = [], []
+    for pair in data.pairs:
+        ids, target = pair.keypoint_ids, pair.target
+        prepared = matcher.pair(features[pair.source.path], features[target.path])
+        points = prepared.transfer_points(pair.source.keypoints[ids])
+        errors = relative_errors(points, target.keypoints[ids], target.reference_length("box"))
+        schema = data.schemas[pair.category]
+        _, mirrored = left_right_confusion(points, ids, target.keypoints, schema)
+        correct.append(np.mean(errors <= 0.1))
+        confused.append(np.mean(mirrored))
+    return np.array(correct), np.array(confused)

@@ -1,0 +1,93 @@
+"""Training of a side head, from rendered images to a model folder; an interrupted run resumes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+from pathlib import Path
+
+from homolog import checkpoints
+from homolog.data import DataSet
+from homolog.errors import HomologError
+from homolog.matcher import Matcher
+from homolog.training.run_dir import claim_training_dir
+from homolog.training.sides.calibration import calibrate, fit_presence
+from homolog.training.sides.examples import build_dataset
+from homolog.training.sides.fitting import fit
+from homolog.training.sides.recipe import SidesRecipe
+from homolog.training.sides.rendered import read_rendered_dataset
+from homolog.training.sides.scoring import Score, score
+from homolog.utils.locks import lock_folder
+from homolog.utils.serialization import to_plain
+
+_CALIBRATION_IMAGES, _CALIBRATION_PAIRS = 60, 240
+
+
+def train(
+    folder: Path,
+    out: Path,
+    matcher: Matcher,
+    recipe: SidesRecipe,
+    held_out: Collection[str] = (),
+    validation: DataSet | None = None,
+) -> Score | None:
+    """Train a side head on a rendered set, and save it as a model.
+
+    An interrupted run resumes to the last bit, and a finished one is extended by more steps.
+
+    Args:
+        folder: the rendered set, as `homolog synth` writes it.
+        out: the folder of the model; made if it is not there.
+        matcher: a zero-shot matcher; a side head that it has is not used.
+        recipe: how the side head is trained.
+        held_out: 3D models that are not trained on; the images of these alone are scored on, and
+            on them is chosen how much sides count in similarity.
+        validation: pairs of photos on which that is chosen, too.
+
+    Returns:
+        The score on the models held out; None where none are.
+
+    Raises:
+        HomologError: something is missing or wrong, there is nothing to train on, or `out` holds
+            another run or is in use.
+    """
+    if matcher.network is not None:
+        raise HomologError(
+            "model: expected a zero-shot model, got one with a trained post-processor"
+        )
+    matcher = matcher.with_config(sides=None)
+    renders = read_rendered_dataset(folder)
+    known = set().union(*renders.models)
+    if unknown := sorted(set(held_out) - known):
+        raise HomologError(
+            f"hold_out: expected models of {folder} ({', '.join(sorted(known))}), "
+            f"got {', '.join(unknown)}"
+        )
+    training, unseen = renders.split(held_out)
+    if not any(renders.objects[row] for row in training):
+        raise HomologError(
+            f"folder: expected images of objects to train on, got none in {folder} that shows no "
+            "model held out"
+        )
+    with lock_folder(out):
+        network, examples = build_dataset(renders, matcher, recipe.seed)
+        run = {
+            "training": renders.fingerprint(),
+            "held_out": sorted(held_out),
+            "validation": None if validation is None else validation.fingerprint(),
+            "model": to_plain(matcher.config),
+            "steps": recipe.steps,
+            "config": to_plain(recipe),
+        }
+        claim_training_dir(out, run)
+        fit(network, examples, training, recipe, out)
+
+        presence = fit_presence(network, examples, renders, unseen or training)
+        network.config = dataclasses.replace(network.config, presence_calibration=presence)
+        rows = renders.single_object(unseen)[:_CALIBRATION_IMAGES]
+        rendered = renders.to_dataset(rows).subsample(_CALIBRATION_PAIRS)
+        sets = [data for data in (rendered, validation) if data is not None and data.pairs]
+        config = calibrate(matcher, network, sets)[0] if sets else network.config
+        trained = dataclasses.replace(matcher.config, sides=config)
+        checkpoints.save(out, None, trained, side_head=network)
+        return score(network, examples, unseen) if unseen else None
