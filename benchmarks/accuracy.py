@@ -1,9 +1,9 @@
-"""Accuracy of the embedded default, or another model, on real photos, as a table.
+"""Accuracy of the default model, or another one, on real photos, as a table.
 
     python benchmarks/accuracy.py [--model embedded-zero-shot] [--poses flip]
 
-PCK (per image) and left/right confusion are those of `homolog evaluate`, to which this adds the
-AUC: the area under the ROC curve: how well matching scores rank right (PCK 0.10) over wrong.
+PCK (per image) and left/right confusion are those of `homolog evaluate`. The AUC, the area under
+the ROC curve, says how well matching scores rank correct (at PCK 0.10) above incorrect keypoints.
 """
 
 from __future__ import annotations
@@ -21,45 +21,43 @@ from homolog.evaluation.metrics import PCKAccumulator
 from homolog.image.geometry import PoseSet
 
 
-def auc(scores: np.ndarray, right: np.ndarray) -> float:
+def auc(scores: np.ndarray, correct: np.ndarray) -> float:
     """Area under the ROC curve."""
-    ranks, positives = rankdata(scores), right.sum()
-    negatives = len(right) - positives
-    return (ranks[right].sum() - positives * (positives + 1) / 2) / (positives * negatives)
+    ranks, positives = rankdata(scores), correct.sum()
+    negatives = len(correct) - positives
+    return (ranks[correct].sum() - positives * (positives + 1) / 2) / (positives * negatives)
 
 
 def evaluate(matcher: Matcher, data: DataSet, poses: PoseSet = "none") -> dict[str, float]:
-    """PCK, confusion and AUC of a data set."""
+    """PCK, confusion and AUC on a data set."""
     features = {a.path: matcher.extract(a.path, poses) for a in data.annotations}
-    accumulator, scores, right = PCKAccumulator(data), [], []
-    for pair in data.pairs:
-        # All keypoints the source shows are given, since a flip looks counterparts up.
+    accumulator, scores, correct = PCKAccumulator(data), [], []
+    for index, pair in enumerate(data.pairs):
+        # All visible keypoints are given: in a flipped image, mirror counterparts are looked up.
         given = np.flatnonzero(pair.source.visible)
-        matches = matcher.transfer(
+        matches = matcher.pair(
             features[pair.source.path],
             features[pair.target.path],
-            pair.source.keypoints[given],
-            data.schemas[pair.source.category],
-            given.tolist(),
             poses=poses,
-        )
+            schema=data.schemas[pair.source.category],
+        ).transfer(pair.source.keypoints[given], given.tolist())
         rows = np.searchsorted(given, pair.keypoint_ids)
         accumulator.add(pair, matches.keypoints1[rows])
         scores.append(matches.matching_scores[rows])
-        right.append(accumulator.correct(len(scores) - 1, 0.1))
-    found = {(row.kind, row.label): row.estimates for row in accumulator.rows()}
-    confusion = found.get(("left_right_confusion", ""))
+        correct.append(accumulator.correct(index, 0.1))
+    estimates = {(row.kind, row.label): row.estimates for row in accumulator.rows()}
+    confusion = estimates.get(("left_right_confusion", ""))
     return {
         "pairs": len(data.pairs),
-        "PCK@0.10": 100 * found["per_image", ""]["pck@0.10"].value,
-        "PCK@0.05": 100 * found["per_image", ""]["pck@0.05"].value,
+        "PCK@0.10": 100 * estimates["per_image", ""]["pck@0.10"].value,
+        "PCK@0.05": 100 * estimates["per_image", ""]["pck@0.05"].value,
         "confusion": 100 * confusion["share"].value if confusion else float("nan"),
-        "AUC": auc(np.concatenate(scores), np.concatenate(right)),
+        "AUC": auc(np.concatenate(scores), np.concatenate(correct)),
     }
 
 
 def pair_scores(matcher: Matcher) -> tuple[np.ndarray, np.ndarray]:
-    """Pair scores of all pairs of dogs, and of all dogs with PF-WILLOW's cars."""
+    """Scores of all pairs of dogs, and of all pairs of a dog with one of PF-WILLOW's cars."""
     dogs = [matcher.extract(a.path) for a in real_images.dogs().annotations]
     cars = [
         matcher.extract(annotation.path)
@@ -67,11 +65,17 @@ def pair_scores(matcher: Matcher) -> tuple[np.ndarray, np.ndarray]:
         if annotation.category.startswith("car")
     ]
 
-    def score(a: homolog.Features, b: homolog.Features) -> float:
-        return matcher.transfer(a, b, [[a.width / 2, a.height / 2]]).pair_score
+    def score(source: homolog.Features, target: homolog.Features) -> float:
+        return matcher.pair(source, target).score
 
     same = [score(a, b) for a in dogs for b in dogs if a is not b]
     return np.array(same), np.array([score(a, b) for a in dogs for b in cars])
+
+
+def same_category_auc(same: np.ndarray, other: np.ndarray) -> float:
+    """How well pair scores tell pairs of one category from pairs of two."""
+    labels = np.concatenate([np.full(len(same), True), np.full(len(other), False)])
+    return auc(np.concatenate([same, other]), labels)
 
 
 def main() -> None:
@@ -79,25 +83,21 @@ def main() -> None:
     parser.add_argument("--poses", default="none", choices=["none", "flip", "rotations", "all"])
     parser.add_argument("--model", default="embedded")
     given = parser.parse_args()
-    poses, matcher = given.poses, Matcher.from_pretrained(given.model)
+    matcher = Matcher.from_pretrained(given.model)
     print("| data | pairs | PCK@0.10 | PCK@0.05 | left/right confusion | AUC of scores |")
     print("|---|---|---|---|---|---|")
     for data in (real_images.dogs(), real_images.willow(), real_images.bees("test")):
-        row = evaluate(matcher, data, poses)
+        row = evaluate(matcher, data, given.poses)
         print(
             f"| {data.name} | {row['pairs']} | {row['PCK@0.10']:.1f} | {row['PCK@0.05']:.1f} "
             f"| {row['confusion']:.1f} | {row['AUC']:.3f} |"
         )
     same, other = pair_scores(matcher)
-    kinds = np.concatenate([np.full(len(same), True), np.full(len(other), False)])
-    threshold, area = (
-        matcher.config.same_category_threshold,
-        auc(np.concatenate([same, other]), kinds),
-    )
+    threshold = matcher.config.same_category_threshold
     passing = [100 * (scores >= threshold).mean() for scores in (same, other)]
     print(
-        f"\npair score, dog-dog against dog-car: AUC {area:.3f}; at {threshold} "
-        f"{passing[0]:.0f} % of dog-dog and {passing[1]:.0f} % of dog-car pairs pass"
+        f"\npair score, dog-dog against dog-car: AUC {same_category_auc(same, other):.3f}; at "
+        f"{threshold} {passing[0]:.0f} % of dog-dog and {passing[1]:.0f} % of dog-car pairs pass"
     )
 
 

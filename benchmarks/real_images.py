@@ -1,4 +1,4 @@
-"""Annotated photos for measuring, read from a folder that is not part of the repository.
+"""Annotated photos for tests and benchmarks, in a folder that is not part of the repository.
 
 The folder is named by the environment variable HOMOLOG_DATA, by default ../shared/data beside
 the checkout. It holds `dogs` and `bees` (COCO keypoints) and `PF-WILLOW` (Ham et al., CVPR 2016).

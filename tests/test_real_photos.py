@@ -1,4 +1,4 @@
-"""Figures on real photos, where they are at hand (see benchmarks/real_images.py)."""
+"""Accuracy on real photos, if they are available (see benchmarks/real_images.py)."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_dogs(matcher):
-    """A point below what was measured (docs/benchmarks.md), here and below."""
+    """The bounds, here and below, are a point below what was measured (docs/benchmarks.md)."""
     found = accuracy.evaluate(matcher, real_images.dogs())
     assert found["pairs"] == 240
     assert found["PCK@0.10"] >= 56.7 and found["PCK@0.05"] >= 33.8
@@ -47,38 +47,37 @@ def test_bees(matcher):
 
 def test_pair_scores_tell_dogs_from_cars(matcher):
     same, other = accuracy.pair_scores(matcher)
-    kinds = np.concatenate([np.full(len(same), True), np.full(len(other), False)])
-    assert accuracy.auc(np.concatenate([same, other]), kinds) >= 0.95
+    assert accuracy.same_category_auc(same, other) >= 0.95
 
 
 BREEDS = {"n02087394": 159, "n02092339": 178, "n02093754": 182, "n02099601": 207}
 
 
 @pytest.mark.parametrize(
-    ("config", "weights", "last_block", "side"),
+    ("config", "weights", "last_block", "crop"),
     [
         (LITE0, efficientnet_lite._LITE0_WEIGHTS, 15, 224),
         (LITE2, efficientnet_lite._LITE2_WEIGHTS, 20, 260),
     ],
     ids=["lite0", "lite2"],
 )
-def test_the_networks_know_the_breeds(config, weights, last_block, side):
+def test_the_networks_classify_the_breeds(config, weights, last_block, crop):
     """With the published classifier on top, ImageNet's classes come out right."""
     state = efficientnet_lite._read_weights(weights)
     whole = dataclasses.replace(config, outputs=(last_block,), shifts=(0.0,))
     network = efficientnet_lite.load_network(whole, weights)
     norm = [state[f"_bn1.{n}"] for n in ("running_mean", "running_var", "weight", "bias")]
-    right = []
+    correct = []
     for photo in real_images.dogs().annotations:
-        picture = Image.open(photo.path).convert("RGB")
-        scale = side / min(picture.size)
-        picture = picture.resize([round(v * scale) for v in picture.size], Image.BICUBIC)
-        x, y = (picture.width - side) // 2, (picture.height - side) // 2
-        pixels = torch.from_numpy(np.array(picture.crop((x, y, x + side, y + side))))
+        image = Image.open(photo.path).convert("RGB")
+        scale = crop / min(image.size)
+        image = image.resize([round(v * scale) for v in image.size], Image.BICUBIC)
+        x, y = (image.width - crop) // 2, (image.height - crop) // 2
+        pixels = torch.from_numpy(np.array(image.crop((x, y, x + crop, y + crop))))
         features = network(pixels.permute(2, 0, 1)[None].float() / 127.5 - 1)[0]
         head = F.relu6(
             F.batch_norm(F.conv2d(features, state["_conv_head.weight"]), *norm, eps=1e-3)
         )
         scores = head.mean((2, 3)) @ state["_fc.weight"].T + state["_fc.bias"]
-        right.append(int(scores.argmax()) == BREEDS[photo.path.name.split("_")[0]])
-    assert np.mean(right) >= 0.8
+        correct.append(int(scores.argmax()) == BREEDS[photo.path.name.split("_")[0]])
+    assert np.mean(correct) >= 0.8
