@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Imported when asked for: torch alone takes longer to import than `homolog --help` may.
+# Imported on first access: torch alone takes longer to import than `homolog --help` may take.
 _EXPORTS = {
     "Features": "homolog.descriptors",
     "Flow": "homolog.flow",
@@ -58,6 +59,8 @@ __all__ = [
 ]
 
 moved.install()
+# The log is silent unless an application, or the command's -v, asks for it.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

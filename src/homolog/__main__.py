@@ -1,4 +1,4 @@
-"""The command as a module, for `torchrun -m homolog`."""
+"""Runs the command as a module: `python -m homolog`, or `torchrun -m homolog`."""
 
 from homolog.cli import main
 

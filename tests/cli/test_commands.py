@@ -67,7 +67,10 @@ def test_the_log_is_shown_when_asked_for(capsys, tmp_path, monkeypatch, matcher)
             assert status == 0 and out == quiet
             assert "homolog.cli.options: model embedded: Matcher(" in err
     assert "Matcher(" not in silent
-    assert logging.getLogger("homolog").handlers == []
+    assert not any(
+        isinstance(handler, logging.StreamHandler)
+        for handler in logging.getLogger("homolog").handlers
+    )
 
 
 def test_an_interrupt_has_its_own_status(capsys, monkeypatch):

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ModelOptions:
-    """Options of the model.
+    """Options of the model: which one, where it runs, and how it matches.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class ModelOptions:
     temperature: float | None = None
     device: str | None = None
     max_pixels: int | None = None
-    weights: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ()
+    weights: Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)] = ()
     prompt: str | None = None
 
     def matcher(self) -> Matcher:
@@ -112,7 +112,7 @@ class BackboneOptions:
 
     preset: Annotated[str, Parameter(name="--model")] = "embedded"
     device: str | None = None
-    weights: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ()
+    weights: Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)] = ()
     prompt: str | None = None
 
     def matcher(self, cache: FeatureCache | None = None) -> Matcher:
@@ -200,7 +200,7 @@ class PairOptions:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class DatasetOptions:
-    """Options of the data sets.
+    """Options of data sets: which part of one is read.
 
     Parameters
     ----------
@@ -255,7 +255,7 @@ class DatasetOptions:
 
 
 def read_points(texts: list[str]) -> tuple[Any, list[str] | None]:
-    """Points as `--points` takes them: written out, or one file; and their names, if it has any.
+    """Read the points of `--points`, written out or in one file; and their names, if any.
 
     Raises:
         HomologError: a text is not x,y, or the file cannot be read.
@@ -270,7 +270,7 @@ def read_points(texts: list[str]) -> tuple[Any, list[str] | None]:
 
 
 def parse_point(text: str, name: str = "point") -> list[float]:
-    """The point that `x,y` stands for.
+    """Parse a point written as `x,y`.
 
     Raises:
         HomologError: it is none; the message calls it by `name`.

@@ -15,7 +15,7 @@ from homolog.utils.progress import ProgressBar
 
 
 def sides(
-    image: Path,
+    image: Annotated[Path, Parameter(name=["--image", "--picture"])],
     *,
     model: ModelOptions = ModelOptions(),
     out: Path | None = None,

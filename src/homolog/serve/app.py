@@ -33,7 +33,7 @@ _MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascrip
 
 @dataclass(frozen=True)
 class Options:
-    """What is served, to whom, and within which limits.
+    """Options of the server: what is served, to whom, and within which limits.
 
     Attributes:
         model: the name of the model, shown and exported by the page.
@@ -153,7 +153,7 @@ def _review(options: Options, images: ImageStore) -> Review:
 
 
 def _add_error_handlers(app: FastAPI) -> None:
-    """Every error is answered by one line."""
+    """Answer every error by one line of JSON."""
 
     @app.exception_handler(HomologError)
     async def user_error(request: Request, error: Exception) -> Response:

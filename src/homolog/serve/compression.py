@@ -31,7 +31,7 @@ _ITERATIONS = 2
 
 
 class CompressedPair:
-    """A pair in both directions, with the source in one pose, and its form for a browser.
+    """An image pair that is asked in both directions, and can be packed for a browser.
 
     Attributes:
         directions: the pair, and the pair with source and target exchanged.
@@ -46,7 +46,7 @@ class CompressedPair:
         self.directions = pair, pair.reversed()
 
     def pack(self) -> bytes:
-        """All that a browser needs to match points of either image in the other.
+        """Pack the pair for a browser, which can then match points of either image by itself.
 
         The length of a JSON header (uint32, little endian), the header, then the arrays that it
         lists, each at a multiple of four bytes from the header's end.
@@ -56,7 +56,7 @@ class CompressedPair:
         arrays: list[np.ndarray] = []
         images: list[dict[str, Any]] = []
         for each, factor in zip(maps, _factors(*maps), strict=True):
-            values, scale = _quantised(factor)
+            values, scale = _quantise_channels(factor)
             matchable = each.matchable_HW.cpu().numpy().astype(np.uint8)
             arrays += [values.cpu().numpy(), scale.cpu().numpy(), matchable]
             images.append(_transform(each.transform) | {"channels": factor.shape[2]})
@@ -125,16 +125,16 @@ def _factors(
     return source.descriptors_HWC @ to_first, target.descriptors_HWC @ to_second
 
 
-def _quantised(
+def _quantise_channels(
     factor_HWR: Float[Tensor, "H W R"],
 ) -> tuple[Int8[Tensor, "H W R"], Float[Tensor, " R"]]:
-    """Whole numbers from -127 to 127, and what they are to be multiplied with."""
+    """Integers from -127 to 127, and the scale of each channel."""
     values, scales = quantise(factor_HWR, (0, 1))
     return values, scales[0, 0]
 
 
 def _transform(transform: CanvasTransform) -> dict[str, Any]:
-    """The affine maps between points and cells: three rows each, for x, y and 1."""
+    """The affine maps between image points and cells: three rows each, for x, y and 1."""
     corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
 
     def matrix(images: np.ndarray) -> list[list[float]]:

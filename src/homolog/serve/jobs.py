@@ -101,7 +101,7 @@ class MatchService:
         return self._pairs.get((source.id, target.id, pose), prepare)
 
     def pack(self, source: StoredImage, target: StoredImage, pose: PoseVariant) -> bytes:
-        """All that a browser needs to match points of a pair (`CompressedPair.pack`)."""
+        """The pair of two images, packed for a browser (`CompressedPair.pack`)."""
         return self.pair(source, target, pose).pack()
 
     def transfer(
@@ -113,7 +113,7 @@ class MatchService:
         x: float,
         y: float,
     ) -> dict[str, float]:
-        """The match of a point, in either direction: x, y and score.
+        """Match a point of either image in the other: x, y and score.
 
         Args:
             source: the source of the pair.
@@ -151,7 +151,7 @@ class MatchService:
 
 
 def parse_pose(name: str) -> PoseVariant:
-    """The pose of that name, of those that the page offers.
+    """The pose of a name, of those that the page offers.
 
     Raises:
         HomologError: it is none of them.

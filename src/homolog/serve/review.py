@@ -45,7 +45,7 @@ class Review:
             self._exemplars = _exemplar_points(exemplars, folder, images)
 
     def state(self) -> dict[str, Any]:
-        """All that the page shows: COCO's three lists, ids of images, and the doubtful points."""
+        """All that the page shows: the labels in COCO's three lists, and the doubtful points."""
         with self._lock:
             state = {
                 "file": self._path.name,

@@ -23,7 +23,7 @@ _IMMUTABLE = {"cache-control": "private, max-age=3600"}
 
 
 class Correction(BaseModel):
-    """A correction of one point.
+    """A correction of one keypoint under review, as the page sends it.
 
     Attributes:
         annotation: id of the annotation.
@@ -39,7 +39,7 @@ class Correction(BaseModel):
 
 
 def add_image_routes(app: FastAPI) -> None:
-    """Add what the page starts with, uploads, and images as they are shown."""
+    """Add the routes of images: the start of the page, uploads, and images as JPEG."""
 
     @app.get("/api/start")
     async def start(request: Request) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def add_image_routes(app: FastAPI) -> None:
 
 
 def add_pair_routes(app: FastAPI) -> None:
-    """Add what is matched between two images."""
+    """Add the routes of image pairs: packed for the browser, matches of points, the warp."""
     route = "/api/pairs/{first}/{second}/{pose}"
 
     @app.get(route)
@@ -139,7 +139,7 @@ def add_pair_routes(app: FastAPI) -> None:
 
 
 def add_review_routes(app: FastAPI) -> None:
-    """Add the labels under review, and corrections of them."""
+    """Add the routes of labels under review: all of them, and a correction of one."""
 
     def review(request: Request) -> Review:
         found = _state(request).review

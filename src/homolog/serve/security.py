@@ -122,7 +122,7 @@ def _header(scope: Scope, name: bytes) -> str:
 
 
 def _host_name(address: str) -> str | None:
-    """The host of an address, without its port."""
+    """The host name in an address, without the port."""
     try:
         return urlsplit(address).hostname
     except ValueError:

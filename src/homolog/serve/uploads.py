@@ -156,7 +156,7 @@ class ImageStore:
 
 @contextmanager
 def hide_path(image: StoredImage) -> Iterator[None]:
-    """Errors raised inside call the image by its name: its path is not shown to clients."""
+    """Replace the path of an image by its name in errors: clients are not shown paths."""
     try:
         yield
     except HomologError as error:
