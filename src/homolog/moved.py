@@ -166,7 +166,6 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
     "homolog.files": {
         "publish": "replace_atomically",
         "claim": "claim_run_dir",
-        "whole_lines": "read_complete_lines",
     },
     "homolog.geometry": {"Pose": "PoseVariant", "View": "CanvasTransform"},
     "homolog.guidance": {

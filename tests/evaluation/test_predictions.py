@@ -7,7 +7,6 @@ import pytest
 from helpers.toy_evaluation import score_file
 
 from homolog import HomologError, evaluation
-from homolog.evaluation.predictions import completed_pairs
 
 
 def test_missing_predictions_count_as_wrong_and_are_noted(data, tmp_path):
@@ -75,14 +74,3 @@ def test_files_that_are_not_predictions(data, tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(HomologError, match="bytes that are not text"):
         evaluation.read_predictions(path, data)
-
-
-def test_completed_pairs(tmp_path):
-    path = tmp_path / "p.jsonl"
-    assert completed_pairs(path) == set()
-    path.write_text('{"pair": "a-b"}\n{"pair": "a-c"}\n{"pa')
-    assert completed_pairs(path) == {"a-b", "a-c"}
-    assert path.read_text().count("\n") == 2, "the incomplete line is removed"
-    path.write_text('{"name": "a-b"}\n')
-    with pytest.raises(HomologError, match=r"out: .*p\.jsonl: expected predictions"):
-        completed_pairs(path)

@@ -13,7 +13,6 @@ from jaxtyping import Float
 from homolog.data import DataSet, Pair
 from homolog.data.reading import unreadable
 from homolog.errors import HomologError
-from homolog.utils.resume_log import read_complete_lines
 
 Predictions = Mapping[str, Float[np.ndarray, "K 2"]]
 """By the name of each pair, (x, y) in pixels of the target for its keypoints in order; NaN for a
@@ -23,41 +22,26 @@ ALIGNED = "predicted_xy_in_target_pixels"
 UNALIGNED = "unaligned_xy_in_target_pixels"
 
 
-def to_line(
+def to_record(
     pair: Pair,
     aligned_K2: Float[np.ndarray, "K 2"],
     unaligned_K2: Float[np.ndarray, "K 2"] | None = None,
-) -> str:
-    """The line of a file of predictions for one pair.
+) -> dict[str, Any]:
+    """The record of one pair in a file of predictions.
 
     Args:
         pair: the pair.
         aligned_K2: the predicted points, (x, y) in pixels of the target.
         unaligned_K2: those without pose alignment, if it was used.
     """
-    line = {
+    record = {
         "pair": pair.name,
         "keypoint_ids": pair.keypoint_ids.tolist(),
         ALIGNED: aligned_K2.tolist(),
     }
     if unaligned_K2 is not None:
-        line[UNALIGNED] = unaligned_K2.tolist()
-    return json.dumps(line) + "\n"
-
-
-def completed_pairs(path: Path) -> set[str]:
-    """The names of the pairs in an unfinished file, after removing an incomplete last line.
-
-    Raises:
-        HomologError: a complete line is not a prediction.
-    """
-    if not path.exists():
-        return set()
-    lines = read_complete_lines(path)
-    try:
-        return {json.loads(line)["pair"] for line in lines}
-    except (ValueError, KeyError, TypeError) as error:
-        raise HomologError(f"out: {path}: expected predictions, got: {error}") from None
+        record[UNALIGNED] = unaligned_K2.tolist()
+    return record
 
 
 def read_predictions(

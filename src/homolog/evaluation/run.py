@@ -16,7 +16,7 @@ from homolog.descriptors import Features
 from homolog.errors import HomologError
 from homolog.evaluation.charts import plot_best_and_worst, plot_pck
 from homolog.evaluation.metrics import score
-from homolog.evaluation.predictions import UNALIGNED, completed_pairs, read_predictions, to_line
+from homolog.evaluation.predictions import UNALIGNED, read_predictions, to_record
 from homolog.evaluation.report import Report
 from homolog.features import FeatureCache
 from homolog.image.geometry import IDENTITY, PoseVariant
@@ -24,6 +24,7 @@ from homolog.matcher import Matcher
 from homolog.utils.lru_cache import LRUCache
 from homolog.utils.outputs import claim_run_dir
 from homolog.utils.progress import ProgressBar
+from homolog.utils.resume_log import ResumeLog
 from homolog.utils.serialization import to_plain
 
 MEMORY = 4_000_000_000
@@ -68,22 +69,17 @@ def predict(
             )
     path = folder / "predictions.jsonl"
     claim_run_dir(folder, _run_identity(matcher, data, poses))
-    done = completed_pairs(path)
+    log = ResumeLog(path, "pair")
+    done = log.records
     remaining = data.select([i for i, pair in enumerate(data.pairs) if pair.name not in done])
-    try:
-        with (
-            _FeatureStore.open(matcher, poses, remaining, memory, folder) as features,
-            path.open("a", encoding="utf-8") as file,
-            ProgressBar(len(remaining.pairs)) as steps,
-        ):
-            for pair in remaining.pairs:
-                steps.update(f"predicting {data.name}")
-                file.write(to_line(pair, *predict_pair(matcher, data, pair, features, poses)))
-                file.flush()
-    except OSError as error:
-        raise HomologError(
-            f"out: expected a file that can be written, got {path}: {error.strerror}"
-        ) from error
+    with (
+        _FeatureStore.open(matcher, poses, remaining, memory, folder) as features,
+        log,
+        ProgressBar(len(remaining.pairs)) as progress,
+    ):
+        for pair in remaining.pairs:
+            progress.update(f"predicting {data.name}")
+            log.append(to_record(pair, *predict_pair(matcher, data, pair, features, poses)))
     return path
 
 

@@ -26,7 +26,7 @@ from homolog.synth.workers import render_samples
 from homolog.utils.optional import require
 from homolog.utils.outputs import claim_run_dir, write_atomically
 from homolog.utils.progress import ProgressBar
-from homolog.utils.resume_log import read_complete_lines
+from homolog.utils.resume_log import ResumeLog
 
 VERSION = 3
 """Raised when the same seed gives other images."""
@@ -113,9 +113,10 @@ def render_set(
     config = RenderConfig(size, seed, photos, tuple(keypoints))
     _claim_folder(target, config, rigs, None if backgrounds is None else Path(backgrounds))
 
-    records = _read_records(target, count)
+    log = ResumeLog(target / _LOG, "index")
+    records = _reusable_records(log, target, count)
     reused = len(records)
-    _render_missing(records, count, rigs, config, target, workers)
+    _render_missing(records, log, count, rigs, config, target, workers)
     ordered = [records[index] for index in range(count)]
     annotations = target / "annotations.json"
     _write_json(annotations, coco_file(ordered, rigs, keypoints, folder, size))
@@ -169,6 +170,7 @@ def _find_backgrounds(folder: str | os.PathLike[str] | None) -> tuple[Path, ...]
 
 def _render_missing(
     records: dict[int, dict[str, Any]],
+    log: ResumeLog,
     count: int,
     rigs: Sequence[Rig],
     config: RenderConfig,
@@ -178,19 +180,13 @@ def _render_missing(
     """Render the images that have no record, and add their records to these and to the log."""
     missing = [index for index in range(count) if index not in records]
     reused = len(records)
-    log = target / _LOG
     # The time left is estimated from the speed of this run: reused images do not count.
-    with ProgressBar(len(missing)) as progress:
+    with log, ProgressBar(len(missing)) as progress:
         progress.update("rendering", 0)
-        try:
-            with log.open("ab") as lines:
-                for record in render_samples(missing, rigs, config, target, workers):
-                    records[record["index"]] = record
-                    lines.write((json.dumps(record) + "\n").encode())
-                    lines.flush()
-                    progress.update("rendering", len(records) - reused)
-        except OSError as error:
-            raise HomologError(f"out: cannot write {log}: {error.strerror}") from error
+        for record in render_samples(missing, rigs, config, target, workers):
+            records[record["index"]] = record
+            log.append(record)
+            progress.update("rendering", len(records) - reused)
 
 
 def _describe_model(rig: Rig, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -242,21 +238,10 @@ def _claim_folder(
         raise HomologError(f"out: cannot write {target}: {error.strerror}") from error
 
 
-def _read_records(target: Path, count: int) -> dict[int, dict[str, Any]]:
-    """The records of images that an earlier run rendered, by number."""
-    log = target / _LOG
-    if not log.is_file():
-        return {}
-    found = {}
-    for line in read_complete_lines(log):
-        try:
-            record = json.loads(line)
-            index = int(record["index"])
-        except (ValueError, LookupError, TypeError):
-            raise HomologError(
-                f"out: expected {log} as it was written, got a line that is no record; "
-                "try another folder"
-            ) from None
-        if index < count and all(path.is_file() for path in sample_paths(target, index)):
-            found[index] = record
-    return found
+def _reusable_records(log: ResumeLog, target: Path, count: int) -> dict[int, dict[str, Any]]:
+    """The records of images that an earlier run rendered and that are still there, by number."""
+    return {
+        index: record
+        for index, record in log.records.items()
+        if index < count and all(path.is_file() for path in sample_paths(target, index))
+    }
