@@ -1,6 +1,6 @@
-"""Labels a folder with the toy backbone, slowly, as a process that can be killed.
+"""Annotates a folder with the toy backbone, slowly, as a process that can be killed.
 
-python toy_annotate.py FOLDER OUT [SECONDS A PICTURE]
+python toy_annotate.py FOLDER OUT [SECONDS PER IMAGE]
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 from helpers.toy_training import SCHEMA, toy_data, toy_matcher
 from homolog import Matcher
 from homolog.data.exemplars import ExemplarSet
-from homolog.labelling.propagate import Annotator, annotate
+from homolog.labelling.annotator import Annotator
+from homolog.labelling.propagate import annotate
 
 CATEGORY = {"id": 4, "name": "toy", "keypoints": list(SCHEMA.names), "skeleton": [[1, 4]]}
 
@@ -23,7 +24,7 @@ def exemplars(folder: Path, count: int = 2) -> ExemplarSet:
 
 
 def slow_matcher(folder: Path) -> Matcher:
-    """A matcher that takes half a second a picture, and says in which process it is."""
+    """A matcher that takes half a second for an image, and leaves its process's id in a folder."""
     (folder / str(os.getpid())).touch()
     matcher = toy_matcher()
     extract = matcher.extract
@@ -38,13 +39,13 @@ def slow_matcher(folder: Path) -> Matcher:
 
 def main() -> None:
     folder, out, pause = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
-    line = Annotator.line
+    record = Annotator.record
 
     def slow(*arguments):
         time.sleep(pause)
-        return line(*arguments)
+        return record(*arguments)
 
-    Annotator.line = slow
+    Annotator.record = slow
     annotate(toy_matcher(), exemplars(folder.parent / "exemplars"), folder, out)
 
 

@@ -1,4 +1,4 @@
-"""Probabilities of labels against a general optimiser, and on made-up answers."""
+"""Probabilities of predictions against a general optimiser, and on made-up predictions."""
 
 import numpy as np
 from hypothesis import given
@@ -9,38 +9,38 @@ from scipy.special import expit, logit
 from homolog.labelling.calibration import Calibration
 
 
-def answers(seed: int, count: int = 200):
+def predictions(seed: int, count: int = 200):
     rng = np.random.default_rng(seed)
-    evidence = rng.uniform(0, 1, (count, 4))
-    chance = expit(2.0 * logit(Calibration().probability(evidence)) - 1.0)
-    return evidence, rng.uniform(size=count) < chance, rng.integers(0, 20, count)
+    features = rng.uniform(0, 1, (count, 4))
+    chance = expit(2.0 * logit(Calibration().probability(features)) - 1.0)
+    return features, rng.uniform(size=count) < chance, rng.integers(0, 20, count)
 
 
 @given(st.integers(0, 1000))
-def test_adapted_is_the_most_probable(seed):
-    evidence, right, pictures = answers(seed)
-    logits = logit(Calibration().probability(evidence))
-    counts = np.bincount(pictures, minlength=20)
-    weights = np.minimum(1, 4 / counts[pictures])
+def test_refitting_finds_the_greatest_posterior_probability(seed):
+    features, correct, images = predictions(seed)
+    logits = logit(Calibration().probability(features))
+    counts = np.bincount(images, minlength=20)
+    weights = np.minimum(1, 4 / counts[images])
 
-    def unlikely(at):
+    def negative_log_posterior(at):
         chance = expit(at[0] * logits + at[1])
-        said = weights * np.log(np.where(right, chance, 1 - chance))
-        return -said.sum() + (at[0] - 1) ** 2 / (2 * 0.5**2) + at[1] ** 2 / (2 * 1.5**2)
+        log_likelihood = weights * np.log(np.where(correct, chance, 1 - chance))
+        return -log_likelihood.sum() + (at[0] - 1) ** 2 / (2 * 0.5**2) + at[1] ** 2 / (2 * 1.5**2)
 
-    best = minimize(unlikely, [1.0, 0.0], method="BFGS").x
-    found = Calibration().adapted(evidence, right, pictures)
+    best = minimize(negative_log_posterior, [1.0, 0.0], method="BFGS").x
+    found = Calibration().refit(features, correct, images)
     np.testing.assert_allclose([found.slope, found.offset], best, atol=1e-3)
 
 
-def test_answers_that_are_mostly_wrong_lower_all_probabilities():
-    evidence, _, pictures = answers(0)
-    wrong = Calibration().adapted(evidence, np.zeros(200, bool), pictures)
-    assert (wrong.probability(evidence) < Calibration().probability(evidence)).all()
+def test_wrong_predictions_lower_all_probabilities():
+    features, _, images = predictions(0)
+    wrong = Calibration().refit(features, np.zeros(200, bool), images)
+    assert (wrong.probability(features) < Calibration().probability(features)).all()
     assert wrong.slope > 0  # the order stays
 
 
-def test_more_evidence_is_more_probable():
+def test_larger_features_are_more_probable():
     rows = np.linspace(0, 1, 5)[:, None] * np.ones(4)
     found = Calibration().probability(rows)
     assert (np.diff(found) > 0).all() and 0 < found[0] < 0.1 and 0.9 < found[-1] < 1

@@ -1,4 +1,4 @@
-"""Keypoints found from exemplars: toy pictures with known answers, brute force, real bees."""
+"""Keypoints predicted from exemplars: toy images with known truth, brute force, real bees."""
 
 import dataclasses
 
@@ -7,6 +7,7 @@ import pytest
 import real_images
 import torch
 from helpers.toy_training import SCHEMA, toy_data, toy_matcher
+from PIL import Image
 
 from homolog import HomologError, KeypointSchema, Matcher
 from homolog.image.geometry import FLIP, IDENTITY, PoseVariant
@@ -26,7 +27,7 @@ def toy() -> Matcher:
 
 
 def test_spots_are_found_with_their_box(toy, data):
-    """Each keypoint is a spot of its own colour; boxes are known but for how far they reach."""
+    """Each keypoint is a spot of its own colour; the box lies around them."""
     *known, last = data.annotations
     found = Exemplars(toy, known, data.schemas, [IDENTITY]).find(toy.extract(last.path))
     assert found.category == "toy" and len(found.exemplars) == 3
@@ -43,58 +44,53 @@ def test_an_exemplar_finds_itself(toy, data):
     found = Exemplars(toy, [first], data.schemas).find(toy.extract(first.path))
     assert found.exemplars[0] == (first.name, "identity")
     np.testing.assert_allclose(found.points, first.keypoints, atol=4)
-    assert found.visible.tolist() == [1] * 5
+    assert found.visibility.tolist() == [1] * 5
 
 
-def test_a_keypoint_that_exemplars_do_not_show(toy, data):
-    """The second toy does not show its chin: nor, says it alone, does any picture."""
+def test_a_keypoint_that_is_not_visible_in_an_exemplar(toy, data):
+    """The chin is not visible in the second toy; by this exemplar alone, it is in no image."""
     _, second, third, *_ = data.annotations
     alone = Exemplars(toy, [second], data.schemas).find(toy.extract(third.path))
-    assert alone.visible.tolist() == [1, 1, 1, 1, 0]
+    assert alone.visibility.tolist() == [1, 1, 1, 1, 0]
     assert np.isfinite(alone.points).all()
     both = Exemplars(toy, [second, third], data.schemas).find(toy.extract(third.path))
-    assert both.visible[4] > 0.5
+    assert both.visibility[4] > 0.5
 
 
 def test_flipped_exemplars_exchange_left_and_right(toy, data):
-    """In the flipped picture the left paw's place is where the right paw is, mirrored."""
+    """In the flipped image the left paw is where the right paw was, mirrored."""
     first = data.annotations[0]
-    (variant,) = Exemplars(toy, [first], data.schemas, [FLIP]).variants
-    view = toy.extract(first.path, [FLIP]).by_pose[FLIP].view
-    width = toy.read(first.path).width
+    (posed,) = Exemplars(toy, [first], data.schemas, [FLIP]).posed
+    features = toy.extract(first.path, [FLIP])
+    transform, width = features.by_pose[FLIP].transform, features.width
     exchanged = first.keypoints[list(SCHEMA.mirror)]
     mirrored = np.stack([width - exchanged[:, 0], exchanged[:, 1]], axis=1)
-    upright = dataclasses.replace(view, pose=IDENTITY)
-    np.testing.assert_allclose(variant.cells_K2, upright.to_cells(mirrored), atol=1e-4)
+    upright = dataclasses.replace(transform, pose=IDENTITY)
+    np.testing.assert_allclose(posed.cells_K2, upright.to_cells(mirrored), atol=1e-4)
 
 
-def test_nothing_is_flipped_where_sides_are_not_known(toy, data):
+def test_nothing_is_flipped_where_left_and_right_are_not_known(toy, data):
     numbered = {"toy": KeypointSchema.numbered(5)}
-    poses = [v.pose for v in Exemplars(toy, data.annotations[:1], numbered).variants]
+    poses = [each.pose for each in Exemplars(toy, data.annotations[:1], numbered).posed]
     assert len(poses) == 4 and not any(pose.flip for pose in poses)
-    assert (
-        len(Exemplars(toy, data.annotations[:1], data.schemas).variants) == len(EXEMPLAR_POSES) == 8
-    )
+    assert len(Exemplars(toy, data.annotations[:1], data.schemas).posed) == len(EXEMPLAR_POSES) == 8
 
 
-def test_turned_pictures_are_found_in_the_turned_pose(toy, data, tmp_path):
-    """A picture on its side is labelled from the exemplar on its side."""
-    from PIL import Image
-
+def test_a_rotated_image_is_labelled_from_the_rotated_exemplar(toy, data, tmp_path):
     first = data.annotations[0]
     exemplars = Exemplars(toy, [first], data.schemas)
-    with Image.open(first.path) as picture:
-        turned = PoseVariant(rotation=90).apply(picture.convert("RGB"))
+    with Image.open(first.path) as image:
+        turned = PoseVariant(rotation=90).apply(image.convert("RGB"))
     found = exemplars.find(toy.extract(turned))
     assert found.exemplars[0] == (first.name, "rotate90")
     expected = PoseVariant(rotation=90).points(first.keypoints, (96, 80))
     np.testing.assert_allclose(found.points, expected, atol=4)
 
 
-@pytest.mark.parametrize("guidance", [None, ConsensusConfig()])
-def test_fewer_directions_change_little(data, guidance, monkeypatch):
-    """The directions kept hold the similarities of what is asked for."""
-    toy = toy_matcher().with_config(consensus=guidance)
+@pytest.mark.parametrize("consensus", [None, ConsensusConfig()])
+def test_fewer_directions_change_little(data, consensus, monkeypatch):
+    """The principal directions preserve the similarities that matter."""
+    toy = toy_matcher().with_config(consensus=consensus)
     *known, last = data.annotations
     whole = Exemplars(toy, known, data.schemas).find(toy.extract(last.path))
     monkeypatch.setattr(module, "DIRECTIONS", 32)
@@ -108,26 +104,26 @@ def test_fewer_directions_change_little(data, guidance, monkeypatch):
 def test_the_shortlist_is_that_of_brute_force(toy, data):
     *known, last = data.annotations
     exemplars = Exemplars(toy, known, data.schemas)
-    target = exemplars._reduced(toy.extract(last.path).by_pose[IDENTITY])
-    thin = target.descriptors_HWC[::2, ::2][target.valid_HW[::2, ::2]]
+    upright = toy.extract(last.path).by_pose[IDENTITY]
+    descriptors = upright.descriptors_HWC @ exemplars.basis_CD
+    target = dataclasses.replace(upright, descriptors_HWC=descriptors)
+    cells = target.descriptors_HWC[::2, ::2][target.valid_HW[::2, ::2]]
     means = []
-    for variant in exemplars.variants:
-        rows = variant.queries_SKC[0][variant.visible_K]
-        means.append(np.mean([max(float(row @ cell) for cell in thin) for row in rows]))
-    chosen, quality = exemplars._shortlist(target, None)
+    for posed in exemplars.posed:
+        rows = posed.queries_SKC[0][posed.visible_K]
+        means.append(np.mean([max(float(row @ cell) for cell in cells) for row in rows]))
+    chosen, quality = exemplars.shortlist(target)
     assert quality == pytest.approx(max(means), abs=1e-5)
     best = np.argsort(means)[::-1][:3]
-    assert [id(v) for v in chosen] == [id(exemplars.variants[i]) for i in best]
+    assert [id(each) for each in chosen] == [id(exemplars.posed[i]) for i in best]
 
 
 def test_several_categories_do_not_mix(toy, data, tmp_path):
-    """Each picture is of the category whose exemplars are most like it."""
+    """The category of an image is that of the exemplars most similar to it."""
     others = toy_data(tmp_path / "others", 2, "other")
     for annotation in others.annotations:  # darker, so that they differ
-        from PIL import Image
-
-        with Image.open(annotation.path) as picture:
-            picture.point(lambda value: value // 4).save(annotation.path)
+        with Image.open(annotation.path) as image:
+            image.point(lambda value: value // 4).save(annotation.path)
     exemplars = Exemplars(
         toy, [data.annotations[0], others.annotations[0]], {**data.schemas, **others.schemas}
     )
@@ -137,30 +133,32 @@ def test_several_categories_do_not_mix(toy, data, tmp_path):
 
 
 def test_no_exemplars(toy, data):
-    with pytest.raises(HomologError, match="exemplars: got none"):
+    with pytest.raises(
+        HomologError, match="exemplars: expected at least one labelled image, got none"
+    ):
         Exemplars(toy, [], data.schemas)
 
 
 @pytest.mark.skipif(not real_images.ROOT.is_dir(), reason="needs the bees")
 def test_real_bees(matcher):
-    """From eight bees to others that face any way: mostly right, left seldom taken for right, and
-    sure points are right more often than others."""
-    learn, test = real_images.bees("train"), real_images.bees("test").annotations[::4]
-    (schema,) = learn.schemas.values()
-    exemplars = Exemplars(matcher, learn.annotations[::21], learn.schemas)
+    """From eight bees to others of any heading: most keypoints are correct, few on the wrong side,
+    and confident ones are correct more often than others."""
+    train, test = real_images.bees("train"), real_images.bees("test").annotations[::4]
+    (schema,) = train.schemas.values()
+    exemplars = Exemplars(matcher, train.annotations[::21], train.schemas)
     errors, scores, confused = [], [], []
     for annotation in test:
         found = exemplars.find(matcher.extract(annotation.path))
-        side = annotation.reference_length("box")
-        own = np.linalg.norm(found.points - annotation.keypoints, axis=1) / side
+        length = annotation.reference_length("box")
+        own = np.linalg.norm(found.points - annotation.keypoints, axis=1) / length
         other = annotation.keypoints[list(schema.mirror)]
-        other = np.linalg.norm(found.points - other, axis=1) / side
+        other = np.linalg.norm(found.points - other, axis=1) / length
         sided = (np.array(schema.mirror) != np.arange(32)) & (np.minimum(own, other) <= 0.1)
         errors.append(own)
         scores.append(found.scores)
         confused.append((other < own)[sided])
-    right, scores = np.concatenate(errors) <= 0.1, np.concatenate(scores)
-    assert right.mean() > 0.45
+    correct, scores = np.concatenate(errors) <= 0.1, np.concatenate(scores)
+    assert correct.mean() > 0.45
     assert np.concatenate(confused).mean() < 0.35
     half = np.median(scores)
-    assert right[scores > half].mean() > right[scores <= half].mean() + 0.2
+    assert correct[scores > half].mean() > correct[scores <= half].mean() + 0.2

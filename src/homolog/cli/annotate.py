@@ -1,4 +1,4 @@
-"""The command that carries labels."""
+"""The command that propagates labels."""
 
 from __future__ import annotations
 
@@ -21,62 +21,62 @@ def annotate(
     engine: Literal["local", "ray"] = "local",
     workers: int | None = None,
 ) -> None:
-    """Carry the keypoints of a few labelled pictures to all pictures in a folder.
+    """Predict the keypoints of a few labelled images for all images in a folder.
 
     The result is a COCO file with a score for each point: the probability that it is within a
-    tenth of the thing's box of where it should be. An interrupted run goes on where it stopped.
-    Review it with `homolog serve FOLDER --labels OUT`.
+    tenth of the object's box of the truth. An interrupted run resumes where it stopped. Review the
+    result with `homolog serve FOLDER --labels OUT`.
 
     Parameters
     ----------
     exemplars
-        The labelled pictures: COCO keypoints (.json), an Ultralytics YOLO-pose data set (.yaml), or
+        The labelled images: COCO keypoints (.json), an Ultralytics YOLO-pose data set (.yaml), or
         a table with columns image, keypoint, x, y (.csv).
     images
-        The folder of pictures to label.
+        The folder of images to annotate.
     out
         The file to write.
     review
         Points with a lower score are marked doubtful.
     overwrite
-        Make OUT anew if it is there; what was done by hand in it is kept.
+        Replace OUT if it exists; what was edited by hand in it is kept.
     engine
-        `ray` shares the work among processes or the machines of a cluster.
+        `ray` distributes the work over processes, or over the machines of a cluster.
     workers
-        ray: how many processes; as many as there are processors or GPUs by default.
+        ray: number of processes; by default one for each GPU, or for each two CPUs.
     """
     if not 0 <= review <= 1:
-        raise HomologError(f"review: got {review:g}, takes a probability from 0 to 1")
+        raise HomologError(f"review: expected a probability from 0 to 1, got {review:g}")
     if not images.is_dir():
-        raise HomologError(f"images: there is no folder {images}")
+        raise HomologError(f"images: expected a folder, got {images}")
     if workers is not None and engine != "ray":
-        raise HomologError("workers: is for --engine ray")
+        raise HomologError(f"workers: expected --engine ray with it, got --engine {engine}")
     if workers is not None and workers < 1:
-        raise HomologError(f"workers: got {workers}, takes at least 1")
+        raise HomologError(f"workers: expected at least 1, got {workers}")
     from homolog.data.exemplars import read
+    from homolog.labelling import propagate
+    from homolog.labelling.annotator import AnnotateConfig
     from homolog.labelling.exemplars import EXEMPLAR_POSES
-    from homolog.labelling.propagate import AnnotateConfig
-    from homolog.labelling.propagate import annotate as annotated
 
     labelled = read(exemplars, images)
     for note in labelled.notes:
         print(f"note: {note}", file=sys.stderr)
     poses = EXEMPLAR_POSES if model.poses is None else model.pose_list()
-    settings = AnnotateConfig(review, poses)
-    work = None
+    config = AnnotateConfig(review, poses)
+    executor = None
     matcher = model.matcher()
     if engine == "ray":
-        from homolog.labelling.ray import ray_executor as over_ray
+        from homolog.labelling.ray import ray_executor
 
-        work = over_ray(model.matcher, labelled, settings, workers)
-    found = annotated(
-        matcher, labelled, images, out, settings=settings, overwrite=overwrite, engine=work
+        executor = ray_executor(model.matcher, labelled, config, workers)
+    summary = propagate.annotate(
+        matcher, labelled, images, out, config=config, overwrite=overwrite, executor=executor
     )
-    for name, why in found.failed:
-        print(f"left out: {name}: {why}", file=sys.stderr)
+    for name, reason in summary.failed:
+        print(f"skipped: {name}: {reason}", file=sys.stderr)
     print(
-        f"{found.pictures} pictures, {found.points} points, {found.doubtful} of them doubtful, "
-        f"{found.manual} by hand: {out}"
+        f"{summary.images} images, {summary.points} points, {summary.doubtful} of them doubtful, "
+        f"{summary.manual} by hand: {out}"
     )
-    if found.doubtful:
+    if summary.doubtful:
         print(f"review: homolog serve {images} --labels {out}", file=sys.stderr)

@@ -110,9 +110,10 @@ def track(
         )
     keypoints, names = read_points(points)
     from homolog.applications import tracking
+    from homolog.applications.video import VIDEO_SUFFIXES
 
     if out is not None:
-        out = check_output(out, tracking.VIDEO_SUFFIXES)
+        out = check_output(out, VIDEO_SUFFIXES)
     tracks = tracking.track(
         model.matcher(), video, keypoints, names, frame=frame, every=every, out=out
     )

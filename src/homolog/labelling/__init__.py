@@ -1,1 +1,1 @@
-"""Carry keypoint labels from a few images to many."""
+"""Labelling: keypoints transferred from a few labelled images to many."""

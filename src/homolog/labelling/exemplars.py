@@ -1,8 +1,9 @@
-"""Labelled pictures, and where their keypoints lie in another picture.
+"""Exemplars: labelled images, from which the keypoints of other images are predicted.
 
-All exemplars are looked at once, in all poses; a further picture once. What is compared is kept
-to the directions that the exemplars' own descriptors span, so that twenty exemplars in eight poses
-cost little beside the backbone (docs/experiments.md).
+Descriptors are computed once for every exemplar in every pose, and once for every other image.
+They are projected onto the principal directions of the exemplars' own descriptors, so that
+comparing with twenty exemplars in eight poses costs little beside the backbone
+(docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from homolog import matching
@@ -26,83 +27,64 @@ from homolog.errors import HomologError
 from homolog.image.geometry import IDENTITY, PoseVariant
 from homolog.keypoints import KeypointSchema
 from homolog.labelling.calibration import TRAINED, Calibration
+from homolog.labelling.posed_exemplars import PosedExemplar, evenly_spaced, predict_box
 from homolog.matcher import Matcher
-from homolog.matching.consensus import AffinePrior, ConsensusConfig, neighbourhood_average
+from homolog.matching.consensus import ConsensusConfig, SimilarityCorrection
 
 DIRECTIONS = 96
-_PLACES = 64  # of the thing besides its keypoints: for what lies around, and for the layout
-_BLENDED = 3  # exemplars in one pose each that a picture is labelled from
-_ASKED, _LIKELY = 12, 16  # keypoints by which a first choice is made, and of how many
-_BLEND = 0.015  # temperature at which better ones outweigh others, in units of similarity
-_NEAR = 0.1  # of the box's longer side: what counts as the same place
+"""Number of principal directions that descriptors are projected onto."""
+
+_BLENDED = 3  # exemplars, in one pose each, that an image is labelled from
+# A coarse search by a few keypoints of each exemplar makes a list for the full search.
+_COARSE_KEYPOINTS, _COARSE_EXEMPLARS = 12, 16
+_BLEND_TEMPERATURE = 0.015  # of the softmax over exemplars, in units of similarity
+_CORRECT = 0.1  # the error up to which a keypoint is correct, as a share of the box's longer edge
+_LOWEST = -1e4  # in place of -inf, so that sums with a weight of 0 stay finite
 
 EXEMPLAR_POSES = tuple(
     PoseVariant(flip, turn) for flip in (False, True) for turn in (0.0, 90.0, 180.0, -90.0)
 )
-"""All poses that keep a picture's pixels: exemplars are tried in these."""
+"""All poses that move pixels without resampling them: exemplars are tried in these."""
 
 
 @dataclass(frozen=True)
 class KeypointPrediction:
-    """Where the keypoints of a thing lie in a picture.
+    """The predicted keypoints of an image's object.
 
     Attributes:
-        category: what the thing is.
-        points: (x, y) in pixels, one a keypoint.
-        scores: probability that each is within a tenth of the box's longer side of the truth.
-        visible: the share of the exemplars blended, by weight, in which each keypoint is visible.
-        box: around the thing, as the exemplars' boxes are around theirs.
-        exemplars: the names and poses of the exemplars blended, best first.
-        evidence: what the scores were read from, a row a keypoint.
+        category: of the object.
+        points: (x, y) in pixels, one for each keypoint.
+        scores: the probability that each is within a tenth of the box's longer edge of the truth.
+        visibility: the share of the blended exemplars, by weight, in which each keypoint is
+            visible.
+        box: (x0, y0, x1, y1) of the object in pixels, extrapolated from the exemplars' boxes.
+        exemplars: the names and poses of the blended exemplars, best first.
+        confidence_features: a row for each keypoint, from which the scores were computed: whether
+            its similarity map has one peak only, whether the position leads back to the keypoint,
+            whether the exemplars agree, and how similar the best exemplar is.
     """
 
     category: str
     points: Float[np.ndarray, "K 2"]
     scores: Float[np.ndarray, "K"]
-    visible: Float[np.ndarray, "K"]
+    visibility: Float[np.ndarray, "K"]
     box: Box
     exemplars: tuple[tuple[str, str], ...]
-    evidence: Float[np.ndarray, "K 4"]
-
-
-@dataclass(frozen=True, eq=False)
-class _Variant:
-    """An exemplar in one pose.
-
-    Attributes:
-        annotation: the exemplar.
-        pose: of it.
-        cells_K2: (x, y) of the keypoints in cells; of those not visible, of no meaning.
-        visible_K: which are visible.
-        queries_SKC: descriptors at the keypoints and around them (`ConsensusConfig.offsets`).
-        places_P2: (x, y) of places on the thing, in cells.
-        places_PC: descriptors there.
-        margins: how far the box reaches beyond the visible keypoints, left, top, right and bottom,
-            in shares of the longer side of the box around these.
-    """
-
-    annotation: Annotation
-    pose: PoseVariant
-    cells_K2: Float[Tensor, "K 2"]
-    visible_K: Bool[Tensor, "K"]
-    queries_SKC: Float[Tensor, "S K C"]
-    places_P2: Int[Tensor, "P 2"]
-    places_PC: Float[Tensor, "P C"]
-    margins: Float[np.ndarray, "4"]
+    confidence_features: Float[np.ndarray, "K 4"]
 
 
 class Exemplars:
-    """Finds the keypoints of labelled pictures in others.
+    """Predicts keypoints of images from a few labelled images, the exemplars.
 
     Args:
-        matcher: makes the features.
-        annotations: the labelled pictures, each with at least one visible keypoint.
+        matcher: extracts the descriptors.
+        annotations: the labelled images, each with at least one visible keypoint.
         schemas: what the keypoints mean, by category.
-        poses: of the exemplars. A flip exchanges left and right, so that it is left out where
-            nothing says which keypoints these are.
+        poses: of the exemplars. Flips are left out where a schema does not know left from right,
+            because a flip exchanges them.
 
     Raises:
-        HomologError: there are no exemplars, or a picture cannot be read.
+        HomologError: there are no exemplars or poses to use, or an image cannot be read.
     """
 
     def __init__(
@@ -115,275 +97,223 @@ class Exemplars:
         self.config: MatcherConfig = matcher.config
         self.schemas = schemas
         if not annotations:
-            raise HomologError("exemplars: got none, takes at least one labelled picture")
-        around = self.config.consensus or ConsensusConfig()
-        self._own: dict[Annotation, DescriptorMap] = {}
-        variants: list[_Variant] = []
+            raise HomologError("exemplars: expected at least one labelled image, got none")
+        consensus = self.config.consensus or ConsensusConfig()
+        upright: dict[Annotation, DescriptorMap] = {}
+        posed: list[PosedExemplar] = []
         for annotation in annotations:
             schema = schemas[annotation.category]
-            wanted = [p for p in poses if schema.sides_known or not p.flip]
-            # One pose at a time: all of them at once would take eight times the memory.
-            read = matcher.load_image(annotation.path, str(annotation.path), annotation.category)
-            for pose in wanted:
-                posed = matcher.extract(dataclasses.replace(read, by_pose={}), [pose]).by_pose[pose]
-                variants.append(_variant(annotation, schema, posed, around))
+            image = matcher.load_image(annotation.path, str(annotation.path), annotation.category)
+            for pose in poses:
+                if pose.flip and not schema.sides_known:
+                    continue
+                # One pose at a time: all of them at once would take eight times the memory.
+                features = matcher.extract(dataclasses.replace(image, by_pose={}), [pose])
+                descriptor_map = features.by_pose[pose]
+                posed.append(PosedExemplar.create(annotation, schema, descriptor_map, consensus))
                 if pose == IDENTITY:
-                    self._own[annotation] = posed
-        rows = torch.cat([torch.cat([v.queries_SKC[0], v.places_PC]) for v in variants])
-        self.basis_CD = _basis(rows)
-        self.variants = [
-            dataclasses.replace(
-                v,
-                queries_SKC=v.queries_SKC @ self.basis_CD,
-                places_PC=v.places_PC @ self.basis_CD,
+                    upright[annotation] = descriptor_map
+        if not posed:
+            raise HomologError(
+                "poses: expected one without a flip, because the keypoints do not say which of "
+                f"them are left and right, got {', '.join(pose.name for pose in poses)}"
             )
-            for v in variants
+        rows = torch.cat([torch.cat([each.queries_SKC[0], each.anchors_PC]) for each in posed])
+        self.basis_CD = _principal_directions(rows)
+        self.posed = [
+            dataclasses.replace(
+                each,
+                queries_SKC=each.queries_SKC @ self.basis_CD,
+                anchors_PC=each.anchors_PC @ self.basis_CD,
+            )
+            for each in posed
         ]
-        self._own = {a: self._reduced(posed) for a, posed in self._own.items()}
-        self._all = [v.queries_SKC[0][v.visible_K] for v in self.variants]
-        self._some = [_spread(rows, _ASKED) for rows in self._all]
+        self._keypoints = [each.queries_SKC[0][each.visible_K] for each in self.posed]
+        self._coarse_keypoints = [
+            evenly_spaced(rows, _COARSE_KEYPOINTS) for rows in self._keypoints
+        ]
         self.calibration = Calibration()
         if matcher.network is not None:
-            # It was perhaps trained on these very pictures: they cannot say how sure it may be.
+            # It was perhaps trained on these very images: they cannot tell how good it is.
             self.calibration = TRAINED
-        elif len(self._own) > 2:
-            self.calibration = self._calibrated()
+        elif len(upright) > 2:
+            self.calibration = self._refit_calibration(
+                {annotation: self._project(each) for annotation, each in upright.items()}
+            )
 
     def find(self, features: Features) -> KeypointPrediction:
-        """The keypoints of the thing in a picture.
+        """The keypoints of the object in an image.
 
         Args:
-            features: of the picture, in the pose in which it is.
+            features: of the image, as it is.
         """
-        return self._find(self._reduced(features.by_pose[IDENTITY]), None)
+        return self._predict(self._project(features.by_pose[IDENTITY]))
 
-    def _reduced(self, posed: DescriptorMap) -> DescriptorMap:
-        return dataclasses.replace(
-            posed,
-            descriptors_HWC=posed.descriptors_HWC @ self.basis_CD,
-            saliency_HW=posed.saliency_HW,
-        )
+    def shortlist(
+        self, target: DescriptorMap, without: Annotation | None = None
+    ) -> tuple[list[PosedExemplar], float]:
+        """The exemplars in the poses whose keypoints have the nearest neighbours in an image.
 
-    def _calibrated(self) -> Calibration:
-        """What the exemplars say of each other, and how often that is right."""
-        evidence, right, pictures = [], [], []
-        for number, (annotation, posed) in enumerate(self._own.items()):
-            others = (v.annotation for v in self.variants if v.annotation is not annotation)
+        Ranked by the instance matching distance over keypoints alone, to every other row and
+        column of the target.
+
+        Args:
+            target: the image's descriptors, projected onto the principal directions.
+            without: an exemplar that is left out.
+
+        Returns:
+            At most three, best first, and the mean similarity of the best one's keypoints to
+            their nearest neighbours.
+        """
+        cells_MC = target.descriptors_HWC[matching.subsample_cells(target.valid_HW).unbind(1)]
+        candidates = [
+            index for index, each in enumerate(self.posed) if each.annotation is not without
+        ]
+        coarse = _rank(self._coarse_keypoints, candidates, cells_MC)[:_COARSE_EXEMPLARS]
+        ranked = _rank(self._keypoints, [index for _, index in coarse], cells_MC)
+        return [self.posed[index] for _, index in ranked[:_BLENDED]], ranked[0][0]
+
+    def _project(self, descriptor_map: DescriptorMap) -> DescriptorMap:
+        descriptors = descriptor_map.descriptors_HWC @ self.basis_CD
+        return dataclasses.replace(descriptor_map, descriptors_HWC=descriptors)
+
+    def _refit_calibration(self, upright: Mapping[Annotation, DescriptorMap]) -> Calibration:
+        """The calibration fitted to what all other exemplars predict for each of them."""
+        features, correct, images = [], [], []
+        for index, (annotation, descriptor_map) in enumerate(upright.items()):
+            others = [a for a in upright if a is not annotation]
             if all(other.category != annotation.category for other in others):
                 continue
-            found = self._find(posed, annotation)
-            if found.category != annotation.category:
+            predicted = self._predict(descriptor_map, without=annotation)
+            if predicted.category != annotation.category:
                 continue
-            seen = annotation.visible
-            distances = np.linalg.norm(found.points - annotation.keypoints, axis=1)[seen]
-            evidence.append(found.evidence[seen])
-            right.append(distances <= _NEAR * annotation.reference_length("box"))
-            pictures.append(np.full(int(seen.sum()), number))
-        if not evidence:
+            visible = annotation.visible
+            errors = np.linalg.norm(predicted.points - annotation.keypoints, axis=1)[visible]
+            features.append(predicted.confidence_features[visible])
+            correct.append(errors <= _CORRECT * annotation.reference_length("box"))
+            images.append(np.full(int(visible.sum()), index))
+        if not features:
             return self.calibration
-        return self.calibration.adapted(
-            np.concatenate(evidence), np.concatenate(right), np.concatenate(pictures)
+        return self.calibration.refit(
+            np.concatenate(features), np.concatenate(correct), np.concatenate(images)
         )
 
-    def _find(self, target: DescriptorMap, without: Annotation | None) -> KeypointPrediction:
-        """As `find`, perhaps as if an exemplar were not there."""
-        chosen, quality = self._shortlist(target, without)
-        maps = self._maps(chosen, target)
+    def _predict(
+        self, target: DescriptorMap, without: Annotation | None = None
+    ) -> KeypointPrediction:
+        """As `find`, from projected descriptors, perhaps without one of the exemplars."""
+        exemplars, quality = self.shortlist(target, without)
+        maps = [self._similarity(each, target) for each in exemplars]
         peaks = [
-            m.flatten(1).amax(1)[v.visible_K].mean() for v, m in zip(chosen, maps, strict=True)
+            similarity.flatten(1).amax(1)[each.visible_K].mean()
+            for each, similarity in zip(exemplars, maps, strict=True)
         ]
-        weights = (torch.stack(peaks) / _BLEND).softmax(0)
+        weights = (torch.stack(peaks) / _BLEND_TEMPERATURE).softmax(0)
         order = weights.argsort(descending=True).tolist()
-        best = chosen[order[0]].annotation.category
-        own = [i for i in order if chosen[i].annotation.category == best]
-        chosen, weights = [chosen[i] for i in own], weights[own] / weights[own].sum()
-        maps_VKHW = torch.stack([maps[i] for i in own])
-        seen_VK = torch.stack([v.visible_K for v in chosen]) * weights[:, None]
-        visible_K = seen_VK.sum(0)
-        # Of exemplars that do not show a keypoint, the others speak; of one that none shows, all.
-        shares_VK = torch.where(visible_K > 0, seen_VK / visible_K, weights[:, None])
-        blended = (shares_VK[:, :, None, None] * maps_VKHW.clamp_min(-1e4)).sum(0)
+        category = exemplars[order[0]].annotation.category
+        order = [i for i in order if exemplars[i].annotation.category == category]
+        exemplars, weights = [exemplars[i] for i in order], weights[order] / weights[order].sum()
+        maps_VKHW = torch.stack([maps[i] for i in order])
+        visible_VK = torch.stack([each.visible_K for each in exemplars]) * weights[:, None]
+        visibility_K = visible_VK.sum(0)
+        # A keypoint is predicted by the exemplars in which it is visible, or else by all.
+        shares_VK = torch.where(visibility_K > 0, visible_VK / visibility_K, weights[:, None])
+        blended = (shares_VK[:, :, None, None] * maps_VKHW.clamp_min(_LOWEST)).sum(0)
         blended = blended.masked_fill(~target.valid_HW, -torch.inf)
         config = self.config
         cells = matching.window_soft_argmax(blended, config.window, config.temperature)
-        box = _box(cells, visible_K, chosen, weights, target)
-        side = max(box[2] - box[0], box[3] - box[1])
-        evidence = self._evidence(
-            blended, maps_VKHW, cells, side, chosen, shares_VK, quality, target
+        box = predict_box(cells, visibility_K, exemplars, weights)
+        radius = _CORRECT * max(box[2] - box[0], box[3] - box[1], 1.0)
+        agreement = torch.stack(
+            [
+                _cycle_agreement(target, cells, each, similarity, radius)
+                for each, similarity in zip(exemplars, maps_VKHW, strict=True)
+            ]
         )
-        view = target.transform
-        points = view.clip(view.to_points(cells.double().cpu().numpy()))
-        corners = view.clip(view.to_points(np.array([box[:2], box[2:]])))
+        back, agree = (shares_VK[:, None] * agreement).sum(0)
+        unique = matching.window_log_prob(blended, cells).exp()
+        rows = (unique, back, agree, torch.full_like(unique, quality))
+        confidence_features = torch.stack(rows, dim=1).double().cpu().numpy()
+        transform = target.transform
+        points = transform.clip(transform.to_points(cells.double().cpu().numpy()))
+        corners = transform.clip(transform.to_points(np.array([box[:2], box[2:]])))
         return KeypointPrediction(
-            category=best,
+            category=category,
             points=points,
-            scores=self.calibration.probability(evidence),
-            visible=visible_K.double().cpu().numpy(),
+            scores=self.calibration.probability(confidence_features),
+            visibility=visibility_K.double().cpu().numpy(),
             box=(*map(float, corners[0]), *map(float, corners[1])),  # type: ignore[arg-type]
-            exemplars=tuple((v.annotation.name, v.pose.name) for v in chosen),
-            evidence=evidence,
+            exemplars=tuple((each.annotation.name, each.pose.name) for each in exemplars),
+            confidence_features=confidence_features,
         )
 
-    def _shortlist(
-        self, target: DescriptorMap, without: Annotation | None
-    ) -> tuple[list[_Variant], float]:
-        """The exemplars and poses whose keypoints have the nearest counterparts in the picture.
-
-        The instance matching distance over the keypoints alone: a cell each for the source, every
-        other row and column of the target.
-        """
-        thin = target.descriptors_HWC[matching.subsample_cells(target.valid_HW).unbind(1)]
-        likely = self._nearest(self._some, range(len(self.variants)), thin, without)[:_LIKELY]
-        found = self._nearest(self._all, [number for _, number in likely], thin, without)
-        return [self.variants[number] for _, number in found[:_BLENDED]], found[0][0]
-
-    def _nearest(
-        self,
-        queries: Sequence[Float[Tensor, "_K D"]],
-        numbers: Sequence[int],
-        thin_MD: Float[Tensor, "M D"],
-        without: Annotation | None,
-    ) -> list[tuple[float, int]]:
-        """How like the picture some variants are, and their numbers, most like first."""
-        usable = [n for n in numbers if self.variants[n].annotation is not without]
-        best = (torch.cat([queries[n] for n in usable]) @ thin_MD.T).amax(1)
-        means = torch.stack([part.mean() for part in best.split([len(queries[n]) for n in usable])])
-        order = means.argsort(descending=True, stable=True).tolist()
-        values = means.tolist()
-        return [(values[i], usable[i]) for i in order]
-
-    def _maps(
-        self, chosen: Sequence[_Variant], target: DescriptorMap
-    ) -> list[Float[Tensor, "K H W"]]:
-        """Similarity maps of each exemplar's keypoints, guided as the matcher's are."""
-        height, width = target.valid_HW.shape
-        cells_D = target.descriptors_HWC.flatten(0, 1).T
-        guidance = self.config.consensus
-        maps = []
-        for variant in chosen:
-            if guidance is None:
-                found = (variant.queries_SKC[0] @ cells_D).unflatten(1, (height, width))
-                maps.append(found.masked_fill(~target.valid_HW, -torch.inf))
-                continue
-            count = len(variant.cells_K2)
-            rows = torch.cat([variant.queries_SKC.flatten(0, 1), variant.places_PC])
-            both = rows @ cells_D
-            found, logits = both.split([len(guidance.offsets) * count, len(variant.places_PC)])
-            logits = logits / guidance.temperature
-            popularity = logits.logsumexp(0) - math.log(len(logits))
-            popularity *= guidance.temperature / 2
-            steps = (found - popularity).view(len(guidance.offsets), count, height, width)
-            guided = neighbourhood_average(steps.unbind(0), guidance)
-            thin = matching.subsample_cells(target.valid_HW)
-            y, x = thin.unbind(1)
-            near = logits[:, y * width + x]
-            likelihood = near.softmax(1) * near.softmax(0) * target.saliency_HW[y, x]
-            layout = AffinePrior.fit(
-                likelihood, variant.places_P2, thin.flip(1), max(height, width) - 1
-            )
-            if layout is not None:
-                guided += guidance.affine_weight * layout.log_likelihood(
-                    variant.cells_K2, (height, width)
-                )
-            maps.append(guided.masked_fill_(~target.valid_HW, -torch.inf))
-        return maps
-
-    def _evidence(
-        self,
-        blended_KHW: Float[Tensor, "K H W"],
-        maps_VKHW: Float[Tensor, "V K H W"],
-        cells_K2: Float[Tensor, "K 2"],
-        side: float,
-        chosen: Sequence[_Variant],
-        shares_VK: Float[Tensor, "V K"],
-        quality: float,
-        target: DescriptorMap,
-    ) -> Float[np.ndarray, "K 4"]:
-        """What tells right answers from wrong ones.
-
-        Whether the map has one place only; whether the place leads back to the keypoint and not to
-        another; whether exemplars agree; how like the best exemplar is.
-        """
-        there = matching.window_log_prob(blended_KHW, cells_K2)
-        answers = matching.sample_descriptors(target.descriptors_HWC, cells_K2)
-        back, agree = torch.zeros_like(there), torch.zeros_like(there)
-        near = _NEAR * max(side, 1.0)
-        for variant, maps_KHW, shares_K in zip(chosen, maps_VKHW, shares_VK, strict=True):
-            sources = torch.cat([variant.queries_SKC[0][variant.visible_K], variant.places_PC])
-            at = torch.cat([variant.cells_K2[variant.visible_K], variant.places_P2.to(cells_K2)])
-            logits = answers @ F.normalize(sources, dim=1).T / matching.SCORE_TEMPERATURE
-            own = torch.cdist(variant.cells_K2, at) <= near
-            mass = logits.masked_fill(~own, -torch.inf).logsumexp(1) - logits.logsumexp(1)
-            back += shares_K * mass.exp()
-            peaks = matching.argmax(maps_KHW)
-            agree += shares_K * ((peaks - cells_K2).norm(dim=1) <= near)
-        rows = (there.exp(), back, agree, torch.full_like(there, quality))
-        return torch.stack(rows, dim=1).double().cpu().numpy()
+    def _similarity(self, exemplar: PosedExemplar, target: DescriptorMap) -> Float[Tensor, "K H W"]:
+        """Similarity of an exemplar's keypoints to each cell, corrected as the matcher's is."""
+        consensus, shape = self.config.consensus, target.valid_HW.shape
+        cells_CM = target.descriptors_HWC.flatten(0, 1).T
+        if consensus is None:
+            similarity = (exemplar.queries_SKC[0] @ cells_CM).unflatten(1, shape)
+            return similarity.masked_fill(~target.valid_HW, -torch.inf)
+        rows = torch.cat([exemplar.queries_SKC.flatten(0, 1), exemplar.anchors_PC])
+        count = len(exemplar.anchors_PC)
+        similarity, anchors = (rows @ cells_CM).split([len(rows) - count, count])
+        correction = SimilarityCorrection(
+            anchors / consensus.temperature, exemplar.anchors_P2, None,
+            target.saliency_HW, target.valid_HW, consensus,
+        )  # fmt: skip
+        maps = similarity.unflatten(1, shape).chunk(len(consensus.offsets))
+        corrected = correction.correct(maps, exemplar.cells_K2)
+        # Hubness is a sum over anchors; as a mean it lets exemplars with more and fewer compare.
+        return corrected + consensus.temperature / 2 * math.log(count)
 
 
-def _variant(
-    annotation: Annotation, schema: KeypointSchema, posed: DescriptorMap, guidance: ConsensusConfig
-) -> _Variant:
-    view, descriptors = posed.transform, posed.descriptors_HWC
-    keypoints = annotation.keypoints
-    if view.pose.flip:  # the left paw is now where the right paw would be
-        keypoints = keypoints[list(schema.mirror)]
-    visible = np.isfinite(keypoints[:, 0])
-    cells = torch.from_numpy(view.to_cells(np.nan_to_num(keypoints))).to(descriptors)
-    steps = cells.new_tensor(guidance.offsets)
-    queries = matching.sample_descriptors(descriptors, (cells[None] + steps[:, None]).flatten(0, 1))
-    places = (posed.saliency_HW > 0).nonzero()
-    if not len(places):
-        places = matching.subsample_cells(posed.valid_HW)
-    places = _spread(places, _PLACES)
-    x0, y0, x1, y1 = annotation.box
-    corners = view.to_cells(np.array([[x0, y0], [x1, y1], [x0, y1], [x1, y0]]))
-    seen = view.to_cells(keypoints[visible])
-    low, high = seen.min(0), seen.max(0)
-    margins = np.concatenate([low - corners.min(0), corners.max(0) - high])
-    return _Variant(
-        annotation,
-        view.pose,
-        cells,
-        torch.from_numpy(visible).to(descriptors.device),
-        queries.unflatten(0, (len(guidance.offsets), len(cells))),
-        places.flip(1),
-        descriptors[places.unbind(1)],
-        margins / _unit(low, high),
-    )
-
-
-def _spread(rows: Tensor, count: int) -> Tensor:
-    """At most so many rows, evenly spread."""
-    index = torch.linspace(0, len(rows) - 1, min(count, len(rows))).round().long()
-    return rows[index.to(rows.device)]
-
-
-def _unit(low: Float[np.ndarray, "2"], high: Float[np.ndarray, "2"]) -> float:
-    """What margins are shares of: the longer side around keypoints, or a cell if there is none."""
-    return max(float((high - low).max()), 1.0)
-
-
-def _box(
-    cells_K2: Float[Tensor, "K 2"],
-    visible_K: Float[Tensor, "K"],
-    chosen: Sequence[_Variant],
-    weights_V: Float[Tensor, "V"],
+def _cycle_agreement(
     target: DescriptorMap,
-) -> Box:
-    """The thing's box in cells."""
-    kept = visible_K >= min(0.5, float(visible_K.max()))
-    seen = cells_K2[kept].double().cpu().numpy()
-    margins = weights_V.double().cpu().numpy() @ np.stack([v.margins for v in chosen])
-    low, high = seen.min(0), seen.max(0)
-    reach = margins * _unit(low, high)
-    x0, y0 = (low - reach[:2]).tolist()
-    x1, y1 = (high + reach[2:]).tolist()
-    return x0, y0, x1, y1
+    cells_K2: Float[Tensor, "K 2"],
+    exemplar: PosedExemplar,
+    maps_KHW: Float[Tensor, "K H W"],
+    radius: float,
+) -> Float[Tensor, "2 K"]:
+    """How an exemplar agrees with the predicted keypoints: followed back, and by its own peaks.
+
+    Args:
+        target: the image's descriptors.
+        cells_K2: (x, y) of the predicted keypoints in cells.
+        exemplar: the exemplar.
+        maps_KHW: its similarity maps.
+        radius: in cells, within which positions are the same.
+
+    Returns:
+        The probability that each keypoint, matched among the exemplar's keypoints and anchors,
+        leads back to itself; and whether the exemplar's map has its peak there.
+    """
+    found = matching.sample_descriptors(target.descriptors_HWC, cells_K2)
+    visible = exemplar.visible_K
+    sources = torch.cat([exemplar.queries_SKC[0][visible], exemplar.anchors_PC])
+    positions = torch.cat([exemplar.cells_K2[visible], exemplar.anchors_P2.to(cells_K2)])
+    logits = found @ F.normalize(sources, dim=1).T / matching.SCORE_TEMPERATURE
+    own = torch.cdist(exemplar.cells_K2, positions) <= radius
+    back = (logits.masked_fill(~own, -torch.inf).logsumexp(1) - logits.logsumexp(1)).exp()
+    agree = (matching.argmax(maps_KHW) - cells_K2).norm(dim=1) <= radius
+    return torch.stack([back, agree.to(back)])
 
 
-def _basis(rows_NC: Float[Tensor, "N C"]) -> Float[Tensor, "C D"]:
-    """The directions that descriptors differ most in; all of them, if they are few."""
+def _rank(
+    queries: Sequence[Float[Tensor, "_K C"]],
+    candidates: Sequence[int],
+    cells_MC: Float[Tensor, "M C"],
+) -> list[tuple[float, int]]:
+    """Exemplars by the mean similarity of their keypoints to the nearest cells, best first."""
+    nearest = (torch.cat([queries[i] for i in candidates]) @ cells_MC.T).amax(1)
+    parts = nearest.split([len(queries[i]) for i in candidates])
+    means = torch.stack([part.mean() for part in parts])
+    order = means.argsort(descending=True, stable=True).tolist()
+    values = means.tolist()
+    return [(values[i], candidates[i]) for i in order]
+
+
+def _principal_directions(rows_NC: Float[Tensor, "N C"]) -> Float[Tensor, "C D"]:
+    """An orthonormal basis of the directions in which descriptors vary most; all, if few."""
     channels = rows_NC.shape[1]
     if channels <= DIRECTIONS:
         return torch.eye(channels).to(rows_NC)

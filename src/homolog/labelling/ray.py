@@ -1,4 +1,4 @@
-"""Labelling shared among processes or machines, with Ray Data."""
+"""Label propagation on several processes or machines, with Ray Data."""
 
 from __future__ import annotations
 
@@ -8,48 +8,52 @@ from pathlib import Path
 from typing import Any
 
 from homolog.data.exemplars import ExemplarSet
-from homolog.labelling.propagate import AnnotateConfig, Annotator, Executor, Record
+from homolog.labelling.annotator import AnnotateConfig, Annotator, Record
+from homolog.labelling.propagate import Executor
 from homolog.matcher import Matcher
 from homolog.utils.optional import require
 
 
 class _Worker:
-    """Labels pictures in a process of its own.
+    """Annotates images in a process of its own.
 
     Args:
-        make: makes the matcher there.
-        labelled: the exemplars.
-        settings: the rest.
+        make_matcher: called in that process.
+        exemplars: the labelled images.
+        config: which keypoints are doubtful, and the poses of the exemplars.
     """
 
     def __init__(
-        self, make: Callable[[], Matcher], labelled: ExemplarSet, settings: AnnotateConfig
+        self,
+        make_matcher: Callable[[], Matcher],
+        exemplars: ExemplarSet,
+        config: AnnotateConfig,
     ):
-        self.annotator = Annotator(make(), labelled, settings)
+        self.annotator = Annotator(make_matcher(), exemplars, config)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        read = self.annotator.read(Path(row["path"]))
-        # As text: tables of Ray have the same columns in every row.
-        return {"line": json.dumps(self.annotator.line(row["name"], read))}
+        image = self.annotator.load(Path(row["path"]))
+        # As text, because Ray's tables have the same columns in every row.
+        return {"record": json.dumps(self.annotator.record(row["name"], image))}
 
 
 def ray_executor(
-    make: Callable[[], Matcher],
-    labelled: ExemplarSet,
-    settings: AnnotateConfig,
-    workers: int | None = None,
+    make_matcher: Callable[[], Matcher],
+    exemplars: ExemplarSet,
+    config: AnnotateConfig,
+    num_workers: int | None = None,
 ) -> Executor:
-    """An engine for `annotate`: one matcher a worker, pictures given out one by one.
+    """An executor for `annotate` with a matcher in each of several worker processes.
 
-    A worker that dies is started again, and its pictures given out again. Ray's own cluster is
-    used where one is running (`ray.init`, or the address that `RAY_ADDRESS` names); pictures must
-    have the same paths on all its machines.
+    A worker that dies is restarted, and its images are given out again. Ray's own cluster is used
+    where one is running (`ray.init`, or the address that `RAY_ADDRESS` names); images must have
+    the same paths on all its machines.
 
     Args:
-        make: makes a matcher, in each worker.
-        labelled: the exemplars.
-        settings: the rest.
-        workers: how many; by default one for each GPU, or for each two processors.
+        make_matcher: called in each worker.
+        exemplars: the labelled images.
+        config: which keypoints are doubtful, and the poses of the exemplars.
+        num_workers: number of processes; by default one for each GPU, or for each two CPUs.
 
     Raises:
         HomologError: Ray is not installed.
@@ -62,19 +66,19 @@ def ray_executor(
             ray.init(log_to_driver=False, include_dashboard=False, logging_level="ERROR")
         context = data.DataContext.get_current()
         context.enable_progress_bars = False
-        # Lines are written down as they come, and each picture is small.
+        # Records are written as they come, and each is small.
         context.target_max_block_size = 1
-        found = ray.cluster_resources()
-        gpus = int(found.get("GPU", 0))
-        count = workers or gpus or max(1, int(found["CPU"]) // 2)
+        resources = ray.cluster_resources()
+        gpus = int(resources.get("GPU", 0))
+        count = num_workers or gpus or max(1, int(resources["CPU"]) // 2)
         rows = [{"path": str(path.resolve()), "name": name_of(path)} for path in files]
-        lines = data.from_items(rows, override_num_blocks=len(rows)).map(
+        records = data.from_items(rows, override_num_blocks=len(rows)).map(
             _Worker,
-            fn_constructor_args=(make, labelled, settings),
+            fn_constructor_args=(make_matcher, exemplars, config),
             concurrency=min(count, len(rows)),
             num_gpus=1 if gpus else 0,
         )
-        for row in lines.iter_rows():
-            yield json.loads(row["line"])
+        for row in records.iter_rows():
+            yield json.loads(row["record"])
 
     return run

@@ -1,0 +1,130 @@
+"""Exemplars in one pose each: descriptors at their keypoints, and around them on the object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from homolog import matching
+from homolog.data.pairs import Annotation, Box
+from homolog.descriptors import DescriptorMap
+from homolog.image.geometry import PoseVariant
+from homolog.keypoints import KeypointSchema
+from homolog.matching.consensus import ConsensusConfig
+
+_ANCHORS = 64  # cells of the object besides its keypoints
+
+
+@dataclass(frozen=True, eq=False)
+class PosedExemplar:
+    """A labelled image in one pose, reduced to what keypoints are transferred with.
+
+    Attributes:
+        annotation: the labelled image.
+        pose: of the image.
+        cells_K2: (x, y) of the keypoints in cells; without meaning where they are not visible.
+        visible_K: which keypoints are visible.
+        queries_SKC: descriptors at the keypoints and around them (`ConsensusConfig.offsets`).
+        anchors_P2: (x, y) of cells evenly spread over the object.
+        anchors_PC: descriptors there.
+        margins: how far the box extends beyond the visible keypoints on the left, top, right and
+            bottom, as fractions of the longer edge of the box around these.
+    """
+
+    annotation: Annotation
+    pose: PoseVariant
+    cells_K2: Float[Tensor, "K 2"]
+    visible_K: Bool[Tensor, "K"]
+    queries_SKC: Float[Tensor, "S K C"]
+    anchors_P2: Int[Tensor, "P 2"]
+    anchors_PC: Float[Tensor, "P C"]
+    margins: Float[np.ndarray, "4"]
+
+    @classmethod
+    def create(
+        cls,
+        annotation: Annotation,
+        schema: KeypointSchema,
+        descriptor_map: DescriptorMap,
+        consensus: ConsensusConfig,
+    ) -> PosedExemplar:
+        """The exemplar of a labelled image whose descriptors are known.
+
+        Args:
+            annotation: the labelled image.
+            schema: knows the mirror counterparts of its keypoints.
+            descriptor_map: of the image in the pose.
+            consensus: says where neighbours of keypoints are.
+        """
+        transform, descriptors = descriptor_map.transform, descriptor_map.descriptors_HWC
+        keypoints = annotation.keypoints
+        if transform.pose.flip:  # the left paw is now where the right paw would be
+            keypoints = keypoints[list(schema.mirror)]
+        visible = np.isfinite(keypoints[:, 0])
+        cells = torch.from_numpy(transform.to_cells(np.nan_to_num(keypoints))).to(descriptors)
+        offsets = cells.new_tensor(consensus.offsets)
+        around = (cells[None] + offsets[:, None]).flatten(0, 1)
+        queries = matching.sample_descriptors(descriptors, around)
+        anchors = (descriptor_map.saliency_HW > 0).nonzero()
+        if not len(anchors):
+            anchors = matching.subsample_cells(descriptor_map.valid_HW)
+        anchors = evenly_spaced(anchors, _ANCHORS)
+        x0, y0, x1, y1 = annotation.box
+        corners = transform.to_cells(np.array([[x0, y0], [x1, y1], [x0, y1], [x1, y0]]))
+        low, high = _bounds(transform.to_cells(keypoints[visible]))
+        margins = np.concatenate([low - corners.min(0), corners.max(0) - high])
+        return cls(
+            annotation,
+            transform.pose,
+            cells,
+            torch.from_numpy(visible).to(descriptors.device),
+            queries.unflatten(0, (len(consensus.offsets), len(cells))),
+            anchors.flip(1),
+            descriptors[anchors.unbind(1)],
+            margins / _longer_edge(low, high),
+        )
+
+
+def predict_box(
+    cells_K2: Float[Tensor, "K 2"],
+    visibility_K: Float[Tensor, "K"],
+    exemplars: Sequence[PosedExemplar],
+    weights_V: Float[Tensor, "V"],
+) -> Box:
+    """The object's box in cells, around its keypoints as the exemplars' boxes are around theirs.
+
+    Args:
+        cells_K2: (x, y) of the predicted keypoints in cells.
+        visibility_K: the share of the exemplars in which each keypoint is visible.
+        exemplars: those that the keypoints come from.
+        weights_V: how much each of them counts.
+    """
+    used = visibility_K >= min(0.5, float(visibility_K.max()))
+    low, high = _bounds(cells_K2[used].double().cpu().numpy())
+    margins = weights_V.double().cpu().numpy() @ np.stack([each.margins for each in exemplars])
+    margins = margins * _longer_edge(low, high)
+    x0, y0 = (low - margins[:2]).tolist()
+    x1, y1 = (high + margins[2:]).tolist()
+    return x0, y0, x1, y1
+
+
+def evenly_spaced(rows: Tensor, count: int) -> Tensor:
+    """At most `count` of the rows of a tensor, evenly spaced."""
+    index = torch.linspace(0, len(rows) - 1, min(count, len(rows))).round().long()
+    return rows[index.to(rows.device)]
+
+
+def _bounds(
+    points: Float[np.ndarray, "K 2"],
+) -> tuple[Float[np.ndarray, "2"], Float[np.ndarray, "2"]]:
+    return points.min(0), points.max(0)
+
+
+def _longer_edge(low: Float[np.ndarray, "2"], high: Float[np.ndarray, "2"]) -> float:
+    """The longer edge of the box around keypoints in cells, at least one cell."""
+    return max(float((high - low).max()), 1.0)

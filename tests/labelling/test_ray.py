@@ -1,0 +1,55 @@
+"""A folder annotated by worker processes, one of which is killed."""
+
+import os
+import signal
+import sys
+from functools import partial
+
+import pytest
+import ray
+from helpers import toy_annotate
+from helpers.toy_training import toy_data, toy_matcher
+
+from homolog.labelling.annotator import AnnotateConfig
+from homolog.labelling.propagate import annotate
+from homolog.labelling.ray import ray_executor
+
+
+@pytest.fixture
+def folder(tmp_path):
+    toy_data(tmp_path / "images", 6)
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def exemplars(tmp_path):
+    return toy_annotate.exemplars(tmp_path / "exemplars")
+
+
+def test_two_workers_one_of_which_is_killed(folder, exemplars, tmp_path, monkeypatch):
+    """Ray makes the same file as one process, though a worker dies on the way."""
+    (folder / "broken.png").write_bytes(b"not an image")
+    expected = annotate(toy_matcher(), exemplars, folder, tmp_path / "labels.json")
+    local = (tmp_path / "labels.json").read_bytes()
+    # Workers must find the tests' modules.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    (tmp_path / "pids").mkdir()
+    make = partial(toy_annotate.slow_matcher, tmp_path / "pids")
+    executor = ray_executor(make, exemplars, AnnotateConfig(), num_workers=2)
+    killed = []
+
+    def watched(files, name_of):
+        for record in executor(files, name_of):
+            pids = [int(path.name) for path in (tmp_path / "pids").iterdir()]
+            if not killed and len(pids) == 2:
+                os.kill(pids[0], signal.SIGKILL)
+                killed.append(pids[0])
+            yield record
+
+    out = tmp_path / "ray.json"
+    summary = annotate(toy_matcher(), exemplars, folder, out, executor=watched)
+    ray.shutdown()
+    assert killed and summary == expected
+    assert out.read_bytes() == local
+    assert len(list((tmp_path / "pids").iterdir())) >= 3  # another one took its place
