@@ -8,8 +8,8 @@ Blender serves as a Python module and renders on the CPU, in about two minutes o
 
 It writes `left.jpg`, `right.jpg` and `keypoints.json`. In the latter, `left` and `right` in a
 keypoint's name are the animal's own sides, and a keypoint is `[x, y, visible]`: pixels from the
-upper left corner (the first pixel's centre is at 0.5, 0.5), and 2 where the camera sees that
-place, 1 where the animal itself hides it.
+upper left corner (the first pixel's centre is at 0.5, 0.5), and 2 where the keypoint is
+visible, 1 where the animal itself occludes it.
 """
 
 import argparse
@@ -28,9 +28,9 @@ from mathutils import Color, Euler, Matrix, Vector
 from mathutils.bvhtree import BVHTree
 
 WIDTH, HEIGHT = 640, 480
-# How far behind the surface a joint may lie and still count as seen, and how far a place on the
-# skin is lifted for that test, since the flank just hides the ridge of the back from a low camera.
-# In model units: the animals are about 2.5 high.
+# How far behind the surface a joint may lie and still count as visible, and how far a point on the
+# skin is lifted for that test, since the flank just occludes the ridge of the back from a low
+# camera. In model units: the animals are about 2.5 high.
 DEPTH, LIFT = 0.25, 0.06
 JOINTS = {
     "front_elbow": "FrontLowerLeg",
@@ -43,7 +43,7 @@ JOINTS = {
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture: who, in which pose, seen from where, and in which landscape.
+    """One image: which animal, in which pose, seen from where, in which landscape.
 
     Angles are in degrees; an azimuth of 0 is straight ahead of the animal, 90 at its left.
     Colours are sRGB, as hexadecimal digits.
@@ -118,31 +118,31 @@ def linear(code: str) -> tuple[float, float, float, float]:
 
 
 def direction(azimuth: float, elevation: float) -> Vector:
-    """The unit vector towards those angles; the animals face -y, and +x is their left."""
+    """The unit vector in the direction of two angles; the animals face -y, +x is their left."""
     a, e = math.radians(azimuth), math.radians(elevation)
     return Vector((math.sin(a) * math.cos(e), -math.cos(a) * math.cos(e), math.sin(e)))
 
 
 def add(data: bpy.types.ID) -> bpy.types.Object:
-    """A new object in the scene."""
-    item = bpy.data.objects.new(data.name, data)
-    bpy.context.collection.objects.link(item)
-    return item
+    """Add an object to the scene."""
+    instance = bpy.data.objects.new(data.name, data)
+    bpy.context.collection.objects.link(instance)
+    return instance
 
 
 def load(path: Path, shot: Shot) -> tuple[bpy.types.Object, bpy.types.Object]:
-    """The posed skeleton and the smoothed mesh of the animal."""
+    """Import a model: the posed armature and the smoothed mesh of the animal."""
     bpy.ops.import_scene.gltf(filepath=str(path))
-    for item in list(bpy.data.objects):
-        # The importer adds an icosphere, which is only the drawn shape of the bones.
-        if item.type == "MESH" and not item.find_armature():
-            bpy.data.objects.remove(item)
-    mesh = next(item for item in bpy.data.objects if item.type == "MESH")
+    for each in list(bpy.data.objects):
+        # The importer adds an icosphere, which only serves to draw the bones.
+        if each.type == "MESH" and not each.find_armature():
+            bpy.data.objects.remove(each)
+    mesh = next(each for each in bpy.data.objects if each.type == "MESH")
     armature = mesh.find_armature()
     for material in mesh.data.materials:
         if material.name in shot.coat:
             paint(material, shot.coat[material.name], scale=3000, bump=0.2)
-    # glTF splits vertices along sharp edges; smoothing needs them whole.
+    # glTF splits vertices along sharp edges; smoothing needs them merged.
     work = bmesh.new()
     work.from_mesh(mesh.data)
     bmesh.ops.remove_doubles(work, verts=work.verts, dist=1e-5)
@@ -194,7 +194,7 @@ def paint(
 
 
 def gradient(ramp: bpy.types.ColorRamp, colours: tuple[str, ...], low: float, high: float) -> None:
-    """Spread colours evenly over a stretch of a ramp."""
+    """Spread colours evenly over a part of a colour ramp."""
     while len(ramp.elements) < len(colours):
         ramp.elements.new(1.0)
     for i, code in enumerate(colours):
@@ -203,7 +203,7 @@ def gradient(ramp: bpy.types.ColorRamp, colours: tuple[str, ...], low: float, hi
 
 
 def light(shot: Shot) -> None:
-    """A soft sun, and a sky that is paler towards the horizon."""
+    """Add a soft sun, and a sky that is paler towards the horizon."""
     sun = bpy.data.lights.new("sun", "SUN")
     sun.color, sun.energy, sun.angle = linear(shot.sun)[:3], 4.3, math.radians(5)
     towards = direction(shot.sun_azimuth, 35)
@@ -218,21 +218,21 @@ def light(shot: Shot) -> None:
     link(ramp.outputs["Color"], nodes["Background"].inputs["Color"])
 
 
-def solid(kind: str, places: list[Matrix], material: bpy.types.Material) -> bpy.types.Mesh:
-    """A low-poly mesh of cones or balls."""
+def solid(kind: str, transforms: list[Matrix], material: bpy.types.Material) -> bpy.types.Mesh:
+    """A low-poly mesh of cones or balls, one for each transform."""
     work, mesh = bmesh.new(), bpy.data.meshes.new(kind)
-    for place in places:
+    for transform in transforms:
         if kind == "cone":
-            bmesh.ops.create_cone(work, segments=9, radius1=1, radius2=0, depth=1, matrix=place)
+            bmesh.ops.create_cone(work, segments=9, radius1=1, radius2=0, depth=1, matrix=transform)
         else:
-            bmesh.ops.create_icosphere(work, subdivisions=2, radius=1, matrix=place)
+            bmesh.ops.create_icosphere(work, subdivisions=2, radius=1, matrix=transform)
     work.to_mesh(mesh)
     mesh.materials.append(material)
     return mesh
 
 
 def landscape(shot: Shot) -> None:
-    """The ground, what lies about on it, and a wood behind the animal."""
+    """Add the ground, litter on it, and a wood behind the animal."""
     rng = random.Random(3)
     away = -direction(shot.azimuth, 0)
     across = away.cross(Vector((0, 0, 1)))
@@ -270,7 +270,7 @@ def landscape(shot: Shot) -> None:
 
 
 def aim(shot: Shot, points: np.ndarray) -> bpy.types.Object:
-    """A camera that sees all the points, with a little room around them and a blurred distance."""
+    """Add a camera that sees all points with a little room around, its background out of focus."""
     camera = add(bpy.data.cameras.new("camera"))
     bpy.context.scene.camera = camera
     camera.data.lens = 60
@@ -289,7 +289,7 @@ def aim(shot: Shot, points: np.ndarray) -> bpy.types.Object:
 
 
 def surface(mesh: bpy.types.Object) -> tuple[np.ndarray, bpy.types.Object]:
-    """The vertices of the smoothed mesh in the world, and that mesh as an object."""
+    """The smoothed mesh: its vertices in the world, and the evaluated object."""
     bpy.context.view_layer.update()
     final = mesh.evaluated_get(bpy.context.evaluated_depsgraph_get())
     flat = np.empty(len(final.data.vertices) * 3)
@@ -301,8 +301,8 @@ def surface(mesh: bpy.types.Object) -> tuple[np.ndarray, bpy.types.Object]:
 def keypoints(
     shot: Shot, armature: bpy.types.Object, mesh: bpy.types.Object, camera: bpy.types.Object
 ) -> dict[str, list[float]]:
-    """The projected keypoints, each with its visibility."""
-    # Places on the skin are chosen where the animal stands straight, along the axes, and then
+    """The projected keypoints by name: x, y and visibility."""
+    # Vertices of the skin are chosen in the rest pose, where the animal stands along the axes, and
     # followed into the pose: the two meshes have the same vertices.
     armature.data.pose_position = "REST"
     rest, final = surface(mesh)
@@ -316,25 +316,25 @@ def keypoints(
     posed, final = surface(mesh)
     tree = BVHTree.FromPolygons(posed.tolist(), [f.vertices[:] for f in final.data.polygons])
 
-    # For each keypoint the place, what the camera must see one of, and how closely.
+    # For each keypoint its position, points of which one must be visible, and the tolerance.
     found: dict[str, tuple[Vector, list[Vector], float]] = {}
 
     def skin(name: str, mask: np.ndarray, score: np.ndarray) -> None:
-        place = Vector(posed[np.argmax(np.where(mask, score, -np.inf))])
-        found[name] = place, [place + Vector((0, 0, LIFT))], DEPTH
+        point = Vector(posed[np.argmax(np.where(mask, score, -np.inf))])
+        found[name] = point, [point + Vector((0, 0, LIFT))], DEPTH
 
     head = y < joint["Neck3"].y
     skin("nose", head, -y - 0.2 * np.abs(x))
     for side, sign, suffix in (("left", 1, ".L"), ("right", -1, ".R")):
         own = sign * x > 0
         eye = posed[eyes & own]
-        # No leniency here: the bridge of the nose hides the other side's eye only just.
-        found[f"{side}_eye"] = Vector(eye.mean(axis=0)), [Vector(place) for place in eye], 0.01
+        # No tolerance here: the bridge of the nose just occludes the eye on the other side.
+        found[f"{side}_eye"] = Vector(eye.mean(axis=0)), [Vector(point) for point in eye], 0.01
         skin(f"{side}_ear", head & own, z)
         for part, bone in JOINTS.items():
             near = np.linalg.norm(rest - joint[bone + suffix], axis=1) < 0.2
-            place = Vector(posed[near].mean(axis=0))
-            found[f"{side}_{part}"] = place, [place], DEPTH
+            point = Vector(posed[near].mean(axis=0))
+            found[f"{side}_{part}"] = point, [point], DEPTH
 
     def on_back(where: float) -> np.ndarray:
         return (np.abs(x) < 0.06) & (np.abs(y - where) < 0.1)
@@ -344,21 +344,21 @@ def keypoints(
     last = max(name for name in joint if name.startswith("Tail"))
     skin("tail_tip", y > joint["Tail1"].y, rest @ np.array(joint[last] - joint["Tail1"]))
 
-    def seen(place: Vector, depth: float) -> bool:
-        ray = place - camera.location
+    def is_visible(point: Vector, tolerance: float) -> bool:
+        ray = point - camera.location
         _, _, _, distance = tree.ray_cast(camera.location, ray)
-        return distance is None or distance > ray.length - depth
+        return distance is None or distance > ray.length - tolerance
 
-    answer = {}
-    for name, (place, probes, depth) in found.items():
-        u, v, _ = world_to_camera_view(bpy.context.scene, camera, place)
-        visible = 2 if any(seen(probe, depth) for probe in probes) else 1
-        answer[name] = [round(u * WIDTH, 2), round((1 - v) * HEIGHT, 2), visible]
-    return answer
+    result = {}
+    for name, (point, probes, tolerance) in found.items():
+        u, v, _ = world_to_camera_view(bpy.context.scene, camera, point)
+        visible = 2 if any(is_visible(probe, tolerance) for probe in probes) else 1
+        result[name] = [round(u * WIDTH, 2), round((1 - v) * HEIGHT, 2), visible]
+    return result
 
 
 def render(shot: Shot, models: Path, output: Path, samples: int) -> dict[str, list[float]]:
-    """Write one picture; the answer holds its keypoints."""
+    """Render one image to a file and return its keypoints."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     scene = bpy.context.scene
     scene.render.resolution_x, scene.render.resolution_y = WIDTH, HEIGHT
@@ -375,14 +375,14 @@ def render(shot: Shot, models: Path, output: Path, samples: int) -> dict[str, li
     scene.render.image_settings.file_format = "JPEG"
     scene.render.image_settings.quality = 92
     for name in ("date", "time", "render_time", "frame", "camera", "scene", "filename"):
-        setattr(scene.render, f"use_stamp_{name}", False)  # the same picture at every run
+        setattr(scene.render, f"use_stamp_{name}", False)  # the same bytes at every run
     scene.render.filepath = str(output / shot.file)
     bpy.ops.render.render(write_still=True)
     return keypoints(shot, armature, mesh, camera)
 
 
 def main() -> None:
-    """Render both pictures and write their keypoints."""
+    """Render both images and write their keypoints."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("models", type=Path, help="folder with Fox.glb and Husky.glb")
     parser.add_argument("output", type=Path, help="folder to write to")

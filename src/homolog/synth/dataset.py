@@ -114,10 +114,19 @@ def render_set(
     _claim_folder(target, config, rigs, None if backgrounds is None else Path(backgrounds))
 
     log = ResumeLog(target / _LOG, "index")
-    records = _reusable_records(log, target, count)
-    reused = len(records)
-    _render_missing(records, log, count, rigs, config, target, workers)
-    ordered = [records[index] for index in range(count)]
+    missing = [
+        index
+        for index in range(count)
+        if index not in log.records
+        or not all(path.is_file() for path in sample_paths(target, index))
+    ]
+    # The time left is estimated from the speed of this run: reused images do not count.
+    with log, ProgressBar(len(missing)) as progress:
+        progress.update("rendering", 0)
+        for done, record in enumerate(render_samples(missing, rigs, config, target, workers), 1):
+            log.append(record)
+            progress.update("rendering", done)
+    ordered = [log.records[index] for index in range(count)]
     annotations = target / "annotations.json"
     _write_json(annotations, coco_file(ordered, rigs, keypoints, folder, size))
     _write_json(
@@ -142,7 +151,7 @@ def render_set(
     write_contact_sheet(target, min(count, _ON_CONTACT_SHEET))
     notes = {rig.name: "; ".join(rig.notes) for rig in rigs if rig.notes}
     names = tuple(rig.name for rig in rigs)
-    return Report(target, annotations, count, reused, names, skipped, notes)
+    return Report(target, annotations, count, count - len(missing), names, skipped, notes)
 
 
 def _check_numbers(count: int, size: int, seed: int, workers: int | None) -> None:
@@ -166,27 +175,6 @@ def _find_backgrounds(folder: str | os.PathLike[str] | None) -> tuple[Path, ...]
     if not found:
         raise HomologError(f"backgrounds: expected images in {folder}, got none")
     return found
-
-
-def _render_missing(
-    records: dict[int, dict[str, Any]],
-    log: ResumeLog,
-    count: int,
-    rigs: Sequence[Rig],
-    config: RenderConfig,
-    target: Path,
-    workers: int | None,
-) -> None:
-    """Render the images that have no record, and add their records to these and to the log."""
-    missing = [index for index in range(count) if index not in records]
-    reused = len(records)
-    # The time left is estimated from the speed of this run: reused images do not count.
-    with log, ProgressBar(len(missing)) as progress:
-        progress.update("rendering", 0)
-        for record in render_samples(missing, rigs, config, target, workers):
-            records[record["index"]] = record
-            log.append(record)
-            progress.update("rendering", len(records) - reused)
 
 
 def _describe_model(rig: Rig, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -236,12 +224,3 @@ def _claim_folder(
             (target / name).mkdir(exist_ok=True)
     except OSError as error:
         raise HomologError(f"out: cannot write {target}: {error.strerror}") from error
-
-
-def _reusable_records(log: ResumeLog, target: Path, count: int) -> dict[int, dict[str, Any]]:
-    """The records of images that an earlier run rendered and that are still there, by number."""
-    return {
-        index: record
-        for index, record in log.records.items()
-        if index < count and all(path.is_file() for path in sample_paths(target, index))
-    }

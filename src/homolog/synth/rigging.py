@@ -38,7 +38,7 @@ def build_rig(model: Model) -> Rig:
             _check_head_before_tail(model, from_model, influence)
             has_sides = True
         else:
-            notes.append("the names of its bones tell no sides; they come from its symmetry plane")
+            notes.append("sides come from its symmetry plane: its bones have none in their names")
     if not has_sides:
         from_model = symmetry_transform(model.positions, model.triangles)
     rotated = model.positions @ from_model[:3, :3].T + from_model[:3, 3]

@@ -36,8 +36,8 @@ class _Layer:
 class ProceduralMaterial:
     """Random colours, patterns and finish for the surface of one object.
 
-    It takes the place of the model's own materials, whose names and colours tell which parts are
-    to stay recognisable: eyes, hooves, horns.
+    It takes the place of the model's own materials, whose names and colours only decide
+    which parts stay recognisable: eyes, hooves, horns.
 
     Args:
         rng: source of randomness.

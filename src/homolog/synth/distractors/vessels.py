@@ -104,7 +104,7 @@ def build_vessel(parts: MeshBuilder, rng: np.random.Generator) -> None:
         low, top = rng.uniform(0.25, 0.5), rng.uniform(0.1, 0.35)
         tall = rng.uniform(0.25, 0.5)
         parts.add(lathe([(low, high), (top, high + tall)], around), "shade")
-    else:  # anything turned
+    else:  # any solid of revolution
         number = int(rng.integers(4, 9))
         heights = np.cumsum(rng.uniform(0.3, 1, number))
         heights = (heights - heights[0]) / (heights[-1] - heights[0]) * rng.uniform(0.7, 1.6)
