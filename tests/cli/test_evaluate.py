@@ -1,6 +1,7 @@
 """Evaluating and checking data sets from the command line."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -74,6 +75,16 @@ def test_evaluating_a_coco_file_into_a_folder_named_after_it(capsys, tmp_path):
     assert (folder / "predictions.jsonl").read_bytes() == before
 
 
+def test_the_next_command_is_printed(capsys, tmp_path):
+    """It scores the predictions by the other reference length, with the same options."""
+    root = datasets.make_spair(tmp_path / "a set")
+    _, _, err = run(capsys, "evaluate", "spair", root, "--category", "cat")
+    command = shlex.split(err.splitlines()[-1].removeprefix("next: homolog "))
+    assert command[:5] == ["score", "spair", str(root), "--category", "cat"]
+    status, out, _ = run(capsys, *command)
+    assert status == 0 and "SPair-71k test (cat)" in out and "target's image" in out
+
+
 def test_manifests(capsys, tmp_path):
     root = datasets.make_ap10k(tmp_path / "ap10k", images=True)
     status, out, _ = run(capsys, "data", "pairs", "ap10k", root, "--out", "pairs.json")
@@ -126,7 +137,7 @@ def test_views(capsys, tmp_path):
         (["score", "pf-willow", "willow", "--predictions", "none.json"], "none.json"),
         (
             ["score", "pf-willow", "willow", "--predictions", "file", "--json", "x.txt"],
-            "json: x.txt must end in .json",
+            "json: expected a name ending in .json, got x.txt",
         ),
         (
             ["score", "pf-willow", "willow", "--predictions", "file", "--threshold", "bbox"],

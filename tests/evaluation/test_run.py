@@ -116,8 +116,8 @@ def test_keypoints_outside_the_image_are_moved_to_its_border(colour_matcher, dat
     assert any("lie outside" in note and "(97.5, 20)" in note for note in notes)
 
 
-def test_the_pairs_that_remain_stay_lazy(colour_matcher, tmp_path):
-    """Of a data set whose pairs are made when accessed, none is kept while it is evaluated."""
+def test_lazy_pairs_are_resumed(colour_matcher, tmp_path):
+    """Pairs that are made when they are accessed: the first four are done, two remain."""
     data = pf_willow.load(datasets.make_pf_willow(tmp_path / "willow", ["duck(S)"]))
     path = evaluation.predict(colour_matcher, data, tmp_path / "run")
     whole = path.read_text()

@@ -1,4 +1,4 @@
-"""The generated annotations of parity/pck.json, laid out as SPair-71k is."""
+"""The generated annotations of parity/pck.json in the layout of SPair-71k."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,7 @@ PCK = parity.facts("pck")
 
 
 def lay_out(root: Path) -> Path:
+    """Write them into a folder."""
     for name, entry in PCK["images"].items():
         path = root / "ImageAnnotation" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)

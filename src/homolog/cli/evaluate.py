@@ -67,10 +67,11 @@ def evaluate(
     report.print()
     print(f"tables, predictions and charts: {out}", file=sys.stderr)
     if limit is None:
-        options = dataset_options.to_arguments()
-        predictions = ("--predictions", out / "predictions.jsonl", "--threshold", "image")
-        command = shlex.join(map(str, ("homolog", "score", dataset, root, *options, *predictions)))
-        print(f"next, by another protocol: {command}", file=sys.stderr)
+        given = ("homolog", "score", dataset, root, *dataset_options.to_arguments())
+        other = "image" if data.threshold == "box" else "box"
+        options = ("--predictions", out / "predictions.jsonl", "--threshold", other)
+        command = shlex.join(map(str, (*given, *options)))
+        print(f"next: {command}", file=sys.stderr)
 
 
 def score(

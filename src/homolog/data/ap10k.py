@@ -122,7 +122,7 @@ def rules(
     exclude: Path | None = None,
     single: bool = False,
 ) -> dict[str, Any]:
-    """The rules to write into a manifest of the pairs that `load` chooses by these arguments."""
+    """The arguments of `load` by which pairs were chosen, to be written into their manifest."""
     return {
         "split": split,
         "subset": subset,
@@ -150,6 +150,7 @@ class _AnimalImage:
 
     @property
     def species(self) -> str:
+        """The species, which is the category of its annotation."""
         return self.annotation.category
 
 

@@ -97,6 +97,7 @@ def _check_images(annotations: Iterable[Annotation], sizes: _Sizes) -> Iterator[
 
 
 def _format(size: tuple[int, int] | None) -> str:
+    """An image size as text, such as `640 x 480`."""
     return " x ".join(map(str, size or ()))
 
 

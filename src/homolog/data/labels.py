@@ -121,6 +121,7 @@ class Labels:
         coco.write(path, self.data)
 
     def _check_inside(self, annotation: dict[str, Any], point: tuple[float, float]) -> None:
+        """Check that a point lies within the image of an annotation."""
         (image,) = (i for i in self.images if i["id"] == annotation["image_id"])
         size = image.get("width"), image.get("height")
         for value, limit in zip(point, size, strict=True):
@@ -147,6 +148,7 @@ def manual_keypoints(annotation: dict[str, Any]) -> set[int]:
 
 
 def _differ(now: list[float], before: list[float]) -> bool:
+    """Whether a keypoint x, y, v was moved, hidden or shown."""
     if (now[2] > 0) != (before[2] > 0):
         return True
     return now[2] > 0 and max(abs(a - b) for a, b in zip(now[:2], before[:2], strict=True)) > _MOVED

@@ -86,7 +86,7 @@ class Pair:
 
     @classmethod
     def of(cls, name: str, source: Annotation, target: Annotation) -> Pair:
-        """The pair with all keypoints that are visible in both images, in ascending order."""
+        """Make a pair whose keypoints are all those that are visible in both images."""
         return cls(name, source, target, np.flatnonzero(source.visible & target.visible))
 
     @property

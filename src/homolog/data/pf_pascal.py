@@ -139,6 +139,7 @@ class _Reader:
         self.images: dict[str, tuple[Path, tuple[int, int]]] = {}
 
     def row(self, number: int, line: dict[str, str]) -> _Row:
+        """Read a line of the list."""
         for name in _COLUMNS:
             if not line[name]:
                 raise ValueError(f"{name}: expected a value, got none")
@@ -182,6 +183,7 @@ class _Reader:
 
 
 def _category(label: str) -> str:
+    """The category of a class number, 1 to 20."""
     numbers = {str(number): name for number, name in enumerate(CATEGORIES, start=1)}
     name = numbers.get(label.strip().removesuffix(".0"))
     if name is None:
@@ -190,6 +192,7 @@ def _category(label: str) -> str:
 
 
 def _numbers(line: dict[str, str], name: str) -> np.ndarray:
+    """The numbers in a column, NaN for empty ones."""
     try:
         return np.array([float(value.strip() or "nan") for value in line[name].split(";")])
     except (AttributeError, ValueError):
@@ -199,6 +202,7 @@ def _numbers(line: dict[str, str], name: str) -> np.ndarray:
 
 
 def _points(x: np.ndarray, y: np.ndarray) -> Points:
+    """Points of coordinates; NaN in both where either is not finite."""
     if len(x) != len(y):
         raise ValueError(f"expected as many x as y, got {len(x)} and {len(y)}")
     points = np.stack([x, y], axis=1)

@@ -88,12 +88,14 @@ def detect_layout(root: Path) -> tuple[DatasetEntry, Splits]:
 
 
 def _spair_splits(root: Path) -> Splits:
+    """All splits, in a folder with either folder of annotations."""
     if any((root / name).is_dir() for name in ("PairAnnotation", "ImageAnnotation")):
         return {split: {"split": split} for split in spair.SPLITS}
     return {}
 
 
 def _ap10k_splits(root: Path) -> Splits:
+    """All splits of all subsets, in a folder with any of the annotation files."""
     if not any((root / "annotations" / name).is_file() for name in ap10k.FILES):
         return {}
     return {
@@ -105,6 +107,7 @@ def _ap10k_splits(root: Path) -> Splits:
 
 
 def _pf_pascal_splits(root: Path) -> Splits:
+    """The splits whose lists of pairs are there."""
     return {
         split: {"split": split} for split in pf_pascal.SPLITS if pf_pascal.find_list(root, split)
     }

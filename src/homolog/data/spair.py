@@ -94,6 +94,7 @@ class _Reader:
         self.annotations: dict[tuple[str, str], Annotation] = {}
 
     def pair(self, name: str, entry: dict[str, Any]) -> Pair:
+        """Read the JSON object of a pair."""
         category = entry["category"]
         ids = np.array([int(i) for i in entry["kps_ids"]], dtype=int)
         members = []
@@ -110,6 +111,7 @@ class _Reader:
         return Pair(name, members[0], members[1], ids)
 
     def annotation(self, category: str, file_name: str) -> Annotation:
+        """The annotation of an image, read at its first use."""
         key = (category, file_name)
         if key not in self.annotations:
             path = self.root / "ImageAnnotation" / category / f"{Path(file_name).stem}.json"
@@ -138,7 +140,7 @@ class _Reader:
 
 
 def _override(annotation: Annotation, ids: np.ndarray, points: np.ndarray, box: Box) -> Annotation:
-    """The annotation with the keypoints and the box of a pair's own file, if they differ."""
+    """The annotation, with the keypoints and the box that the file of a pair gives for it."""
     if np.array_equal(annotation.keypoints[ids], points) and annotation.box == box:
         return annotation
     keypoints = annotation.keypoints.copy()

@@ -73,11 +73,11 @@ def pck_per_image(
 def geometry_aware(
     ids_K: Int[np.ndarray, "K"], target_visible_N: Bool[np.ndarray, "N"], schema: KeypointSchema
 ) -> Bool[np.ndarray, "K"]:
-    """Which keypoints only geometry can tell from other keypoints of the target.
+    """Which keypoints are geometry-aware: a similar one, such as another paw, is in the target.
 
-    Those whose group, such as the four paws, has at least two members visible in the target (Zhang
-    et al., CVPR 2024). Ids are the data set's own; the published per-point results of other
-    implementations renumber them.
+    Only geometry tells them apart: at least two members of their group, such as the four paws, are
+    visible in the target (Zhang et al., CVPR 2024). Ids are the data set's own; the published
+    per-point results of other implementations renumber them.
 
     Args:
         ids_K: the keypoints to be found.
@@ -250,6 +250,7 @@ class PCKAccumulator:
         def pck(
             kind: str, subset: Bool[np.ndarray, "P"], label: str = "", per_image: bool = True
         ) -> Iterator[_Terms]:
+            """PCK of a subset of the keypoints at each threshold."""
             for alpha in self.alphas:
                 terms = _pck_terms(errors <= alpha, subset, owner, pairs, per_image)
                 yield _Terms(kind, label, f"pck@{alpha:.2f}", *terms)
@@ -286,6 +287,7 @@ class PCKAccumulator:
     def _mean_of_pairs(
         self, values_P: np.ndarray, owner_P: Int[np.ndarray, "P"]
     ) -> Float[np.ndarray, "N"]:
+        """The mean of the values of each pair; NaN for a pair without any."""
         counts = np.bincount(owner_P, minlength=len(self.pairs))
         with np.errstate(invalid="ignore"):
             return np.bincount(owner_P, values_P, minlength=len(self.pairs)) / counts

@@ -185,8 +185,12 @@ class _FeatureStore:
         if matcher.cache is not None or one.nbytes * len(images) <= memory:
             yield store
             return
-        with TemporaryDirectory(dir=folder, prefix=".features-") as temporary:
-            yield cls(matcher.with_cache(FeatureCache(temporary)), poses, memory)
+        try:
+            temporary = TemporaryDirectory(dir=folder, prefix=".features-")
+        except OSError as error:
+            raise HomologError(f"out: cannot write {folder}: {error.strerror}") from error
+        with temporary as name:
+            yield cls(matcher.with_cache(FeatureCache(name)), poses, memory)
 
     def __call__(self, annotation: Annotation) -> Features:
         path, category = annotation.path, annotation.category

@@ -149,6 +149,7 @@ class _Reader:
         self.unlisted: list[int] = []
 
     def read_category(self, entry: dict[str, Any]) -> None:
+        """Add an entry of `categories`."""
         schema = KeypointSchema.coco(entry) if entry.get("keypoints") else None
         number, name, family = int(entry["id"]), str(entry["name"]), entry.get("supercategory")
         if number in self.categories or any(c.name == name for c in self.categories.values()):
@@ -156,6 +157,7 @@ class _Reader:
         self.categories[number] = Category(name, None if family is None else str(family), schema)
 
     def read_image(self, entry: dict[str, Any]) -> None:
+        """Add an entry of `images`."""
         number, name = int(entry["id"]), str(entry["file_name"])
         if number in self.images or name in self.file_names:
             raise ValueError(
@@ -167,6 +169,7 @@ class _Reader:
         self.file_names.add(name)
 
     def read_annotation(self, entry: dict[str, Any]) -> None:
+        """Add an entry of `annotations`; one without keypoints is only checked."""
         number, image, category = (int(entry[k]) for k in ("id", "image_id", "category_id"))
         if number in self.annotation_ids:
             raise ValueError(f"expected another id than before, got {number}")
@@ -198,6 +201,7 @@ class _Reader:
 
 
 def _keypoints(values: Any, count: int) -> Float[np.ndarray, "K 2"]:
+    """The keypoints x, y, v of an annotation as points, NaN where v is 0."""
     array = np.array(values, dtype=float)
     if array.shape != (3 * count,):
         raise ValueError(
@@ -210,6 +214,7 @@ def _keypoints(values: Any, count: int) -> Float[np.ndarray, "K 2"]:
 
 
 def _box(values: Any) -> Box:
+    """The box x, y, width, height of an annotation as corners."""
     array = np.array(values, dtype=float)
     if array.shape != (4,) or not np.isfinite(array).all() or array[2:].min() <= 0:
         raise ValueError(f"bbox: expected x, y, width and height above 0, got {values}")

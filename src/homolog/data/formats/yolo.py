@@ -60,6 +60,7 @@ def read(
 
 
 def _read_layout(path: Path) -> _Layout:
+    """Read the YAML file of a data set."""
     import yaml
 
     try:
