@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from homolog import moved
 from homolog.errors import HomologError
 from homolog.image import reading
 from homolog.synth.annotations import coco_file
@@ -224,3 +225,7 @@ def _claim_folder(
             (target / name).mkdir(exist_ok=True)
     except OSError as error:
         raise HomologError(f"out: cannot write {target}: {error.strerror}") from error
+
+
+def __getattr__(name: str) -> Any:
+    return moved.attribute(__name__, name)

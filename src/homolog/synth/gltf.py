@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
+from homolog import moved
 from homolog.errors import HomologError
 from homolog.synth.mesh import refine, strongest_influences
 from homolog.synth.model import Material, Model, ModelError, Track
@@ -468,3 +469,7 @@ def _local_transform(node: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _without_zeros(scale: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """Scales with zeros made tiny: files hide parts by them, but transforms must be invertible."""
     return np.where(np.abs(scale) < 1e-6, 1e-6, scale)
+
+
+def __getattr__(name: str) -> Any:
+    return moved.attribute(__name__, name)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
+from homolog import moved
 from homolog.keypoints import SIDE_IN_NAME
 
 _FINAL_LETTER = re.compile(r"(?<=[a-z0-9])[LR](?=$|_)")
@@ -77,3 +79,7 @@ def body_part(base: str) -> str:
         if any(re.fullmatch(pattern, word) for word in words):
             return part
     return "other"
+
+
+def __getattr__(name: str) -> Any:
+    return moved.attribute(__name__, name)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from homolog import moved
 from homolog.synth.appearance.colour import smoothstep, srgb_to_linear
 from homolog.synth.scene import Scene
 from homolog.synth.scene_mesh import build_scene_mesh
@@ -332,3 +334,7 @@ def _sample_texture(
     top = flat.take(y0 * size + x0, 0) * (1 - px) + flat.take(y0 * size + x1, 0) * px
     bottom = flat.take(y1 * size + x0, 0) * (1 - px) + flat.take(y1 * size + x1, 0) * px
     return top * (1 - py) + bottom * py
+
+
+def __getattr__(name: str) -> Any:
+    return moved.attribute(__name__, name)

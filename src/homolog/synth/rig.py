@@ -7,10 +7,12 @@ towards +z, as glTF has it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from homolog import moved
 from homolog.synth.animation import sample_animation
 from homolog.synth.model import Model
 from homolog.synth.transforms import rotation_between, rotation_part
@@ -198,3 +200,7 @@ def ancestry(parents: Int[np.ndarray, "N"], node: int) -> list[int]:
     while parents[chain[-1]] >= 0:
         chain.append(int(parents[chain[-1]]))
     return chain
+
+
+def __getattr__(name: str) -> Any:
+    return moved.attribute(__name__, name)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
+from homolog import moved
 from homolog.synth.appearance.backgrounds import random_backdrop, random_crop, random_texture
 from homolog.synth.appearance.camera_effects import gaussian_blur
 from homolog.synth.appearance.light import Light, random_light
@@ -137,3 +139,7 @@ def _background(
     horizon = float(row / size)
     backdrop = random_backdrop(rng, size, float(np.clip(horizon, -0.5, 1.5)))
     return backdrop, random_texture(rng) if above_ground else None
+
+
+def __getattr__(name: str) -> Any:
+    return moved.attribute(__name__, name)

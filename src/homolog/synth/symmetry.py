@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float, Int
 
+from homolog import moved
 from homolog.synth.model import ModelError
 
 
@@ -98,3 +101,7 @@ def _mean_nearest_distance(
         near = (part**2).sum(1)[:, None] - 2 * part @ others.T + squares
         total += float(np.sqrt(near.min(1).clip(min=0)).sum())
     return total / len(points)
+
+
+def __getattr__(name: str) -> Any:
+    return moved.attribute(__name__, name)
