@@ -1,10 +1,10 @@
-"""What sides learned from renders bring on photos that no choice was made on, as tables.
+"""Gains of side heads trained on renders, on photos that no choice was made on, as tables.
 
     python benchmarks/sides.py MODEL... [--renders SET --hold-out Fox Donkey Stag]
 
 MODEL is a folder that `homolog train-sides` wrote, or a preset; several are seeds of one recipe,
-and means of them are printed. Gains over `embedded-zero-shot` come with 95 % intervals, by
-bootstrap over pairs. `--renders` adds pairs of rendered pictures that show models held out alone.
+whose means are printed. Gains over `embedded-zero-shot` come with 95 % intervals by bootstrap over
+pairs. `--renders` adds pairs of rendered images that show only models held out.
 """
 
 from __future__ import annotations
@@ -24,25 +24,24 @@ from homolog.data import Annotation, DataSet
 from homolog.evaluation.metrics import PCKAccumulator
 from homolog.image.geometry import IDENTITY
 from homolog.networks.sides import SideHead, SidesConfig
-from homolog.training import sides as training
-from homolog.training.sides import Score, fused
+from homolog.training.sides import Score, add_sides, read_rendered_dataset
 from homolog.utils.stats import bootstrap_ci
 
 _RENDERED_PAIRS = 600
 
 
 @dataclass(frozen=True)
-class Found:
-    """Figures of one model on one data set."""
+class Result:
+    """Scores of one model on one data set."""
 
     shares: dict[str, float]
     pck: np.ndarray  # of each pair, at 0.10
     classes: dict[str, float]
-    sides: Score | None  # at keypoints, of a model that tells them
+    sides: Score | None  # at keypoints, of a model with a side head
 
 
 def extract(zero_shot: Matcher, data: DataSet) -> dict[Path, Features]:
-    """Of all pictures, without sides."""
+    """Features of all images, without sides."""
     return {a.path: zero_shot.extract(a.path) for a in data.annotations}
 
 
@@ -53,27 +52,26 @@ def evaluate(
     features: Mapping[Path, Features],
     network: SideHead | None = None,
     config: SidesConfig | None = None,
-) -> Found:
-    """PCK, confusion, PCK by class, and how often a keypoint's side is right.
+) -> Result:
+    """PCK, confusion, PCK by class, and the accuracy of keypoints' sides.
 
     Args:
         zero_shot: the matcher without sides.
-        data: to be evaluated on.
-        features: of its pictures, as `extract` returns them.
-        network: tells sides, if they are to count.
+        data: the data set to evaluate on.
+        features: of its images, as `extract` returns them.
+        network: the side head, if sides are to count.
         config: how much they count.
     """
     if network is not None and config is not None:
         features = {
-            path: fused(found, network(found.by_pose[IDENTITY].descriptors_HWC[None])[0], config)
-            for path, found in features.items()
+            path: add_sides(each, network(each.by_pose[IDENTITY].descriptors_HWC[None])[0], config)
+            for path, each in features.items()
         }
     accumulator = PCKAccumulator(data)
     for pair in data.pairs:
         points = pair.source.keypoints[pair.keypoint_ids]
-        accumulator.add(
-            pair, zero_shot.locate(features[pair.source.path], features[pair.target.path], points)
-        )
+        prepared = zero_shot.pair(features[pair.source.path], features[pair.target.path])
+        accumulator.add(pair, prepared.transfer_points(points))
     rows = {(row.kind, row.label): row.estimates for row in accumulator.rows()}
     shares = {
         "PCK@0.10": rows["per_image", ""]["pck@0.10"].value,
@@ -83,20 +81,20 @@ def evaluate(
         shares["confusion"] = confusion["share"].value
     sides = None
     if network is not None:
-        told = [_right_sides(data, a, features[a.path]) for a in data.annotations]
-        sides = Score(*np.array([(right.sum(), len(right)) for right in told]).T)
-        if sides.count:
-            shares["sides"] = sides.share
+        correct = [_correct_sides(data, a, features[a.path]) for a in data.annotations]
+        sides = Score(*np.array([(each.sum(), len(each)) for each in correct]).T)
+        if sides.num_keypoints:
+            shares["sides"] = sides.accuracy
     classes = {
         label: figures["pck@0.10"].value
         for (kind, label), figures in rows.items()
         if kind == "per_category_per_image"
     }
-    return Found(shares, accumulator.pck_of_pairs(0.1), classes, sides)
+    return Result(shares, accumulator.pck_of_pairs(0.1), classes, sides)
 
 
-def _right_sides(data: DataSet, annotation: Annotation, features: Features) -> np.ndarray:
-    """For visible keypoints that have a side, whether it is told rightly."""
+def _correct_sides(data: DataSet, annotation: Annotation, features: Features) -> np.ndarray:
+    """For visible keypoints that have a side, whether it is predicted correctly."""
     names = data.schemas[annotation.category].names
     side = np.array([("left" in n.lower()) - ("right" in n.lower()) for n in names])
     chosen = annotation.visible & (side != 0)
@@ -104,20 +102,20 @@ def _right_sides(data: DataSet, annotation: Annotation, features: Features) -> n
         return np.empty(0, bool)
     posed = features.by_pose[IDENTITY]
     assert posed.sides is not None
-    told = Sides.of(posed.sides, posed.transform).at(annotation.keypoints[chosen])
-    return (told[:, 0] > told[:, 1]) == (side[chosen] > 0)
+    predicted = Sides.of(posed.sides, posed.transform).at(annotation.keypoints[chosen])
+    return (predicted[:, 0] > predicted[:, 1]) == (side[chosen] > 0)
 
 
 def unseen(renders: Path, held_out: Sequence[str]) -> DataSet:
-    """Pairs of rendered pictures of one thing, of models held out; keypoints that can be seen."""
-    listing = training.read(renders)
-    _, hidden = listing.split(held_out)
-    data = listing.data_set(listing.alone(hidden)).subsample(_RENDERED_PAIRS)
+    """Pairs of rendered images of one object, of models held out; their visible keypoints."""
+    dataset = read_rendered_dataset(renders)
+    _, rows = dataset.split(held_out)
+    data = dataset.to_dataset(dataset.single_object(rows)).subsample(_RENDERED_PAIRS)
     return dataclasses.replace(data, name="renders of models held out")
 
 
 def interval(gains: np.ndarray) -> str:
-    """Mean of the pairs' gains, with its 95 % interval."""
+    """The mean of the pairs' gains with its 95 % interval."""
     ((low, high),) = bootstrap_ci(gains[:, None], np.ones((len(gains), 1)))
     return f"{gains.mean():+.1f} ({low:+.1f} to {high:+.1f})"
 
@@ -140,24 +138,26 @@ def main() -> None:
     for data in sets:
         features = extract(zero_shot, data)
         zero = evaluate(zero_shot, data, features)
-        found = [
+        results = [
             evaluate(zero_shot, data, features, matcher.side_head, matcher.config.sides)
             for matcher in matchers
         ]
         lines = [("zero-shot", [zero])]
-        lines += [(model, [each]) for model, each in zip(given.models, found, strict=True)]
-        lines += [("mean", found)] if len(found) > 1 else []
+        lines += [(model, [each]) for model, each in zip(given.models, results, strict=True)]
+        lines += [("mean", results)] if len(results) > 1 else []
         for label, some in lines:
             cells = [
-                f"{100 * np.mean([f.shares[n] for f in some]):.1f}" if n in some[0].shares else ""
+                f"{100 * np.mean([each.shares[n] for each in some]):.1f}"
+                if n in some[0].shares
+                else ""
                 for n in names
             ]
-            gains = 100 * (np.mean([f.pck for f in some], axis=0) - zero.pck)
+            gains = 100 * (np.mean([each.pck for each in some], axis=0) - zero.pck)
             gain = "" if label == "zero-shot" else interval(gains[np.isfinite(gains)])
             print(f"| {data.name} | {label} | {' | '.join(cells)} | {gain} |", flush=True)
         if len(zero.classes) > 1:
             for label, before in zero.classes.items():
-                after = float(np.mean([f.classes[label] for f in found]))
+                after = float(np.mean([each.classes[label] for each in results]))
                 by_class.append((label, 100 * before, 100 * (after - before)))
     print("\n| class | zero-shot | gain |\n|---|---|---|")
     for label, before, gain in by_class:

@@ -1,4 +1,4 @@
-"""Speed and memory of training on two cores, beside a straightforward loop over pairs.
+"""Speed and memory of training on two cores, compared with a plain loop over pairs.
 
     python benchmarks/training.py
 
@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,13 +31,15 @@ from homolog.matching import bilinear
 from homolog.training import published_spair
 from homolog.training.losses import all_pairs_loss, contrastive_loss, dense_loss
 from homolog.training.objective import Objective
-from homolog.training.sampler import BatchSampler, Sample
-from homolog.training.trainer import _accumulate
+from homolog.training.run import batch_losses
+from homolog.training.sampler import BatchSampler
+from homolog.training.samples import Sample
+from homolog.training.trainer import accumulate_gradients
 
 DIMS = (640, 1280, 1280, 768)
 
-PICTURES = 8
-DOUBLE, SELF = 1.0, 0.25  # weights of a flipped pair, and of a flipped picture with itself
+IMAGES = 8
+DOUBLE, SELF = 1.0, 0.25  # weights of a flipped pair, and of a flipped image with its original
 
 
 def descriptors(count: int) -> Tensor:
@@ -44,7 +47,7 @@ def descriptors(count: int) -> Tensor:
 
 
 def one_pair(maps: Tensor, cells: Tensor) -> Tensor:
-    """Source, target and the mirror images of both."""
+    """The loss of a source, a target and the mirror images of both."""
     source, target, source_flipped, target_flipped = maps
     loss = contrastive_loss(bilinear(source, cells[0]), bilinear(target, cells[1]), 14.0)
     loss = loss + dense_loss(source, target, cells[0], cells[1])
@@ -53,16 +56,16 @@ def one_pair(maps: Tensor, cells: Tensor) -> Tensor:
     return loss / (1 + DOUBLE + SELF)
 
 
-def whole_similarities(maps: Tensor, cells: Tensor) -> Tensor:
-    """The same, with all 3,600 x 3,600 similarities of which the keypoints' rows are used."""
+def all_similarities(maps: Tensor, cells: Tensor) -> Tensor:
+    """The same loss from all 3,600 x 3,600 similarities, though only the keypoints' rows count."""
 
     def dense(a: int, b: int) -> Tensor:
-        whole = maps[a].flatten(0, 1) @ maps[b].flatten(0, 1).T
+        similarity = maps[a].flatten(0, 1) @ maps[b].flatten(0, 1).T
         x, y = cells[a].round().long().unbind(1)
-        weights = (whole / 0.02).softmax(1)[y * 60 + x].view(-1, 60, 60)
-        line = torch.arange(60.0)
-        found = torch.stack([weights.sum(1) @ line, weights.sum(2) @ line], dim=1)
-        return (found - cells[b]).norm(dim=1).mean()
+        weights = (similarity / 0.02).softmax(1)[y * 60 + x].view(-1, 60, 60)
+        index = torch.arange(60.0)
+        expected = torch.stack([weights.sum(1) @ index, weights.sum(2) @ index], dim=1)
+        return (expected - cells[b]).norm(dim=1).mean()
 
     loss = contrastive_loss(bilinear(maps[0], cells[0]), bilinear(maps[1], cells[1]), 14.0)
     loss = loss + dense(0, 1) + DOUBLE * dense(2, 3) + SELF * dense(2, 0)
@@ -70,100 +73,100 @@ def whole_similarities(maps: Tensor, cells: Tensor) -> Tensor:
 
 
 def batch_weights(count: int) -> tuple[Tensor, Tensor]:
-    """Of pictures and, after them, their mirror images: the mean over all ordered pairs."""
+    """Weights of images and, after them, their mirror images: the mean over all ordered pairs."""
     pairs = (1 - torch.eye(count)) / (count * (count - 1))
-    nothing = torch.zeros(count, count)
-    sparse = torch.cat([torch.cat([pairs, nothing], 1), torch.cat([nothing, nothing], 1)])
+    zeros = torch.zeros(count, count)
+    sparse = torch.cat([torch.cat([pairs, zeros], 1), torch.cat([zeros, zeros], 1)])
     own = SELF * torch.eye(count) / count
-    dense = torch.cat([torch.cat([pairs, nothing], 1), torch.cat([own, DOUBLE * pairs], 1)])
+    dense = torch.cat([torch.cat([pairs, zeros], 1), torch.cat([own, DOUBLE * pairs], 1)])
     total = 1 + DOUBLE + SELF
     return sparse / total, dense / total
 
 
-class RandomShows:
-    """Random features of each picture, made once."""
+class RandomLoader:
+    """Random features of each image, made once."""
 
     def __init__(self) -> None:
-        self.describer = SimpleNamespace(backbone=SimpleNamespace(device=torch.device("cpu")))
-        self.kept: dict[object, Sample] = {}
+        self.extractor = SimpleNamespace(backbone=SimpleNamespace(device=torch.device("cpu")))
+        self.samples: dict[object, Sample] = {}
 
-    def __call__(self, annotation: Annotation, showing: object) -> Sample:
-        key = annotation.name, showing
-        if key not in self.kept:
+    def __call__(self, annotation: Annotation, augmentation: object) -> Sample:
+        key = annotation.name, augmentation
+        if key not in self.samples:
             features = torch.randn(60, 60, sum(DIMS)).half()
-            self.kept[key] = Sample(features, torch.rand(20, 2) * 59, 40.0)
-        return self.kept[key]
+            self.samples[key] = Sample(features, torch.rand(20, 2) * 59, 40.0)
+        return self.samples[key]
 
 
-def random_data(pictures: int) -> DataSet:
-    """As many pictures of one category, all pairs."""
+def random_data(images: int) -> DataSet:
+    """So many images of one category, and all pairs of them."""
     schema = KeypointSchema(tuple(map(str, range(20))), tuple(range(20)))
     points, box = np.zeros((20, 2)), (0.0, 0.0, 1.0, 1.0)
     annotations = [
-        Annotation(str(index), Path(str(index)), "thing", points, box) for index in range(pictures)
+        Annotation(str(index), Path(str(index)), "object", points, box) for index in range(images)
     ]
     pairs = [
         Pair.of(f"{a.name}:{b.name}", a, b) for a in annotations for b in annotations if a != b
     ]
-    return DataSet("random", Path(), {"thing": schema}, pairs, "box", (0.1,))
+    return DataSet("random", Path(), {"object": schema}, pairs, "box", (0.1,))
 
 
 class Loop:
-    """Steps of the training loop on a group of pictures."""
+    """Steps of the training loop on a batch of images."""
 
-    def __init__(self, pictures: int):
-        self.shows = RandomShows()
-        config = dataclasses.replace(published_spair(), pictures=pictures)
-        self.groups = BatchSampler(random_data(pictures), config)
-        self.objective = Objective(PostProcessor(DIMS, 768), config, {"thing": 20})
+    def __init__(self, images: int):
+        self.losses = partial(batch_losses, RandomLoader())
+        config = dataclasses.replace(published_spair(), images_per_group=images)
+        self.sampler = BatchSampler(random_data(images), config)
+        self.objective = Objective(PostProcessor(DIMS, 768), config, {"object": 20})
         self.optimizer = torch.optim.AdamW(self.objective.parameters())
 
     def step(self, number: int) -> None:
-        _accumulate(self.objective, [self.groups.draw(number, 0)], self.shows)
+        accumulate_gradients(self.objective, [self.sampler.draw(number, 0)], self.losses)
         self.optimizer.step()
         self.optimizer.zero_grad()
 
 
 def plain_step(
-    network: PostProcessor, optimizer: torch.optim.Optimizer, shows: RandomShows
+    network: PostProcessor, optimizer: torch.optim.Optimizer, loader: RandomLoader
 ) -> None:
-    """One pair and its mirror images: each through the network, whole similarities."""
-    shown = [shows(SimpleNamespace(name=str(index)), None) for index in range(4)]
-    inputs = [F.dropout(x.features_HWC.float(), 0.2).permute(2, 0, 1)[None] for x in shown]
+    """One pair and its mirror images: each through the network, with all similarities."""
+    samples = [loader(SimpleNamespace(name=str(index)), None) for index in range(4)]
+    inputs = [F.dropout(x.features_HWC.float(), 0.2).permute(2, 0, 1)[None] for x in samples]
     maps = [F.normalize(network(x)[0].permute(1, 2, 0), dim=-1) for x in inputs]
-    whole_similarities(maps, torch.stack([x.cells_K2 for x in shown])).backward()
+    all_similarities(maps, torch.stack([x.cells_K2 for x in samples])).backward()
     optimizer.step()
     optimizer.zero_grad()
 
 
 def seconds(function, times: int) -> float:
-    """The least of some runs."""
-    found = []
+    """The time of the fastest of some runs."""
+    measured = []
     for _ in range(times):
         start = time.perf_counter()
         function()
-        found.append(time.perf_counter() - start)
-    return min(found)
+        measured.append(time.perf_counter() - start)
+    return min(measured)
 
 
 def whole_loop() -> None:
-    """Pairs a second, everything included but reading features from the disk."""
-    loop = Loop(PICTURES)
+    """The time of a pair, with everything but reading features from the disk."""
+    loop = Loop(IMAGES)
     loop.step(0)
-    count = PICTURES * (PICTURES - 1)
+    count = IMAGES * (IMAGES - 1)
     ours = seconds(lambda: loop.step(1), 2) / count
-    shows, network = RandomShows(), PostProcessor(DIMS, 768)
+    loader, network = RandomLoader(), PostProcessor(DIMS, 768)
     optimizer = torch.optim.AdamW(network.parameters())
-    plain = seconds(lambda: plain_step(network, optimizer, shows), 3)
+    plain = seconds(lambda: plain_step(network, optimizer, loader), 3)
     print(
-        f"| the whole loop, {PICTURES} pictures, each of {count} pairs | {1000 * ours:,.0f} | "
-        f"| {1000 * plain:,.0f} | pair after pair, whole similarities | {plain / ours:.1f}x |"
+        f"| the whole loop, {IMAGES} images, each of {count} pairs | {1000 * ours:,.0f} | "
+        f"| {1000 * plain:,.0f} | pair after pair, all similarities | {plain / ours:.1f}x |"
     )
 
 
-def peak_memory(pictures: int) -> float:
-    """Of a process that makes a step with so many pictures and their mirror images, in GB."""
-    command = [sys.executable, __file__, str(pictures)]
+def peak_memory(images: int) -> float:
+    """Peak memory, in GB, of a process that makes a step with so many images and their mirrors."""
+    command = [sys.executable, __file__, str(images)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -176,7 +179,7 @@ def main() -> None:
         status = Path("/proc/self/status").read_text()
         print(next(int(x.split()[1]) for x in status.splitlines() if "VmHWM" in x) * 1024 / 1e9)
         return
-    print("| what | ms | limit | straightforward, ms | namely | ratio |")
+    print("| what | ms | limit | baseline, ms | baseline | ratio |")
     print("|---|---|---|---|---|---|")
     maps, cells = descriptors(4), torch.rand(4, 20, 2) * 59
 
@@ -185,24 +188,24 @@ def main() -> None:
         maps.grad = None
 
     ours = median_ms(lambda: step(one_pair(maps, cells)), 15)
-    plain = median_ms(lambda: step(whole_similarities(maps, cells)), 3)
+    plain = median_ms(lambda: step(all_similarities(maps, cells)), 3)
     print(
-        f"| a pair with its mirror images | {ours:.1f} | 40 | {plain:,.0f} | whole similarities "
+        f"| a pair with its mirror images | {ours:.1f} | 40 | {plain:,.0f} | all similarities "
         f"| {plain / ours:.0f}x |"
     )
-    maps, cells = descriptors(2 * PICTURES), torch.rand(2 * PICTURES, 20, 2) * 59
-    weights = batch_weights(PICTURES)
+    maps, cells = descriptors(2 * IMAGES), torch.rand(2 * IMAGES, 20, 2) * 59
+    weights = batch_weights(IMAGES)
     batch = median_ms(lambda: step(sum(all_pairs_loss(maps, cells, *weights, 14.0))), 5)
-    count = PICTURES * (PICTURES - 1)
+    count = IMAGES * (IMAGES - 1)
     print(
-        f"| all {count} pairs of {PICTURES} pictures, each | {batch / count:.1f} | | {ours:.1f} "
+        f"| all {count} pairs of {IMAGES} images, each | {batch / count:.1f} | | {ours:.1f} "
         f"| pair after pair | {count * ours / batch:.1f}x |"
     )
     whole_loop()
     print("\n| a step of | peak memory of the process, GB |")
     print("|---|---|")
-    for pictures in (2, PICTURES):
-        print(f"| {pictures} pictures and their mirror images | {peak_memory(pictures):.2f} |")
+    for images in (2, IMAGES):
+        print(f"| {images} images and their mirror images | {peak_memory(images):.2f} |")
 
 
 if __name__ == "__main__":
