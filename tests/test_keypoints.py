@@ -1,17 +1,17 @@
-"""Keypoint schemas: what is left becomes right and back."""
+"""Keypoint schemas: mirror counterparts, groups, and how points are given names."""
 
 import json
 
 import pytest
 
 from homolog import HomologError, KeypointSchema
-from homolog.keypoints import _builtin
+from homolog.keypoints import builtin_schemas
 
-SPAIR = sorted(_builtin()["spair"])
+SPAIR = sorted(builtin_schemas()["spair"])
 ALL = [*(f"spair:{category}" for category in SPAIR), "ap10k"]
 
 
-def test_all_categories_are_there():
+def test_all_categories_are_included():
     assert len(SPAIR) == 18
 
 
@@ -21,7 +21,9 @@ def test_counterparts_come_in_pairs(name):
     assert all(schema.mirror[schema.mirror[i]] == i for i in range(len(schema)))
     for i, other in enumerate(schema.mirror):
         if other != i and "left" in schema.names[i]:
-            assert "right" in schema.names[other], "a left part faces a right part"
+            assert "right" in schema.names[other], (
+                "the counterpart of a left keypoint is a right one"
+            )
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -61,10 +63,10 @@ def test_sides_are_read_from_names(names):
     assert KeypointSchema.from_names(names).groups == ((1, 2),)
 
 
-def test_names_without_counterparts_are_their_own():
+def test_a_name_without_a_counterpart_is_its_own():
     names = ["left_horn", "lower_lip", "roller", "copyright"]
     assert KeypointSchema.from_names(names).mirror == (0, 1, 2, 3)
-    with pytest.raises(HomologError, match="twice"):
+    with pytest.raises(HomologError, match="names: expected each keypoint once"):
         KeypointSchema.from_names(["Eye", "eye"])
 
 
@@ -85,44 +87,61 @@ def test_coco_flip_pairs():
     assert schema.mirror == (0, 2, 1) and schema.groups == ((1, 2),)
     assert KeypointSchema.coco({"keypoints": category["keypoints"]}) == schema
     both = {**category, "flip_indices": [0, 1, 2]}
-    assert KeypointSchema.coco(both).mirror == (0, 1, 2), "indices say it of every keypoint"
+    assert KeypointSchema.coco(both).mirror == (0, 1, 2), (
+        "flip_indices take precedence, for they name every keypoint"
+    )
 
 
 @pytest.mark.parametrize(
     ("category", "reason"),
     [
-        ({"name": "bee"}, "no list of keypoints"),
-        ({"name": "bee", "keypoints": "abc"}, "no list of keypoints"),
-        ({"keypoints": ["a", "b"], "flip_indices": [0]}, "does not pair up"),
-        ({"keypoints": ["a", "b", "c"], "flip_indices": [1, 2, 0]}, "does not pair up"),
-        ({"keypoints": ["a", "b"], "flip_indices": [0, 7]}, "does not pair up"),
-        ({"keypoints": ["a", "b"], "flip_indices": ["x", 0]}, "takes a list of ids"),
-        ({"keypoints": ["a", "b"], "flip_pairs": [[0, 2]]}, "takes pairs of ids from 0 to 1"),
-        ({"keypoints": ["a", "b"], "flip_pairs": [[0, 1, 2]]}, "takes pairs of ids"),
-        ({"keypoints": ["a", "b"], "flip_pairs": [["a", "b"]]}, "takes pairs of ids"),
-        ({"keypoints": ["a", "b"], "flip_pairs": 3}, "takes pairs of ids"),
-        ({"keypoints": ["a", "b"], "flip_pairs": [[0, -1]]}, "does not pair up"),
-        ({"keypoints": ["a", "b", "c"], "flip_pairs": [[0, 1], [1, 2]]}, "does not pair up"),
+        ({"name": "bee"}, "category: expected a list of keypoints"),
+        ({"name": "bee", "keypoints": "abc"}, "category: expected a list of keypoints"),
+        ({"keypoints": ["a", "b"], "flip_indices": [0]}, "mirror: expected counterparts"),
+        (
+            {"keypoints": ["a", "b", "c"], "flip_indices": [1, 2, 0]},
+            "mirror: expected counterparts",
+        ),
+        ({"keypoints": ["a", "b"], "flip_indices": [0, 7]}, "mirror: expected counterparts"),
+        (
+            {"keypoints": ["a", "b"], "flip_indices": ["x", 0]},
+            "flip_indices: expected a list of ids",
+        ),
+        (
+            {"keypoints": ["a", "b"], "flip_pairs": [[0, 2]]},
+            "flip_pairs: expected pairs of ids from 0 to 1",
+        ),
+        ({"keypoints": ["a", "b"], "flip_pairs": [[0, 1, 2]]}, "flip_pairs: expected pairs of ids"),
+        (
+            {"keypoints": ["a", "b"], "flip_pairs": [["a", "b"]]},
+            "flip_pairs: expected pairs of ids",
+        ),
+        ({"keypoints": ["a", "b"], "flip_pairs": 3}, "flip_pairs: expected pairs of ids"),
+        ({"keypoints": ["a", "b"], "flip_pairs": [[0, -1]]}, "mirror: expected counterparts"),
+        (
+            {"keypoints": ["a", "b", "c"], "flip_pairs": [[0, 1], [1, 2]]},
+            "mirror: expected counterparts",
+        ),
     ],
 )
-def test_categories_that_make_no_sense(category, reason):
+def test_malformed_categories(category, reason):
     with pytest.raises(HomologError, match=reason):
         KeypointSchema.coco(category)
 
 
-def test_groups_that_make_no_sense():
+def test_malformed_groups():
     for groups in (((0, 1), (1,)), ((0, 5),)):
         with pytest.raises(HomologError, match="groups"):
             KeypointSchema(("a", "b"), (0, 1), groups)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"categories": [{"name": "x"}]}', "\xff"])
-def test_files_that_are_no_schema(tmp_path, content):
+def test_files_that_are_not_schemas(tmp_path, content):
     path = tmp_path / "a.json"
     path.write_bytes(content.encode("latin-1"))
     with pytest.raises(HomologError, match="schema"):
         KeypointSchema.load(str(path))
-    with pytest.raises(HomologError, match="none of ap10k"):
+    with pytest.raises(HomologError, match="schema: expected ap10k"):
         KeypointSchema.load(str(tmp_path / "none.json"))
 
 
@@ -132,12 +151,12 @@ def test_ids_and_names_resolve():
     assert schema.resolve(["2", "0"], 2) == (2, 0)
     assert schema.resolve(None, 3) == (0, 1, 2)
     for ids, count, reason in (
-        (None, 2, "2 points for 3 keypoints"),
-        ([0], 2, "1 ids for 2 points"),
-        (["ear"], 1, "'ear' is none of"),
-        ([3], 1, "not within 0..2"),
-        ([-1], 1, "not within 0..2"),
-        ([1, "left_eye"], 2, "twice"),
+        (None, 2, "expected a point for each of 3 keypoints, got 2"),
+        ([0], 2, "expected 2, one for each point, got 1"),
+        (["ear"], 1, "expected one of nose, .*, got 'ear'"),
+        ([3], 1, "expected 0 to 2, got 3"),
+        ([-1], 1, "expected 0 to 2, got -1"),
+        ([1, "left_eye"], 2, "each keypoint once"),
     ):
         with pytest.raises(HomologError, match=reason):
             schema.resolve(ids, count)

@@ -1,4 +1,4 @@
-"""A pair of pictures to try things on: two animals in different poses, and their keypoints.
+"""The example pair that comes with the package: two animals in different poses, with keypoints.
 
 Rendered by examples/render_pair.py from models by Quaternius, CC0 1.0.
 """
@@ -20,15 +20,15 @@ from homolog.keypoints import KeypointSchema
 
 @dataclass(frozen=True)
 class ExamplePair:
-    """Two pictures of different animals and where the same parts are in both.
+    """Two images of different animals and their keypoints.
 
     Attributes:
-        image0: path of the first picture.
-        image1: path of the second picture.
-        schema: what the keypoints mean.
-        keypoints0: (x, y) in pixels of the first picture.
-        keypoints1: (x, y) in pixels of the second picture, in the same order.
-        visible: which keypoints are in sight in both.
+        image0: path of the source image.
+        image1: path of the target image.
+        schema: names and mirror counterparts of the keypoints.
+        keypoints0: (x, y) in pixels of the source.
+        keypoints1: (x, y) in pixels of the target, in the same order.
+        visible: which keypoints are visible in both images.
     """
 
     image0: Path
@@ -41,7 +41,7 @@ class ExamplePair:
 
 @contextmanager
 def pair() -> Iterator[ExamplePair]:
-    """The example pair; its files are there until the `with` block ends."""
+    """The example pair; its files exist until the `with` block ends."""
     with resources.as_file(resources.files("homolog").joinpath("assets/example")) as folder:
         data = json.loads((folder / "keypoints.json").read_text("utf-8"))
         left, right = (np.array(data[name], dtype=float) for name in ("left.jpg", "right.jpg"))

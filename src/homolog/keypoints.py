@@ -1,4 +1,4 @@
-"""What is known of named keypoints: groups of look-alikes and left-right counterparts."""
+"""Keypoint schemas: names, left-right counterparts, and groups of keypoints that look alike."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from homolog.errors import HomologError
 
 @dataclass(frozen=True)
 class KeypointSchema:
-    """The keypoints of one kind of thing.
+    """The keypoints of one category of objects.
 
     Attributes:
-        names: one a keypoint; a keypoint's id is its place here.
-        mirror: for each keypoint the id that its place gets when the picture is flipped: left
-            paw becomes right paw, and what lies on the symmetry axis stays itself.
-        groups: sets of ids that look alike and differ by geometry only, such as the four paws.
-        sides_known: whether `mirror` says which is left and which right. Where it does not, points
-            are treated as free ones: a flipped picture is of no use to them.
+        names: the keypoints' names; a keypoint's id is its index here.
+        mirror: for each keypoint the id of its mirror counterpart, which it becomes when the image
+            is flipped: the left paw becomes the right one, and a keypoint on the symmetry axis is
+            its own counterpart.
+        groups: sets of ids that look alike and differ in their position only, such as the four
+            paws.
+        sides_known: whether `mirror` tells left from right. If not, the keypoints are treated as
+            points without names, for which a flipped image is of no use.
 
     >>> schema = KeypointSchema.from_names(["nose", "left_eye", "right_eye"])
     >>> schema.mirror
@@ -43,13 +45,13 @@ class KeypointSchema:
             for index, other in enumerate(self.mirror)
         ):
             raise HomologError(
-                f"mirror: {list(self.mirror)} does not pair up the {count} keypoints: "
-                "the counterpart of a counterpart must be the keypoint itself"
+                f"mirror: expected counterparts of {count} keypoints, where the counterpart of a "
+                f"counterpart is the keypoint itself, got {list(self.mirror)}"
             )
         members = [index for group in self.groups for index in group]
         if len(set(members)) != len(members) or any(not 0 <= i < count for i in members):
             raise HomologError(
-                f"groups: {self.groups} must name ids from 0 to {count - 1}, each at most once"
+                f"groups: expected ids from 0 to {count - 1}, each at most once, got {self.groups}"
             )
 
     def __len__(self) -> int:
@@ -57,15 +59,15 @@ class KeypointSchema:
 
     @classmethod
     def spair(cls, category: str) -> KeypointSchema:
-        """SPair-71k's keypoints of a category, under the data set's own ids.
+        """SPair-71k's keypoints of a category, with the data set's own ids.
 
-        The data set numbers its keypoints without naming them, so the names are the ids and the
-        sides: `left 5`.
+        The data set numbers its keypoints without naming them, so a name is the id and, where
+        there is one, the side: `left 5`.
 
         Raises:
             HomologError: SPair-71k has no such category.
         """
-        entry = _lookup(_builtin()["spair"], category, "category")
+        entry = _lookup(builtin_schemas()["spair"], category, "category")
         sides = ("", "left ", "right ")
         names = [f"{sides[side]}{index}" for index, side in enumerate(entry["side"])]
         return cls._from_pairs(names, entry)
@@ -73,15 +75,18 @@ class KeypointSchema:
     @classmethod
     def ap10k(cls) -> KeypointSchema:
         """AP-10K's 17 keypoints of four-legged animals."""
-        entry = _builtin()["ap10k"]
+        entry = builtin_schemas()["ap10k"]
         return cls._from_pairs(entry["keypoints"], entry)
 
     @classmethod
     def coco(cls, category: Mapping[str, Any]) -> KeypointSchema:
         """The keypoints of a category in a COCO file.
 
-        Counterparts come from its `flip_indices` or `flip_pairs` where it has them, otherwise
-        from the names.
+        Counterparts come from its `flip_indices` or `flip_pairs` if it has them, otherwise from
+        the names.
+
+        Args:
+            category: an entry of the file's `categories`.
 
         Raises:
             HomologError: it has no `keypoints`, or `flip_indices` or `flip_pairs` that do not fit
@@ -89,7 +94,9 @@ class KeypointSchema:
         """
         names = category.get("keypoints")
         if not isinstance(names, Sequence) or isinstance(names, str) or not names:
-            raise HomologError(f"category: {category.get('name')!r} has no list of keypoints")
+            raise HomologError(
+                f"category: expected a list of keypoints in {category.get('name')!r}, got {names!r}"
+            )
         names = tuple(str(name).strip() for name in names)
         indices, pairs = category.get("flip_indices"), category.get("flip_pairs")
         if indices is None and pairs is None:
@@ -99,16 +106,16 @@ class KeypointSchema:
         try:
             mirror = tuple(int(index) for index in indices)
         except (TypeError, ValueError):
-            raise HomologError(f"flip_indices: got {indices!r}, takes a list of ids") from None
-        return cls(names, mirror, _pairs(mirror))
+            raise HomologError(f"flip_indices: expected a list of ids, got {indices!r}") from None
+        return cls(names, mirror, _counterparts(mirror))
 
     @classmethod
     def load(cls, name: str) -> KeypointSchema:
-        """The schema that a short name means.
+        """The schema of a given name or file.
 
         Args:
-            name: `ap10k`, `spair:<category>`, or the path of a COCO file, of which the first
-                category with keypoints is taken.
+            name: `ap10k`, `spair:<category>`, or the path of a COCO file, whose first category
+                with keypoints is used.
 
         Raises:
             HomologError: it is none of these, or the file cannot be used.
@@ -123,36 +130,36 @@ class KeypointSchema:
             return cls.coco(categories[0])
         except FileNotFoundError:
             raise HomologError(
-                f"schema: {name!r} is none of ap10k, spair:<category> or a COCO file"
+                f"schema: expected ap10k, spair:<category> or a COCO file, got {name!r}"
             ) from None
         except OSError as error:
             raise HomologError(f"schema: cannot read {name}: {error.strerror}") from error
         except (UnicodeDecodeError, json.JSONDecodeError, LookupError, TypeError, AttributeError):
             raise HomologError(
-                f"schema: {name} is not a COCO file with a category that has keypoints"
+                f"schema: expected a COCO file with a category that has keypoints, got {name}"
             ) from None
 
     @classmethod
     def from_names(cls, names: Sequence[str]) -> KeypointSchema:
-        """A schema in which counterparts are read from the names.
+        """A schema whose mirror counterparts are read from the names.
 
-        `left` and `right`, or `l` and `r` standing alone, exchange places: `left_front_paw` and
-        `right_front_paw`, `L_Eye` and `R_Eye`, `paw.L` and `paw.R`, `leftEye` and `rightEye`.
-        A name without its counterpart, and one without a side, is its own.
+        Two keypoints are counterparts if their names differ by `left` and `right`, or by `l` and
+        `r` standing alone: `left_front_paw` and `right_front_paw`, `L_Eye` and `R_Eye`, `paw.L`
+        and `paw.R`, `leftEye` and `rightEye`. All others are their own counterparts.
 
         Raises:
             HomologError: a name occurs twice.
         """
         lowered = [name.lower() for name in names]
         if len(set(lowered)) != len(lowered):
-            raise HomologError(f"names: {list(names)} name a keypoint twice")
+            raise HomologError(f"names: expected each keypoint once, got {list(names)}")
         index = {name: i for i, name in enumerate(lowered)}
-        mirror = tuple(index.get(_exchanged(name).lower(), i) for i, name in enumerate(names))
-        return cls(tuple(names), mirror, _pairs(mirror))
+        mirror = tuple(index.get(_other_side(name).lower(), i) for i, name in enumerate(names))
+        return cls(tuple(names), mirror, _counterparts(mirror))
 
     @classmethod
     def numbered(cls, count: int) -> KeypointSchema:
-        """Keypoints that have numbers only: nobody says which are left and which right."""
+        """Keypoints without names, of which it is not known which are left and which right."""
         return cls(tuple(map(str, range(count))), tuple(range(count)), (), sides_known=False)
 
     @classmethod
@@ -163,32 +170,38 @@ class KeypointSchema:
         return cls(tuple(names), tuple(mirror), tuple(tuple(group) for group in entry["groups"]))
 
     def resolve(self, ids: Sequence[int | str] | None, count: int) -> tuple[int, ...]:
-        """The ids meant for `count` points: numbers or names, or None for all in order.
+        """The keypoints that some points stand for, as ids.
+
+        Args:
+            ids: an id or a name for each point; None for all keypoints in order.
+            count: number of points.
 
         Raises:
-            HomologError: there are more or fewer than points, one is unknown or named twice.
+            HomologError: their number differs from that of the points, or one is unknown or there
+                twice.
         """
         if ids is None:
             if count != len(self):
                 raise HomologError(
-                    f"point_ids: {count} points for {len(self)} keypoints, "
-                    "say which they are (ids or names)"
+                    f"point_ids: expected a point for each of {len(self)} keypoints, got {count}; "
+                    "try saying which they are, by ids or names"
                 )
             return tuple(range(count))
         if len(ids) != count:
-            raise HomologError(f"point_ids: {len(ids)} ids for {count} points")
+            raise HomologError(f"point_ids: expected {count}, one for each point, got {len(ids)}")
         resolved = []
         for given in ids:
             if isinstance(given, str) and not given.isdigit():
                 if given not in self.names:
-                    raise HomologError(f"point_ids: {given!r} is none of {', '.join(self.names)}")
+                    known = ", ".join(self.names)
+                    raise HomologError(f"point_ids: expected one of {known}, got {given!r}")
                 resolved.append(self.names.index(given))
                 continue
             if not 0 <= int(given) < len(self):
-                raise HomologError(f"point_ids: {given} is not within 0..{len(self) - 1}")
+                raise HomologError(f"point_ids: expected 0 to {len(self) - 1}, got {given}")
             resolved.append(int(given))
         if len(set(resolved)) != len(resolved):
-            raise HomologError(f"point_ids: {list(ids)} name a keypoint twice")
+            raise HomologError(f"point_ids: expected each keypoint once, got {list(ids)}")
         return tuple(resolved)
 
 
@@ -197,28 +210,32 @@ SIDE_IN_NAME = re.compile(r"left|right|(?<![A-Za-z])[lr](?![A-Za-z])", re.IGNORE
 _OTHER = {"left": "right", "right": "left", "l": "r", "r": "l"}
 
 
-def _exchanged(name: str) -> str:
+def _other_side(name: str) -> str:
+    """The name of the keypoint on the other side; the same if it has none."""
     return SIDE_IN_NAME.sub(lambda found: _OTHER[found[0].lower()], name)
 
 
 def _mirror_of(pairs: Any, count: int) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
-    """The mirror and the groups that a COCO category's `flip_pairs` mean."""
+    """The mirror counterparts and groups that a COCO category's `flip_pairs` stand for."""
     mirror = list(range(count))
     try:
         for a, b in pairs:
             mirror[a], mirror[b] = b, a
     except (TypeError, ValueError, IndexError):
-        what = f"takes pairs of ids from 0 to {count - 1}"
-        raise HomologError(f"flip_pairs: got {pairs!r}, {what}") from None
-    return tuple(mirror), _pairs(mirror)
+        raise HomologError(
+            f"flip_pairs: expected pairs of ids from 0 to {count - 1}, got {pairs!r}"
+        ) from None
+    return tuple(mirror), _counterparts(mirror)
 
 
-def _pairs(mirror: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+def _counterparts(mirror: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """The pairs of different keypoints that are each other's mirror counterparts."""
     return tuple((i, other) for i, other in enumerate(mirror) if i < other)
 
 
 @functools.cache
-def _builtin() -> dict[str, Any]:
+def builtin_schemas() -> dict[str, Any]:
+    """The schemas that come with the package, as they are on disk."""
     text = resources.files("homolog").joinpath("assets/keypoint_schemas.json").read_text("utf-8")
     schemas: dict[str, Any] = json.loads(text)
     return schemas
@@ -226,5 +243,5 @@ def _builtin() -> dict[str, Any]:
 
 def _lookup(table: Mapping[str, Any], key: str, name: str) -> Any:
     if key not in table:
-        raise HomologError(f"{name}: {key!r} is none of {', '.join(table)}")
+        raise HomologError(f"{name}: expected one of {', '.join(table)}, got {key!r}")
     return table[key]

@@ -190,11 +190,11 @@ WRONG = {
     "every": (["v.mp4", "--every", "0"], "every: expected at least 1, got 0"),
     "outside": (["v.mp4", "--points", "500,3"], "(500, 3)"),
     "not a point": (["v.mp4", "--points", "5"], "points: expected x,y, got '5'"),
-    "ending": (["v.mp4", "--out", "o.gif"], "o.gif must end in .mp4 or .mov or .mkv"),
+    "ending": (["v.mp4", "--out", "o.gif"], "ending in .mp4 or .mov or .mkv, got o.gif"),
     "folder of out": (["v.mp4", "--out", "no/o.mp4"], "cannot write no/o.mp4"),
     "itself": (["v.mp4", "--out", "v.mp4"], "out: expected another file than the video, got v.mp4"),
-    "json": (["v.mp4", "--json", "o.txt"], "json: o.txt must end in .json"),
-    "csv": (["v.mp4", "--csv", "o.txt"], "csv: o.txt must end in .csv"),
+    "json": (["v.mp4", "--json", "o.txt"], "json: expected a name ending in .json, got o.txt"),
+    "csv": (["v.mp4", "--csv", "o.txt"], "csv: expected a name ending in .csv, got o.txt"),
     "poses": (["v.mp4", "--poses", "flip"], "matched as they are, got 'flip'"),
 }
 

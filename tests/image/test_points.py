@@ -24,16 +24,16 @@ def test_points_pass_through_unchanged():
 @pytest.mark.parametrize(
     ("points", "reason"),
     [
-        ([], "no points"),
-        (np.zeros((0, 2)), "no points"),
-        ([[1, 2, 3]], "takes K x 2"),
+        ([], "expected at least one point"),
+        (np.zeros((0, 2)), "expected at least one point"),
+        ([[1, 2, 3]], "expected an array of K x 2"),
         ([[1, 2], [3]], "pairs of numbers"),
         (np.array([["a", "b"]]), "pairs of numbers"),
-        (np.array([3, 4]), "takes K x 2"),
-        ([[1, 2], [float("nan"), 2]], "point 1 is"),
-        ([[float("inf"), 2]], "point 0 is"),
-        ([[1, 2], [100.1, 2]], "point 1 at .* outside the picture of 100 x 50"),
-        ([[1, -0.1]], "point 0 at"),
+        (np.array([3, 4]), "expected an array of K x 2"),
+        ([[1, 2], [float("nan"), 2]], "expected finite numbers, .* at index 1"),
+        ([[float("inf"), 2]], "expected finite numbers, .* at index 0"),
+        ([[1, 2], [100.1, 2]], "expected points in the image of 100 x 50 pixels, .* at index 1"),
+        ([[1, -0.1]], "expected points in the image .* at index 0"),
     ],
 )
 def test_points_that_cannot_be_used(points, reason):
@@ -57,7 +57,7 @@ def test_grids_on_a_mask():
     assert len(points) == 25 and points[:, 0].max() < 50
     mask[:] = False
     mask[0, 0] = True
-    for count, reason in ((2, "no point"), (0, "at least 1")):
+    for count, reason in ((2, "expected a point on the mask"), (0, "at least 1")):
         with pytest.raises(HomologError, match=reason):
             grid_points(SIZE, count, mask)
 
@@ -88,17 +88,17 @@ def test_files(tmp_path, text, ids):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "no points"),
-        ("x,y\n", "no points"),
-        ("[]", "no points"),
-        ("[[1, 2], [3]", "line 1: not JSON"),
-        ("[[1, 2], [3]]", r"point 1 is \[3\]"),
-        ('[[1, "2"]]', "point 0"),
-        ("[[1, true]]", "point 0"),
-        ('{"dots": []}', "neither 'points' nor 'keypoints0'"),
-        ('{"points": 5}', "holds int"),
+        ("", "expected at least one point"),
+        ("x,y\n", "expected at least one point"),
+        ("[]", "expected at least one point"),
+        ("[[1, 2], [3]", "expected JSON in .* line 1"),
+        ("[[1, 2], [3]]", r"got \[3\] at index 1"),
+        ('[[1, "2"]]', "at index 0"),
+        ("[[1, true]]", "at index 0"),
+        ('{"dots": []}', "expected 'points' or 'keypoints0'"),
+        ('{"points": 5}', "got int"),
         ('{"points": [[1, 2]], "point_ids": [1, 2]}', "point_ids"),
-        ("1,2\n3,x\n", "line 2: '3,x' is not x, y"),
+        ("1,2\n3,x\n", "got '3,x' on line 2"),
         ("1,2\n3\n", "line 2"),
     ],
 )

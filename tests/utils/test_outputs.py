@@ -1,4 +1,4 @@
-"""Writing: found out before whether it can be done, and done all or nothing."""
+"""Output files: checked beforehand, written atomically."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ from homolog import HomologError
 from homolog.utils.outputs import check_output, write_atomically
 
 
-def test_a_file_appears_whole_with_ordinary_permissions(tmp_path):
+def test_files_have_ordinary_permissions(tmp_path):
     path = check_output(tmp_path / "a.PNG", (".png",))
     assert list(tmp_path.iterdir()) == [], "checking leaves nothing behind"
     write_atomically(path, b"data")
@@ -18,7 +18,7 @@ def test_a_file_appears_whole_with_ordinary_permissions(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
 
 
-def test_what_was_there_is_replaced_or_kept(tmp_path, monkeypatch):
+def test_files_are_replaced_or_kept(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
     path.write_bytes(b"before")
     write_atomically(path, b"after")
@@ -36,8 +36,8 @@ def test_what_was_there_is_replaced_or_kept(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("a.txt", "must end in .png or .jpg"),
-        ("a", "must end in"),
+        ("a.txt", "expected a name ending in .png or .jpg"),
+        ("a", "expected a name ending in"),
         ("folder.png", "is a directory"),
         ("missing/a.png", "No such file"),
         ("file/a.png", "Not a directory"),

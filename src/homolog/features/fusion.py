@@ -1,4 +1,4 @@
-"""From feature maps to zero-shot descriptors."""
+"""Fusion of a backbone's feature maps into zero-shot descriptors."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from homolog.image.geometry import Grid
 
 @dataclass(frozen=True)
 class FusionConfig:
-    """How feature maps are put together.
+    """How feature maps are fused into descriptors.
 
-    After the zero-shot descriptor of SD+DINO (Zhang et al., NeurIPS 2023, arXiv 2305.15347):
-    parts normalised separately, concatenated, normalised again.
+    Based on the zero-shot descriptor of SD+DINO (Zhang et al., NeurIPS 2023, arXiv 2305.15347):
+    groups of maps are normalised separately, concatenated and normalised again.
 
     Attributes:
         groups: indices of maps; the maps of a group are concatenated, then normalised together.
         weights: of each group in the similarity of two descriptors; only their ratios matter.
-        kernel: half-width, in cells of the descriptors' grid, of the tent with which maps are
-            brought to that grid. 1 is bilinear interpolation; more smooths the finer maps.
-        center: subtract from each map its mean over the picture, which all its cells share and
-            which therefore tells nothing apart.
+        kernel: half-width, in cells of the descriptors' grid, of the triangular kernel with which
+            maps are resampled to that grid. 1 is bilinear interpolation; more smooths finer maps.
+        center: subtract from each map its mean over the image, which all cells share and which
+            therefore does not distinguish them.
     """
 
     groups: tuple[tuple[int, ...], ...]
@@ -50,7 +50,7 @@ def fuse(
         maps: feature maps, each on its own grid.
         grids: the grid of each map.
         grid: the grid of the descriptors.
-        valid_BHW: the cells of `grid` that show the picture; means are taken over these.
+        valid_BHW: the cells of `grid` that show the image; means are taken over these.
         config: the groups and their weights.
     """
     total = math.fsum(config.weights)
@@ -66,12 +66,12 @@ def fuse(
 def stack(
     maps: Sequence[Float[Tensor, "B _C _h _w"]], grids: Sequence[Grid], grid: Grid
 ) -> Float[Tensor, "B H W C"]:
-    """The maps on one grid, bilinear, as they are: what a published post-processor is given.
+    """Feature maps interpolated to one grid and concatenated: a published post-processor's input.
 
     Args:
         maps: feature maps, each on its own grid.
         grids: the grid of each map.
-        grid: the grid to bring them to.
+        grid: the grid to interpolate to.
     """
     parts = [
         _on_grid(features.float().permute(0, 2, 3, 1), source, grid, kernel=1.0)
@@ -86,8 +86,8 @@ def _resample(
     features = features_BChw.float().permute(0, 2, 3, 1)
     if config.center:
         content = F.adaptive_avg_pool2d(valid_BHW.float(), (source.height, source.width))
-        share = content.flatten(1) / content.sum((1, 2))[:, None]
-        features = features - (share[:, None] @ features.flatten(1, 2))[:, :, None]
+        weights = content.flatten(1) / content.sum((1, 2))[:, None]
+        features = features - (weights[:, None] @ features.flatten(1, 2))[:, :, None]
     return _on_grid(features, source, grid, config.kernel)
 
 
@@ -100,6 +100,6 @@ def _on_grid(
     return columns @ features
 
 
-@functools.cache  # a backbone has a few grids, and asks for them at every picture
+@functools.cache  # a backbone has only a few grids, needed for every image
 def _matrices(grid: Grid, source: Grid, kernel: float) -> tuple[Tensor, Tensor]:
     return grid.resampling(source, kernel)

@@ -1,4 +1,4 @@
-"""Points as users give them: lists, files, grids."""
+"""Points as users give them: in lists, arrays and files, or on a grid."""
 
 from __future__ import annotations
 
@@ -22,34 +22,36 @@ PointsLike = Sequence[Sequence[float]] | np.ndarray | Tensor
 def as_points(
     points: PointsLike, size: tuple[int, int], name: str = "points"
 ) -> Float[np.ndarray, "K 2"]:
-    """Points as a K x 2 array of float64, checked against the picture.
+    """Points as a K x 2 array of float64, after a check that they lie in the image.
 
     Args:
         points: (x, y) in pixels, x to the right, y down.
-        size: width and height of the picture.
-        name: what error messages call them.
+        size: width and height of the image.
+        name: what error messages call the points.
 
     Raises:
         HomologError: there are none, they are not pairs of finite numbers, or one lies outside
-            the picture; the message names the first that does.
+            the image; the message names the first that does.
     """
     if isinstance(points, Tensor):
         points = points.detach().cpu().numpy()
     try:
         array = np.array(points, dtype=np.float64)
     except (TypeError, ValueError):
-        raise HomologError(f"{name}: got {points!r}, takes pairs of numbers x, y") from None
+        raise HomologError(f"{name}: expected pairs of numbers x, y, got {points!r}") from None
     if array.size == 0:
-        raise HomologError(f"{name}: got no points, takes at least one")
+        raise HomologError(f"{name}: expected at least one point, got none")
     if array.ndim != 2 or array.shape[1] != 2:
-        raise HomologError(f"{name}: got an array of shape {array.shape}, takes K x 2")
+        raise HomologError(f"{name}: expected an array of K x 2, got shape {array.shape}")
     for index, (x, y) in enumerate(array):
         if not np.isfinite((x, y)).all():
-            raise HomologError(f"{name}: point {index} is ({x:g}, {y:g}), takes finite numbers")
+            raise HomologError(
+                f"{name}: expected finite numbers, got ({x:g}, {y:g}) at index {index}"
+            )
         if not (0 <= x <= size[0] and 0 <= y <= size[1]):
             raise HomologError(
-                f"{name}: point {index} at ({x:g}, {y:g}) lies outside the picture of "
-                f"{size[0]} x {size[1]} pixels"
+                f"{name}: expected points in the image of {size[0]} x {size[1]} pixels, got "
+                f"({x:g}, {y:g}) at index {index}"
             )
     return array
 
@@ -57,13 +59,13 @@ def as_points(
 def grid_points(
     size: tuple[int, int], count: int, mask: Bool[np.ndarray, "height width"] | None = None
 ) -> Float[np.ndarray, "K 2"]:
-    """Evenly spaced points over a picture, `count` along its longer side.
+    """A regular grid of points over an image.
 
     Args:
-        size: width and height of the picture in pixels.
-        count: points along the longer side, at least 1; the shorter gets as many as keep them
-            square.
-        mask: keep only the points on it.
+        size: width and height of the image in pixels.
+        count: number of points along the longer edge, at least 1; along the shorter edge the
+            spacing is as equal to that as can be.
+        mask: keep only the points where it is true.
 
     Raises:
         HomologError: the count is below 1, or no point of the grid lies on the mask.
@@ -72,7 +74,7 @@ def grid_points(
     [[10.0, 10.0], [30.0, 10.0]]
     """
     if count < 1:
-        raise HomologError(f"grid: got {count}, takes at least 1 point along the longer side")
+        raise HomologError(f"grid: expected at least 1 point along the longer edge, got {count}")
     width, height = size
     spacing = max(size) / count
     columns, rows = (max(1, round(length / spacing)) for length in size)
@@ -83,25 +85,33 @@ def grid_points(
         column, row = points.astype(int).T
         points = points[mask[row, column]]
         if not len(points):
-            raise HomologError(f"grid: no point of a grid of {count} lies on the mask, try more")
+            raise HomologError(
+                f"grid: expected a point on the mask, got none of a grid of {count}; try more"
+            )
     return points
 
 
 def read_points(path: str | os.PathLike[str]) -> tuple[Float[np.ndarray, "K 2"], list[str] | None]:
-    """Points, and their names where the file has them.
+    """Read points, and their names if there are any, from a JSON, CSV or text file.
 
-    JSON: a list of [x, y], or an object whose `points` (or `keypoints0`) is such a list, with
-    `point_ids` beside it if they have names. CSV or text: x and y a line, a name in a third
-    column if there is one, a heading allowed.
+    JSON is a list of [x, y], or an object whose `points` (or `keypoints0`) is such a list, with
+    their names in `point_ids` if they have any. CSV and text have x and y on each line, perhaps a
+    name in a third column, and perhaps a header.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The points (x, y), and their names or None.
 
     Raises:
-        HomologError: the file cannot be read or is none of these; the message names the line.
+        HomologError: the file cannot be read or has another format; the message names the line.
     """
     path = Path(path)
     try:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError:
-        raise HomologError(f"points: {path} is not a text file") from None
+        raise HomologError(f"points: expected a text file, got {path} with other content") from None
     except OSError as error:
         raise HomologError(f"points: cannot read {path}: {error.strerror}") from error
     if text.lstrip()[:1] in ("[", "{"):
@@ -109,7 +119,7 @@ def read_points(path: str | os.PathLike[str]) -> tuple[Float[np.ndarray, "K 2"],
     else:
         points, ids = _from_csv(text, path)
     if not points:
-        raise HomologError(f"points: {path} has no points")
+        raise HomologError(f"points: expected at least one point in {path}, got none")
     return np.array(points, dtype=np.float64), ids
 
 
@@ -117,24 +127,29 @@ def _from_json(text: str, path: Path) -> tuple[list[list[float]], list[str] | No
     try:
         data: Any = json.loads(text)
     except json.JSONDecodeError as error:
-        raise HomologError(f"points: {path}, line {error.lineno}: not JSON: {error.msg}") from None
+        raise HomologError(
+            f"points: expected JSON in {path}, got line {error.lineno}: {error.msg}"
+        ) from None
     ids = None
     if isinstance(data, dict):
         ids = data.get("point_ids")
         data = data.get("points", data.get("keypoints0"))
         if data is None:
-            raise HomologError(f"points: {path} has neither 'points' nor 'keypoints0'")
+            raise HomologError(f"points: expected 'points' or 'keypoints0' in {path}, got neither")
     if not isinstance(data, list):
-        raise HomologError(f"points: {path} holds {type(data).__name__}, takes a list of [x, y]")
+        kind = type(data).__name__
+        raise HomologError(f"points: expected a list of [x, y] in {path}, got {kind}")
     for index, point in enumerate(data):
         if not (
             isinstance(point, list)
             and len(point) == 2
             and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in point)
         ):
-            raise HomologError(f"points: {path}: point {index} is {point!r}, takes [x, y]")
+            raise HomologError(f"points: expected [x, y] in {path}, got {point!r} at index {index}")
     if ids is not None and not (isinstance(ids, list) and len(ids) == len(data)):
-        raise HomologError(f"points: {path}: point_ids must name each of the {len(data)} points")
+        raise HomologError(
+            f"points: expected point_ids in {path} to name each of {len(data)} points, got {ids!r}"
+        )
     return data, None if ids is None else [str(name) for name in ids]
 
 
@@ -150,9 +165,10 @@ def _from_csv(text: str, path: Path) -> tuple[list[list[float]], list[str] | Non
             points.append([float(cells[0]), float(cells[1])])
         except (ValueError, IndexError):
             if not points and reader.line_num == 1:
-                continue  # a heading
+                continue  # a header
             raise HomologError(
-                f"points: {path}, line {reader.line_num}: {separator.join(row)!r} is not x, y"
+                f"points: expected x, y in {path}, got {separator.join(row)!r} on line "
+                f"{reader.line_num}"
             ) from None
         names.append(cells[2] if len(cells) > 2 else "")
     return points, names if names and all(names) else None

@@ -1,4 +1,4 @@
-"""Writing results: found out before the work whether it can be done, and done all or nothing."""
+"""Output files: checked before the work begins, and written atomically."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ from homolog.errors import HomologError
 def check_output(
     path: str | os.PathLike[str], suffixes: Collection[str], name: str = "out"
 ) -> Path:
-    """The path, if a file can be written there.
+    """Check that a file can be written, before work on its content begins.
 
     Args:
         path: the file to be written; an existing one will be replaced.
-        suffixes: the endings that are understood, such as `.png`.
-        name: what error messages call it.
+        suffixes: the allowed suffixes, such as `.png`.
+        name: the argument that error messages name.
+
+    Returns:
+        The path.
 
     Raises:
-        HomologError: another ending, no such folder, a folder of that name, or no permission.
+        HomologError: another suffix, a missing folder, a folder of that name, or no permission.
     """
     path = Path(path)
     if path.suffix.lower() not in suffixes:
-        raise HomologError(f"{name}: {path} must end in {' or '.join(suffixes)}")
+        raise HomologError(f"{name}: expected a name ending in {' or '.join(suffixes)}, got {path}")
     if path.is_dir():
-        raise HomologError(f"{name}: {path} is a directory")
+        raise HomologError(f"{name}: expected a file, got {path}, which is a directory")
     try:
-        # A file made and removed is the one sure test: permissions, quotas, read-only disks.
+        # Only making a file shows that permissions, quotas and the disk allow it.
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".homolog-"):
             pass
     except OSError as error:
@@ -40,7 +43,12 @@ def check_output(
 
 
 def write_atomically(path: Path, data: bytes, name: str = "out") -> None:
-    """Write a file so that at no time a part of it stands under its name.
+    """Write a file atomically: whoever reads it meanwhile sees the old content or the new.
+
+    Args:
+        path: the file.
+        data: its content.
+        name: the argument that error messages name.
 
     Raises:
         HomologError: it cannot be written; what was there before is untouched.
@@ -61,12 +69,16 @@ def write_atomically(path: Path, data: bytes, name: str = "out") -> None:
 
 
 def replace_atomically(temporary: Path, path: Path) -> None:
-    """Put a finished temporary file in a file's place.
+    """Rename a finished temporary file to its final name, with ordinary permissions.
+
+    Args:
+        temporary: the finished file, in the same folder.
+        path: its final name; an existing file is replaced.
 
     Raises:
         OSError: it cannot be done; what was there before is untouched.
     """
-    # A temporary file is private; the result gets the permissions of any new file.
+    # Temporary files are private; the result gets the permissions of any new file.
     mask = os.umask(0)
     os.umask(mask)
     temporary.chmod(0o666 & ~mask)
@@ -74,11 +86,11 @@ def replace_atomically(temporary: Path, path: Path) -> None:
 
 
 def claim_run_dir(folder: Path, run: Mapping[str, Any]) -> None:
-    """Make the folder a run's, by `run.json` in it, or find that it is.
+    """Claim a folder for a run, by a `run.json` that describes it; a resumed run finds its own.
 
     Args:
-        folder: made if it is not there.
-        run: what makes the run what it is, for JSON.
+        folder: made if it does not exist.
+        run: everything that identifies the run, for JSON.
 
     Raises:
         HomologError: the folder holds another run, or cannot be written.
@@ -89,11 +101,14 @@ def claim_run_dir(folder: Path, run: Mapping[str, Any]) -> None:
         if path.is_file():
             if json.loads(path.read_text("utf-8")) == json.loads(json.dumps(run)):
                 return
-            raise HomologError(f"out: {folder} holds another run, see {path}; name another folder")
+            raise HomologError(
+                f"out: expected a folder for this run, got {folder}, which holds another run "
+                f"(see {path}); try another folder"
+            )
         write_atomically(path, (json.dumps(run, indent=1) + "\n").encode())
     except OSError as error:
         raise HomologError(f"out: cannot write {folder}: {error.strerror}") from error
     except ValueError as error:
         if isinstance(error, HomologError):
             raise
-        raise HomologError(f"out: {path} is not what it was written as: {error}") from None
+        raise HomologError(f"out: expected the JSON of a run, got {path}: {error}") from None
