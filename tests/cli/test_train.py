@@ -1,14 +1,16 @@
-"""Training from the command line."""
+"""Training from the command line, of post-processors and of side heads."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 from helpers import datasets, toy_training
 from helpers.command import run
+from helpers.toy_sides import rendered
 
 from homolog import Matcher
-from homolog.backbones import base
+from homolog.backbones import registry
 from homolog.data import coco
 from homolog.training import recipes
 from homolog.utils import progress
@@ -17,7 +19,7 @@ from homolog.utils import progress
 @pytest.fixture(autouse=True)
 def toy(monkeypatch, tmp_path):
     """A toy backbone in place of the embedded one, and a recipe that is done in a second."""
-    monkeypatch.setattr(base, "_loaders", dict(base._loaders))
+    monkeypatch.setattr(registry, "FAMILIES", dict(registry.FAMILIES))
     toy_training.register()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(progress, "_PATIENCE", 3600)
@@ -28,26 +30,34 @@ def toy(monkeypatch, tmp_path):
     monkeypatch.setattr(recipes, "RECIPES", {"small-set": lambda: small})
 
 
-def test_one_command_from_pictures_to_a_model(capsys, tmp_path):
+def test_one_command_from_images_to_a_model(capsys, tmp_path):
     path = datasets.make_coco(tmp_path / "coco", images=12)
-    train = ("train", "coco", str(path), "--out", "runs/things", "--steps", "4")
-    status, _, err = run(capsys, *train)
-    assert status == 0 and err.splitlines()[-1] == "trained: runs/things", err
-    assert "step 4: validation pck" in err
-    assert not (tmp_path / "runs" / "things" / "features").exists()
-    matcher = Matcher.from_pretrained("runs/things")
+    train = ("train", "coco", str(path), "--out", "runs/toys", "--steps", "4")
+    status, out, err = run(capsys, *train)
+    assert status == 0, err
+    # At the end, the tables of the best weights on the images held out, and what to do next.
+    assert "held out, runs/toys" in out and "per image" in out and "pck@0.10" in out
+    assert err.splitlines()[-3:] == [
+        "trained: runs/toys",
+        "next: homolog match A B --model runs/toys",
+        "      homolog evaluate coco TEST_SET --model runs/toys",
+    ]
+    assert "step 4: validation pck" in err and "warning" not in err
+    assert not (tmp_path / "runs" / "toys" / "features").exists()
+    matcher = Matcher.from_pretrained("runs/toys")
     assert matcher.config.post_processor is not None
     status, out, err = run(
-        capsys, "evaluate", "coco", str(path), "--model", "runs/things", "--limit", "5"
+        capsys, "evaluate", "coco", str(path), "--model", "runs/toys", "--limit", "5"
     )
-    assert status == 0 and "runs/things" in out, err
-    pictures = [str(annotation.path) for annotation in coco.load(path).annotations[:2]]
-    status, out, err = run(capsys, "match", *pictures, "--model", "runs/things", "--grid", "3")
+    assert status == 0 and "runs/toys" in out, err
+    images = [str(annotation.path) for annotation in coco.load(path).annotations[:2]]
+    status, out, err = run(capsys, "match", *images, "--model", "runs/toys", "--grid", "3")
     assert status == 0 and "pair score" in out, err
     # Done already: nothing changes.
-    before = (tmp_path / "runs" / "things" / "log.jsonl").read_bytes()
-    assert run(capsys, *train)[0] == 0
-    assert (tmp_path / "runs" / "things" / "log.jsonl").read_bytes() == before
+    before = (tmp_path / "runs" / "toys" / "log.jsonl").read_bytes()
+    status, out, _ = run(capsys, *train)
+    assert status == 0 and "held out, runs/toys" in out
+    assert (tmp_path / "runs" / "toys" / "log.jsonl").read_bytes() == before
 
 
 def test_validation_and_caches_can_be_given(capsys, tmp_path):
@@ -63,6 +73,62 @@ def test_validation_and_caches_can_be_given(capsys, tmp_path):
         capsys, "train", "coco", str(path), "--out", "more", "--steps", "1", "--start", "run"
     )
     assert status == 0 and "validation" not in err, err
+
+
+def test_options_have_better_names_besides(capsys, tmp_path):
+    path = datasets.make_coco(tmp_path / "a", images=4)
+    for option in ("--pictures", "--images-per-group"):
+        out = f"run{option}"
+        status, _, err = run(
+            capsys, "train", "coco", str(path), "--out", out, "--steps", "1", option, "3",
+            "--hold-out", "0",
+        )  # fmt: skip
+        assert status == 0, err
+        described = json.loads((tmp_path / out / "run.json").read_text())
+        assert described["config"]["pictures"] == 3
+
+
+def test_training_on_a_test_set_is_warned_of(capsys, tmp_path, monkeypatch):
+    published = dataclasses.replace(toy_training.PUBLISHED, steps=1)
+    monkeypatch.setattr(recipes, "RECIPES", {"published-spair": lambda: published})
+    datasets.make_spair(tmp_path / "spair")
+    for split, warned in (("test", True), ("trn", False)):
+        status, _, err = run(
+            capsys, "train", "spair", "spair", "--out", split, "--recipe", "published-spair",
+            "--split", split,
+        )  # fmt: skip
+        assert status == 0, err
+        assert ("warning: SPair-71k test is a test set" in err) == warned
+
+
+def test_other_processes_than_the_first_print_nothing(capsys, tmp_path, monkeypatch):
+    path = datasets.make_coco(tmp_path / "coco", images=4)
+    monkeypatch.setenv("RANK", "1")
+    status, out, err = run(
+        capsys, "train", "coco", str(path), "--out", "run", "--steps", "1", "--hold-out", "0"
+    )
+    assert (status, out, err) == (0, "", "")
+
+
+def test_sides_are_trained(capsys, tmp_path):
+    folder = rendered(tmp_path / "set", 4)
+    train = ("train-sides", folder, "--out", "sides", "--steps", "2", "--hold-out", "Cow")
+    status, out, err = run(capsys, *train)
+    assert status == 0, err
+    assert out.startswith("sides of 2 keypoints on Cow, held out: ")
+    assert err.splitlines()[-3:] == [
+        "trained: sides",
+        "next: homolog sides PHOTO --model sides",
+        "      homolog match A B --model sides",
+    ]
+    image = folder / "pictures" / "000000.jpg"
+    status, _, err = run(capsys, "sides", image, "--model", "sides", "--json", "found.json")
+    assert status == 0, err
+    # Done already: the same model, and the same score.
+    before = (tmp_path / "sides" / "sides.safetensors").read_bytes()
+    status, again, _ = run(capsys, *train)
+    assert status == 0 and again == out
+    assert (tmp_path / "sides" / "sides.safetensors").read_bytes() == before
 
 
 def test_benchmarks_bring_their_validation(capsys, tmp_path, monkeypatch):
@@ -81,11 +147,13 @@ def test_benchmarks_bring_their_validation(capsys, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--recipe", "large"), "recipe: 'large' is none of small-set"),
-        (("--hold-out", "1.5"), "hold_out: got 1.5, takes a share from 0 to 1"),
-        (("--pictures", "1"), "pictures: got 1, takes at least 2"),
-        (("--steps", "0"), "steps: got 0, takes at least 1"),
-        (("--start", "nowhere", "--steps", "1"), "name: 'nowhere' is none of embedded"),
+        (("--recipe", "large"), "recipe: expected one of small-set, got 'large'"),
+        (("--hold-out", "1.5"), "hold_out: expected a fraction of at least 0 and less than 1, got"),
+        (("--pictures", "1"), "pictures: expected at least 2, got 1"),
+        (("--steps", "0"), "steps: expected at least 1, got 0"),
+        (("--prompt", "a cat"), "prompt: expected none, for colour brings its own weights"),
+        (("--weights", "here"), "weights: expected none, for colour brings its own weights"),
+        (("--start", "nowhere", "--steps", "1"), "name: expected one of embedded"),
     ],
 )
 def test_what_cannot_be_trained(capsys, tmp_path, options, reason):
@@ -94,7 +162,14 @@ def test_what_cannot_be_trained(capsys, tmp_path, options, reason):
     assert status == 2 and reason in err and err.count("\n") == 1
 
 
-def test_one_picture_only(capsys, tmp_path):
+@pytest.mark.parametrize("option", ["weights", "prompt"])
+def test_sides_take_options_of_foundation_models(capsys, tmp_path, option):
+    folder = rendered(tmp_path / "set", 2)
+    status, _, err = run(capsys, "train-sides", folder, "--out", "out", f"--{option}", "some")
+    assert status == 2 and f"{option}: expected none, for colour brings its own weights" in err
+
+
+def test_one_image_only(capsys, tmp_path):
     path = datasets.make_coco(tmp_path / "coco", images=1)
     status, _, err = run(capsys, "train", "coco", str(path), "--out", "run")
-    assert status == 2 and "no two pictures" in err and err.count("\n") == 1
+    assert status == 2 and "with a keypoint in common, got none" in err and err.count("\n") == 1

@@ -15,9 +15,10 @@ from helpers.toy_training import (
     toy_data,
     toy_matcher,
 )
-from helpers.toys import random_image
+from helpers.toys import ColourBackbone, random_image
 
 from homolog import HomologError, KeypointSchema, Matcher
+from homolog.backbones.configs import StableDiffusionConfig
 from homolog.image import reading
 from homolog.training import ViewsConfig, train
 from homolog.training import run as training_run
@@ -88,6 +89,33 @@ def test_a_run_without_flips(tmp_path):
     assert not (tmp_path / "run" / "report" / "results.json").exists()
     assert (tmp_path / "run" / "report" / "loss.png").exists()
     assert Matcher.from_pretrained(str(tmp_path / "run")).network is not None
+
+
+class PromptedBackbone(ColourBackbone):
+    """Remembers the categories that a prompt was filled in with."""
+
+    def __init__(self):
+        super().__init__()
+        self.categories = set()
+
+    def __call__(self, canvases, category):
+        self.categories.add(category)
+        return super().__call__(canvases)
+
+
+def test_a_prompt_with_the_category(tmp_path):
+    """It is filled in while training, in validation, and for the report."""
+    backbone = PromptedBackbone()
+    prompted = StableDiffusionConfig("somewhere", prompt="a photo of a {category}")
+    config = dataclasses.replace(toy_matcher().config, backbone=prompted)
+    data = toy_data(tmp_path / "images", 4, "bee")
+    folder = tmp_path / "run"
+    train(data, folder, Matcher(backbone, config), dataclasses.replace(CONTEXT, steps=2),
+          validation=data)  # fmt: skip
+    assert backbone.categories == {"bee"}
+    assert (folder / "report" / "results.json").exists()
+    backbone_on_disk = json.loads((folder / "config.json").read_text())["matcher"]["backbone"]
+    assert backbone_on_disk["prompt"] == "a photo of a {category}"
 
 
 @pytest.mark.usefixtures("unreported")
