@@ -37,6 +37,6 @@ def test_an_animation_moves_all_that_follows_its_bone(tmp_path):
         rig.dominant_node, [n for n, b in enumerate(rig.base_names) if b in ("neck", "head", "ear")]
     )
     neck = np.array([0, 1, 0.6])
-    turn = Rotation.from_euler("x", 15, degrees=True)
-    expected = np.where(moving[:, None], turn.apply(rig.positions - neck) + neck, rig.positions)
+    rotation = Rotation.from_euler("x", 15, degrees=True)
+    expected = np.where(moving[:, None], rotation.apply(rig.positions - neck) + neck, rig.positions)
     np.testing.assert_allclose(posed, expected, atol=1e-6)

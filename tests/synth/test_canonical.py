@@ -26,14 +26,16 @@ def test_left_is_left_whatever_the_naming_and_orientation(tmp_path, convention, 
     )
     (rig,), keypoints = load_rigs(path)
     assert rig.has_sides
-    corners = np.concatenate([box(*ends)[0] for ends in BOXES.values()])  # unturned: left is +x
+    corners = np.concatenate(
+        [box(*ends)[0] for ends in BOXES.values()]
+    )  # before rotation: left is +x
     found = rig.canonical[: len(corners)]
     off = np.abs(corners[:, 0]) > 0.01
     assert (np.sign(found[off, 0]) == np.sign(corners[off, 0])).all()
     # A vertex and its mirror image are each other's mirror image.
-    for vertex, place in zip(corners, found, strict=True):
+    for vertex, point in zip(corners, found, strict=True):
         other = np.flatnonzero(np.abs(corners - vertex * [-1, 1, 1]).max(1) < 1e-9)
-        gaps = np.abs(found[other] - place * [-1, 1, 1]).max(1)
+        gaps = np.abs(found[other] - point * [-1, 1, 1]).max(1)
         assert gaps.min() < 1e-6
     assert keypoints["nose"][1] > 0.5 > -0.5 > keypoints["tail_tip"][1]
     assert found[:, 2].argmax() in np.flatnonzero(corners[:, 1] > 2)

@@ -148,11 +148,11 @@ def test_keypoints_lie_where_their_coordinates_are(rendered):
             continue
         with np.load(rendered.out / f"coordinates/{annotation['image_id'] - 1:06d}.npz") as file:
             values, instance = file["coordinates"].astype(float), file["instance"]
-        for (x, y, v), place in zip(
+        for (x, y, v), coordinates in zip(
             np.array(annotation["keypoints"]).reshape(-1, 3), canonical, strict=True
         ):
             if v == 2 and instance[int(y), int(x)] == annotation["instance"]:
-                apart.append(np.abs(values[int(y), int(x)] - place).max())
+                apart.append(np.abs(values[int(y), int(x)] - coordinates).max())
     assert len(apart) > 20
     assert np.median(apart) < 0.2 and np.quantile(apart, 0.9) < 0.45
 

@@ -1,4 +1,4 @@
-"""Distractors: their size, their place, their kinds."""
+"""Distractors: their size, position and kinds."""
 
 import numpy as np
 import pytest

@@ -77,13 +77,13 @@ def test_unusable_files_are_skipped_with_the_reason(tmp_path):
 
 
 @given(st.integers(0, 4000), st.integers(0, 255))
-def test_a_broken_byte_gives_a_model_or_a_model_error(tmp_path_factory, place, value):
+def test_a_broken_byte_gives_a_model_or_a_model_error(tmp_path_factory, position, value):
     folder = tmp_path_factory.getbasetemp()
     path = folder / "fuzzed.glb"
     if not (folder / "fuzz.glb").exists():
         static_object(folder / "fuzz.glb", CHAIR)
     data = bytearray((folder / "fuzz.glb").read_bytes())
-    data[place % len(data)] = value
+    data[position % len(data)] = value
     path.write_bytes(bytes(data))
     try:
         model = read_model(path)

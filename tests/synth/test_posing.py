@@ -23,9 +23,9 @@ def test_random_proportions_are_symmetric(rigs, seed):
     count = 8 * len(BOXES)
     found = rig.skin(rig.pose_transforms(pose))[:count]
     start = rig.positions[:count]
-    for vertex, place in zip(start, found, strict=True):
+    for vertex, point in zip(start, found, strict=True):
         other = np.abs(start - vertex * [-1, 1, 1]).max(1) < 1e-6
-        assert np.abs(found[other] - place * [-1, 1, 1]).max(1).min() < 1e-6
+        assert np.abs(found[other] - point * [-1, 1, 1]).max(1).min() < 1e-6
     assert not np.allclose(found, start)
 
 

@@ -26,8 +26,8 @@ def volume(mesh):
 def open_edges(mesh):
     """How many edges are not shared by two triangles that run along them in opposite directions."""
     points, faces = mesh
-    _, place = np.unique(points.round(9), axis=0, return_inverse=True)
-    corners = place.ravel()[faces]
+    _, weld_ids = np.unique(points.round(9), axis=0, return_inverse=True)
+    corners = weld_ids.ravel()[faces]
     corners = corners[(corners != np.roll(corners, 1, 1)).all(1)]
     edges = np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]])
     there, counts = np.unique(edges, axis=0, return_counts=True)

@@ -50,14 +50,14 @@ def test_no_other_plane_is_better(tmp_path):
     model = read_model(static_object(tmp_path / "chair.glb", CHAIR))
     points = model.positions
     nearest = KDTree(points)
-    turn = symmetry_transform(points, model.triangles)
-    own = points @ turn[:3, :3].T + turn[:3, 3]
+    transform = symmetry_transform(points, model.triangles)
+    own = points @ transform[:3, :3].T + transform[:3, 3]
 
     def gap(normal, offset):
         mirrored = points - 2 * np.outer(points @ normal - offset, normal)
         return nearest.query(mirrored[::7])[0].mean()
 
-    found = gap(turn[0, :3], -turn[0, 3])
+    found = gap(transform[0, :3], -transform[0, 3])
     assert np.abs(own[:, 0]).max() == pytest.approx(0.5, abs=0.02)
     middle = points.mean(0)
     for angle in np.linspace(10, 170, 9):

@@ -27,7 +27,7 @@ BoneKey = tuple[str, int]
 def build_rigs(
     models: Sequence[Model],
 ) -> tuple[list[Rig], dict[str, str], dict[str, list[float]]]:
-    """Rigs of models, with canonical coordinates and keypoints that they share.
+    """Rig 3-D models, with canonical coordinates and keypoints that they share.
 
     Returns:
         The rigs; the reasons by name for models that cannot be used; and the canonical coordinates
@@ -88,7 +88,7 @@ class _CommonSkeleton:
     origins: dict[BoneKey, np.ndarray] = field(default_factory=dict)
 
     def add(self, rig: Rig) -> None:
-        """Measure one rig."""
+        """Add the measurements of one rig."""
         unit = 2 / rig.length
         z = rig.positions[~rig.belongs_to("tail"), 2]
         middle = np.array([0, 0, (z.min() + z.max()) / 2])

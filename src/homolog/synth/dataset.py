@@ -37,7 +37,7 @@ _ON_CONTACT_SHEET = 24
 
 @dataclass(frozen=True)
 class Report:
-    """Summary of a rendered set.
+    """Summary of a rendered set: its files, and the models used and skipped.
 
     Attributes:
         out: its folder.

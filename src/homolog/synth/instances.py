@@ -54,7 +54,7 @@ class ModelInstance:
     def moved(
         self, degrees: float, shift: Sequence[float] | Float[np.ndarray, "3"]
     ) -> ModelInstance:
-        """The same rotated about the vertical, then shifted."""
+        """A copy rotated about the vertical axis, then shifted."""
         rotation, offset = axis_rotation([0, 1, 0], degrees), np.asarray(shift, float)
         return ModelInstance(
             self.rig,

@@ -68,7 +68,7 @@ def nose_position(rig: Rig, head: int) -> Float[np.ndarray, "3"] | None:
 def distinct_names(
     positions: Mapping[str, Float[np.ndarray, "3"]], min_distance: float = 0.06
 ) -> list[str]:
-    """Names of the keypoints to keep: none within `min_distance` of another one.
+    """Names of keypoints of which none is within `min_distance` of another one.
 
     Nose, eyes and tips come first, right ones directly after left ones; a left keypoint without
     its counterpart is dropped.

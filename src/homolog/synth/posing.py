@@ -188,8 +188,8 @@ def _jitter(rig: Rig, rng: np.random.Generator, pose: Pose) -> None:
     chain = [n for n in rig.bones if rig.groups[n] in ("neck", "head") and not rig.sides[n]]
     for n in chain:
         share = 1 / len(chain)
-        turn = axis_rotation([0, 1, 0], yaw * share) @ axis_rotation([1, 0, 0], nod * share)
-        _rotate(pose, n, turn @ axis_rotation([0, 0, 1], tilt * share))
+        rotation = axis_rotation([0, 1, 0], yaw * share) @ axis_rotation([1, 0, 0], nod * share)
+        _rotate(pose, n, rotation @ axis_rotation([0, 0, 1], tilt * share))
     droop = float(rng.choice([0.0, rng.uniform(20, 110)], p=[0.6, 0.4]))
     back = float(rng.normal(0, 15))
     wag, lift = float(rng.normal(0, 14)), float(rng.normal(0, 14))
@@ -198,8 +198,8 @@ def _jitter(rig: Rig, rng: np.random.Generator, pose: Pose) -> None:
         parent = rig.parent_bone(n)
         first = parent is None or rig.groups[parent] != group
         if group == "ear" and first:
-            turn = axis_rotation([0, 0, 1], -side * (droop + rng.normal(0, 8)))
-            _rotate(pose, n, axis_rotation([1, 0, 0], back + rng.normal(0, 8)) @ turn)
+            rotation = axis_rotation([0, 0, 1], -side * (droop + rng.normal(0, 8)))
+            _rotate(pose, n, axis_rotation([1, 0, 0], back + rng.normal(0, 8)) @ rotation)
         elif group == "ear":
             _rotate(pose, n, axis_rotation([0, 0, 1], -side * (0.25 * droop)))
         elif group == "tail":

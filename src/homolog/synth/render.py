@@ -99,7 +99,7 @@ class Renderer:
     def visible(
         self, points: Float[np.ndarray, "P 3"]
     ) -> tuple[Int[np.ndarray, "P"], Hits, Float[np.ndarray, "P 3"]]:
-        """What the camera sees first in the direction of points of the world.
+        """Cast rays from the camera towards points of the world and return what each meets first.
 
         Returns:
             The index of the instance (-1 for none); the hit, whose distance is relative to the

@@ -20,7 +20,7 @@ from homolog.synth.transforms import rotation_between, rotation_part
 
 @dataclass(frozen=True, eq=False)
 class Landmark:
-    """A keypoint of one model.
+    """A keypoint of one model, fixed to one of its bones.
 
     Attributes:
         node: the bone that it follows.
@@ -52,7 +52,7 @@ class Pose:
 
 @dataclass(eq=False, repr=False)
 class Rig:
-    """A model turned to face +z, with what is needed to pose it.
+    """A 3-D model with its skeleton, turned to face +z and ready to be posed.
 
     The bones are those nodes that move the mesh; the others are helpers.
 

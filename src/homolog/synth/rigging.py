@@ -15,7 +15,7 @@ from homolog.synth.symmetry import symmetry_transform
 
 
 def build_rig(model: Model) -> Rig:
-    """A rig that faces +z with its own left towards +x.
+    """Rig a model: turn it to face +z with its own left towards +x, and name its bones' parts.
 
     Left and right come from the bones' names, or else from the model's symmetry plane. The bones
     are not measured yet; see `measure_bones`.

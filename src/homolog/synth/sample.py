@@ -30,7 +30,7 @@ _TRIES = 5
 
 @dataclass(frozen=True)
 class RenderConfig:
-    """What determines an image, besides its number and the models.
+    """Settings that determine an image of a rendered set, with its number and the models.
 
     Attributes:
         size: width and height in pixels.
@@ -46,14 +46,14 @@ class RenderConfig:
 
 
 def sample_paths(folder: Path, index: int) -> tuple[Path, Path]:
-    """Where the image with this number and its coordinates are, in a rendered set's folder."""
+    """The paths of an image and of its coordinates in a rendered set's folder."""
     return folder / f"pictures/{index:06d}.jpg", folder / f"coordinates/{index:06d}.npz"
 
 
 def render_sample(
     index: int, rigs: Sequence[Rig], config: RenderConfig, folder: Path
 ) -> dict[str, Any]:
-    """Render the image with this number and write it and its coordinates.
+    """Render one image of a set; write it and its canonical coordinates.
 
     Returns:
         Its record for JSON: what it shows, with an annotation for each instance.
@@ -87,7 +87,7 @@ def render_sample(
 
 
 def shows_distractors_only(seed: int, index: int) -> bool:
-    """Whether the image with this number has distractors only, however often it is redrawn."""
+    """Whether an image shows distractors only; its number and the set's seed decide."""
     # The number of tries sets this draw apart from those of the scenes.
     rng = np.random.default_rng([seed, index, _TRIES])
     return bool(rng.random() < _WITHOUT_INSTANCES)

@@ -37,7 +37,7 @@ _DISTRACTOR_AMONG_MODELS = 0.17
 
 @dataclass(eq=False)
 class Scene:
-    """Everything that is rendered into one image.
+    """A 3-D scene to render: models, distractors, props, camera, light and background.
 
     Attributes:
         instances: models; the camera looks at the first one, or else at the first distractor.
@@ -71,7 +71,7 @@ def random_scene(
     photo: Image.Image | None = None,
     without_instances: bool = False,
 ) -> Scene:
-    """A random scene.
+    """Draw a random scene.
 
     Args:
         rigs: models to choose from.

@@ -57,7 +57,7 @@ class SceneMesh:
 
 
 def build_scene_mesh(scene: Scene) -> SceneMesh:
-    """The mesh of a scene."""
+    """Join all surfaces of a scene into one mesh."""
     vertices, triangles, instance, surface, normals, coordinates, colours, uv, material_ids = (
         [] for _ in range(9)
     )  # fmt: skip

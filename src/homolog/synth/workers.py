@@ -29,7 +29,7 @@ def render_samples(
     folder: Path,
     workers: int | None,
 ) -> Iterator[dict[str, Any]]:
-    """Render the images with these numbers.
+    """Render several images of a set, in several processes.
 
     Args:
         indices: numbers of images.

@@ -25,7 +25,7 @@ def srgb_to_linear(colour: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]
 
 
 def linear_to_srgb(colour: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """Convert linear values, clipped to 0..1, to sRGB; with a gamma of 2.2, as above."""
+    """Convert linear values, clipped to 0..1, to sRGB; with a gamma of 2.2, not its curve."""
     return power(np.clip(colour, 0, 1), 1 / _GAMMA)
 
 

@@ -19,7 +19,7 @@ from homolog.synth.transforms import axis_rotation
 
 
 def build_blob(parts: MeshBuilder, rng: np.random.Generator) -> None:
-    """A duck without legs, a stone, fruit, a ball or a plush-like lump."""
+    """Build a rounded object: a duck without legs, a stone, fruit, a ball or a plush-like lump."""
     kind = rng.random()
     if kind < 0.25:  # duck
         long, wide, high = rng.uniform(0.5, 0.8), rng.uniform(0.28, 0.42), rng.uniform(0.24, 0.4)
@@ -109,11 +109,11 @@ def build_blob(parts: MeshBuilder, rng: np.random.Generator) -> None:
         solids = []
         at = np.zeros(3)
         for _ in range(number):
-            turn = axis_rotation([0, 1, 0], rng.uniform(0, 360)) @ axis_rotation(
+            rotation = axis_rotation([0, 1, 0], rng.uniform(0, 360)) @ axis_rotation(
                 [1, 0, 0], rng.uniform(0, 360)
             )
             half = rng.uniform(0.12, 0.45, 3)
-            solids.append(ellipsoid(at.tolist(), half.tolist(), turn))
+            solids.append(ellipsoid(at.tolist(), half.tolist(), rotation))
             away = rng.normal(size=3)
             at = at + away / np.linalg.norm(away) * rng.uniform(0.25, 0.55)
         parts.add(blend_ellipsoids(solids, rng.uniform(0.02, 0.08)), "body")
@@ -127,7 +127,7 @@ def build_blob(parts: MeshBuilder, rng: np.random.Generator) -> None:
 
 
 def build_tubes(parts: MeshBuilder, rng: np.random.Generator) -> None:
-    """A bundle of wires, hoses, coils and rings."""
+    """Build a bundle of wires, hoses, coils and rings."""
     if rng.random() < 0.4:  # a coil
         turns, r = rng.uniform(2, 6), rng.uniform(0.3, 0.6)
         angle = np.linspace(0, 2 * np.pi * turns, int(26 * turns))
@@ -142,7 +142,7 @@ def build_tubes(parts: MeshBuilder, rng: np.random.Generator) -> None:
         parts.add(tube(catmull_rom(points, 60), rng.uniform(0.02, 0.1)), f"tube {k % 3}")
     for _ in range(int(rng.integers(0, 4))):
         points, faces = torus(rng.uniform(0.2, 0.6), rng.uniform(0.02, 0.09))
-        turn = axis_rotation([0, 1, 0], rng.uniform(0, 360)) @ axis_rotation(
+        rotation = axis_rotation([0, 1, 0], rng.uniform(0, 360)) @ axis_rotation(
             [0, 0, 1], rng.uniform(0, 180)
         )
-        parts.add((points @ turn.T, faces), "ring", rng.normal(0, 0.4, 3) + vec(0, 0.6, 0))
+        parts.add((points @ rotation.T, faces), "ring", rng.normal(0, 0.4, 3) + vec(0, 0.6, 0))

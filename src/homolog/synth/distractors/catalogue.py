@@ -40,7 +40,7 @@ _PROBABILITIES = (0.15, 0.1, 0.06, 0.07, 0.1, 0.07, 0.12, 0.04, 0.06, 0.03, 0.1,
 
 
 def random_shape(rng: np.random.Generator, kind: str | None = None) -> Shape:
-    """The geometry of a random distractor.
+    """The mesh of a random distractor, a made-up object such as a vehicle, a plant or a bird.
 
     Args:
         rng: source of randomness.

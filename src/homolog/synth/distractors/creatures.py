@@ -18,7 +18,7 @@ from homolog.synth.transforms import axis_rotation
 
 
 def build_bird(parts: MeshBuilder, rng: np.random.Generator) -> None:
-    """A bird that stands, sits, swims or spreads its wings."""
+    """Build a bird that stands, sits, swims or spreads its wings."""
     long, wide, high = rng.uniform(0.35, 0.6), rng.uniform(0.16, 0.34), rng.uniform(0.16, 0.32)
     lean = rng.uniform(-5, 65)
     upright = axis_rotation([1, 0, 0], -lean)
@@ -67,8 +67,8 @@ def build_bird(parts: MeshBuilder, rng: np.random.Generator) -> None:
             span, broad = rng.uniform(0.5, 0.8), rng.uniform(0.15, 0.25)
             points, faces = superellipsoid((span, 0.02, broad), 0.8, 0.8, 12)
             points[:, 2] -= 0.25 * np.abs(points[:, 0] + side * span)
-            turn = axis_rotation([0, 0, 1], side * rng.uniform(-20, 60))
-            points = (points + vec(side * span, 0, 0)) @ turn.T
+            rotation = axis_rotation([0, 0, 1], side * rng.uniform(-20, 60))
+            points = (points + vec(side * span, 0, 0)) @ rotation.T
             parts.add((points, faces), "wing", on(side * 0.6, 0.6, 0.25))
         else:
             folded = upright @ axis_rotation([1, 0, 0], rng.uniform(-5, 15))
@@ -86,7 +86,7 @@ def build_bird(parts: MeshBuilder, rng: np.random.Generator) -> None:
 
 
 def build_insect(parts: MeshBuilder, rng: np.random.Generator) -> None:
-    """A bee, beetle, fly, ant, butterfly or an insect unknown to science."""
+    """Build an insect like a bee, beetle, fly, ant or butterfly."""
     size, waist = rng.uniform(0.18, 0.3), rng.uniform(0, 0.12)
     high = rng.uniform(0.15, 0.4)
     tall = rng.uniform(0.75, 1.05)
@@ -149,8 +149,8 @@ def build_insect(parts: MeshBuilder, rng: np.random.Generator) -> None:
                     (length / 2, 0.012, broad * length / 2), 0.9, 0.9, 12
                 )
                 points = points + vec(length / 2, 0, 0)
-                turn = axis_rotation([0, 0, 1], up) @ axis_rotation(
+                rotation = axis_rotation([0, 0, 1], up) @ axis_rotation(
                     [0, 1, 0], min(back + 25 * k, 85)
                 )
-                points = points @ turn.T * [side, 1, 1]
+                points = points @ rotation.T * [side, 1, 1]
                 parts.add((points, faces), clear, middle + size * np.array([side * 0.4, 0.7, 0]))

@@ -18,20 +18,20 @@ from homolog.synth.distractors.vehicles import add_wheel
 
 
 def build_furniture(parts: MeshBuilder, rng: np.random.Generator) -> None:
-    """A table, stool, chair, sofa, shelf, bed or screen."""
+    """Build a table, stool, chair, sofa, shelf, bed or screen."""
     kind = rng.random()
     x, z = rng.uniform(0.35, 0.9), rng.uniform(0.3, 0.6)
     thin = rng.uniform(0.02, 0.06)
     if kind < 0.45:  # table, stool, chair
         high = rng.uniform(0.4, 0.9)
-        turned = rng.random() < 0.3
-        if turned:
+        round_top = rng.random() < 0.3
+        if round_top:
             x = z = rng.uniform(0.3, 0.7)
             parts.add(cylinder((0, high - thin, 0), (0, high + thin, 0), x, 36), "top")
         else:
             parts.add(box((x, thin, z)), "top", (0, high, 0))
         legs, wide, splay = rng.random(), rng.uniform(0.02, 0.05), rng.uniform(0.8, 1.15)
-        inset = 0.65 if turned else 0.9
+        inset = 0.65 if round_top else 0.9
         if legs < 0.2:
             parts.add(cylinder((0, 0, 0), (0, high, 0), wide * 2), "leg")
             parts.add(cylinder((0, 0, 0), (0, 0.05, 0), x * 0.6), "leg")
@@ -54,7 +54,7 @@ def build_furniture(parts: MeshBuilder, rng: np.random.Generator) -> None:
                         rod((at, high, -z * 0.95), (at, high + tall, -z * 1.1), wide * 0.6), "leg"
                     )
                 parts.add(box((x, 0.07, thin)), "back", (0, high + tall, -z * 1.1))
-        elif rng.random() < 0.5:  # set
+        elif rng.random() < 0.5:  # with ware on it
             for _ in range(int(rng.integers(1, 6))):
                 half = rng.uniform(0.04, 0.2, 3)
                 at = (rng.uniform(-0.7, 0.7) * x, high + thin + half[1], rng.uniform(-0.7, 0.7) * z)
@@ -63,14 +63,18 @@ def build_furniture(parts: MeshBuilder, rng: np.random.Generator) -> None:
                     box(half) if rng.random() < 0.5 else superellipsoid(half, rings=10), name, at
                 )
     elif kind < 0.65:  # sofa, bed
-        round_ = rng.uniform(0.1, 0.5)
-        parts.add(superellipsoid((x, 0.16, z), round_, round_), "cushion", (0, 0.25, 0))
+        roundness = rng.uniform(0.1, 0.5)
+        parts.add(superellipsoid((x, 0.16, z), roundness, roundness), "cushion", (0, 0.25, 0))
         back = rng.uniform(0.2, 0.45)
-        parts.add(superellipsoid((x, back, 0.12), round_, round_), "body", (0, 0.2 + back, -z))
+        parts.add(
+            superellipsoid((x, back, 0.12), roundness, roundness), "body", (0, 0.2 + back, -z)
+        )
         if rng.random() < 0.7:
             for side in (-1, 1):
                 parts.add(
-                    superellipsoid((0.12, 0.25, z), round_, round_), "body", (side * x, 0.32, 0)
+                    superellipsoid((0.12, 0.25, z), roundness, roundness),
+                    "body",
+                    (side * x, 0.32, 0),
                 )
         for at in np.linspace(-0.6, 0.6, int(rng.integers(0, 4))) * x:
             parts.add(
@@ -114,16 +118,16 @@ def build_furniture(parts: MeshBuilder, rng: np.random.Generator) -> None:
 
 
 def build_machine(parts: MeshBuilder, rng: np.random.Generator) -> None:
-    """A machine of boxes, drums and pipes."""
-    places: list[np.ndarray] = []
+    """Build a machine of boxes, drums and pipes."""
+    centres: list[np.ndarray] = []
     for k in range(int(rng.integers(3, 9))):
         half = np.exp(rng.uniform(-2.4, -0.7, 3))
-        if places and rng.random() < 0.75:
-            at = places[int(rng.integers(len(places)))] + rng.normal(0, 0.35, 3)
+        if centres and rng.random() < 0.75:
+            at = centres[int(rng.integers(len(centres)))] + rng.normal(0, 0.35, 3)
         else:
             at = np.array([rng.normal(0, 0.3), 0, rng.normal(0, 0.3)])
         at[1] = max(float(at[1]), half[1])
-        places.append(at)
+        centres.append(at)
         name, shape = f"part {k % 4}", rng.random()
         if shape < 0.4:
             parts.add(box(half, rng.uniform(0.6, 1, 2) if rng.random() < 0.3 else (1, 1)), name, at)
@@ -133,10 +137,10 @@ def build_machine(parts: MeshBuilder, rng: np.random.Generator) -> None:
         else:
             parts.add(superellipsoid(half, *rng.uniform(0.15, 1, 2)), name, at)
     for _ in range(int(rng.integers(1, 6))):
-        a, b = (places[int(i)] for i in rng.integers(len(places), size=2))
+        a, b = (centres[int(i)] for i in rng.integers(len(centres), size=2))
         bow = [a, a + rng.normal(0, 0.3, 3), b + rng.normal(0, 0.3, 3), b]
         path = catmull_rom(bow, 20)
         path[:, 1] = np.maximum(path[:, 1], 0.05)
         parts.add(tube(path, rng.uniform(0.02, 0.07)), "chrome pipe")
     if rng.random() < 0.4:
-        add_wheel(parts, rng, places[0] + vec(0.3, 0, 0), rng.uniform(0.15, 0.35), 0.08, 6)
+        add_wheel(parts, rng, centres[0] + vec(0.3, 0, 0), rng.uniform(0.15, 0.35), 0.08, 6)

@@ -20,7 +20,7 @@ from homolog.synth.transforms import axis_rotation
 
 
 def build_plant(parts: MeshBuilder, rng: np.random.Generator) -> None:
-    """A plant with leaves, in a pot or not, a cactus, a mushroom or a tree."""
+    """Build a plant with leaves, in a pot or not, a cactus, a mushroom or a tree."""
     kind = rng.random()
     base = 0.0
     if kind < 0.6 and rng.random() < 0.6:
@@ -47,7 +47,7 @@ def build_plant(parts: MeshBuilder, rng: np.random.Generator) -> None:
             parts.add(tube(path, rng.uniform(0.008, 0.02), 5), "stem")
             for t in rng.uniform(2, 9, each):
                 foot = path[int(t)] + (t % 1) * (path[min(int(t) + 1, 9)] - path[int(t)])
-                turn = axis_rotation([0, 1, 0], rng.uniform(0, 360)) @ axis_rotation(
+                rotation = axis_rotation([0, 1, 0], rng.uniform(0, 360)) @ axis_rotation(
                     [1, 0, 0], rng.uniform(-50, 70)
                 )
                 long = leaf_long * rng.uniform(0.5, 1.2)
@@ -61,7 +61,7 @@ def build_plant(parts: MeshBuilder, rng: np.random.Generator) -> None:
                         [0, -0.06 - droop * 0.1, long],
                     ]
                 )
-                points.append(shape @ turn.T + foot)
+                points.append(shape @ rotation.T + foot)
                 faces.append(np.array([[0, 1, 2], [0, 2, 3], [1, 4, 2], [2, 4, 3]]) + 5 * count)
                 count += 1
             if rng.random() < 0.3:

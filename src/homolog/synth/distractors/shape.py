@@ -1,4 +1,4 @@
-"""The geometry of a distractor, and a builder that puts it together from parts."""
+"""The mesh of a distractor, and a builder that puts it together from parts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from homolog.synth.model import Material
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """The geometry of a distractor, with its materials.
+    """The mesh of a distractor, with its materials.
 
     Attributes:
         kind: one of `KINDS`.
@@ -39,7 +39,7 @@ class Shape:
 
 
 class MeshBuilder:
-    """Collects the parts of a distractor.
+    """Builds a mesh of parts that have different materials.
 
     Attributes:
         points: of each part.

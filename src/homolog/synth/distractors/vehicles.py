@@ -43,7 +43,7 @@ def add_wheel(
 
 
 def build_car(parts: MeshBuilder, rng: np.random.Generator) -> None:
-    """A car, van, truck, cart or three-wheeler."""
+    """Build a car, van, truck, cart or three-wheeler."""
     wide = rng.uniform(0.36, 0.5)
     wheel = rng.uniform(0.14, 0.26)
     low, tall = wheel * rng.uniform(0.6, 1.1), rng.uniform(0.12, 0.24)
@@ -120,7 +120,7 @@ def build_car(parts: MeshBuilder, rng: np.random.Generator) -> None:
 
 
 def build_motorbike(parts: MeshBuilder, rng: np.random.Generator) -> None:
-    """A motorbike."""
+    """Build a motorbike."""
     r, thick = rng.uniform(0.26, 0.38), rng.uniform(0.1, 0.2)
     z = rng.uniform(0.58, 0.75)
     spokes = int(rng.choice([0, 6, 10, 24]))
@@ -182,7 +182,7 @@ def build_motorbike(parts: MeshBuilder, rng: np.random.Generator) -> None:
 
 
 def build_bicycle(parts: MeshBuilder, rng: np.random.Generator) -> None:
-    """A bicycle."""
+    """Build a bicycle."""
     r, z, thick = rng.uniform(0.3, 0.42), rng.uniform(0.48, 0.62), rng.uniform(0.025, 0.07)
     for end in (-z, z):
         add_wheel(parts, rng, (0, r, end), r, thick, int(rng.integers(8, 25)))
@@ -235,7 +235,7 @@ def build_bicycle(parts: MeshBuilder, rng: np.random.Generator) -> None:
 
 
 def build_craft(parts: MeshBuilder, rng: np.random.Generator) -> None:
-    """An aeroplane or a boat."""
+    """Build an aeroplane or a boat."""
     r = rng.uniform(0.08, 0.18)
     if rng.random() < 0.55:
         line = np.array([(0.02, -1), (0.4, -0.8), (1, -0.3), (1, 0.6), (0.7, 0.85), (0.05, 1)])

@@ -9,7 +9,7 @@ from homolog.synth.distractors.shape import MeshBuilder
 
 
 def build_vessel(parts: MeshBuilder, rng: np.random.Generator) -> None:
-    """A bottle, glass, mug, jug, bowl, lamp, or any solid of revolution."""
+    """Build a bottle, glass, mug, jug, bowl, lamp, or any solid of revolution."""
     kind = rng.random()
     around = 40
     if kind < 0.3:  # bottle
