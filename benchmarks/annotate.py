@@ -1,4 +1,4 @@
-"""Labels carried from a few pictures of bees to others: how many are right, and how sure they are.
+"""Keypoints of bees predicted from a few labelled images: accuracy and calibration.
 
 python benchmarks/annotate.py [--steps 400] [--draws 4] [--trained-draws 1] [--work FOLDER]
 """
@@ -15,36 +15,36 @@ import real_images
 from rich.console import Console
 from rich.table import Table
 
-from homolog import Matcher
-from homolog.data import DataSet, Pair, coco
+from homolog import KeypointSchema, Matcher
+from homolog.data import Annotation, DataSet, Pair, coco
 from homolog.labelling.exemplars import Exemplars, KeypointPrediction
 from homolog.training import recipes, train
 
 COUNTS = (1, 3, 5, 10)
-Answers = list[tuple[object, KeypointPrediction]]
+Predictions = list[tuple[Annotation, KeypointPrediction]]
 
 
-def drawn(data: DataSet, count: int, seed: int) -> DataSet:
-    """Some pictures, and the pairs among them."""
-    pictures = data.annotations
+def sample(data: DataSet, count: int, seed: int) -> tuple[DataSet, list[Annotation]]:
+    """Some images drawn at random, and a data set of the pairs among them."""
+    annotations = data.annotations
     rng = np.random.default_rng([seed, count])
-    chosen = [pictures[i] for i in rng.choice(len(pictures), count, replace=False)]
+    chosen = [annotations[i] for i in rng.choice(len(annotations), count, replace=False)]
     pairs = [Pair.of(f"{a.name}:{b.name}", a, b) for a in chosen for b in chosen if a is not b]
     return dataclasses.replace(data, name=f"{count} bees", pairs=pairs), chosen
 
 
-def figures(answers, schema) -> dict[str, np.ndarray]:
-    """Errors in shares of the box, scores, and which points lie nearer to their counterpart's."""
+def measure(predictions: Predictions, schema: KeypointSchema) -> dict[str, np.ndarray]:
+    """Errors as fractions of the box, scores, and which points lie nearer to their counterpart."""
     mirror = np.array(schema.mirror)
     errors, scores, confused = [], [], []
-    for annotation, found in answers:
-        side = annotation.reference_length("box")
-        own = np.linalg.norm(found.points - annotation.keypoints, axis=1) / side
-        other = np.linalg.norm(found.points - annotation.keypoints[mirror], axis=1) / side
-        seen = annotation.visible
-        sided = seen & (mirror != np.arange(len(mirror))) & (np.fmin(own, other) <= 0.1)
-        errors.append(own[seen])
-        scores.append(found.scores[seen])
+    for annotation, predicted in predictions:
+        length = annotation.reference_length("box")
+        own = np.linalg.norm(predicted.points - annotation.keypoints, axis=1) / length
+        other = np.linalg.norm(predicted.points - annotation.keypoints[mirror], axis=1) / length
+        visible = annotation.visible
+        sided = visible & (mirror != np.arange(len(mirror))) & (np.fmin(own, other) <= 0.1)
+        errors.append(own[visible])
+        scores.append(predicted.scores[visible])
         confused.append(other[sided] < own[sided])
     return {
         name: np.concatenate(values)
@@ -52,19 +52,20 @@ def figures(answers, schema) -> dict[str, np.ndarray]:
     }
 
 
-def row(name: str, count: int, found: dict[str, np.ndarray]) -> list[str]:
-    right = found["error"] <= 0.1
-    sure = found["score"] >= 0.9
-    places = np.minimum((10 * found["score"]).astype(int), 9)
-    gap = sum(
-        abs(found["score"][places == p].mean() - right[places == p].mean()) * (places == p).mean()
-        for p in np.unique(places)
+def row(name: str, count: int, measured: dict[str, np.ndarray]) -> list[str]:
+    """A row of the table; the calibration error is the expected one over ten bins of scores."""
+    errors, scores = measured["error"], measured["score"]
+    correct, confident = errors <= 0.1, scores >= 0.9
+    bins = np.minimum((10 * scores).astype(int), 9)
+    calibration_error = sum(
+        abs(scores[bins == each].mean() - correct[bins == each].mean()) * (bins == each).mean()
+        for each in np.unique(bins)
     )
     return [
-        name, str(count), f"{100 * right.mean():.1f}",
-        f"{100 * (found['error'] <= 0.05).mean():.1f}",
-        f"{100 * found['confused'].mean():.1f}", f"{100 * sure.mean():.0f}",
-        f"{100 * right[sure].mean():.0f}" if sure.any() else "-", f"{100 * gap:.0f}",
+        name, str(count), f"{100 * correct.mean():.1f}", f"{100 * (errors <= 0.05).mean():.1f}",
+        f"{100 * measured['confused'].mean():.1f}", f"{100 * confident.mean():.0f}",
+        f"{100 * correct[confident].mean():.0f}" if confident.any() else "-",
+        f"{100 * calibration_error:.0f}",
     ]  # fmt: skip
 
 
@@ -77,25 +78,25 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=None)
     options = parser.parse_args()
     work = options.work or Path(mkdtemp())
-    learn = coco.load(real_images.ROOT / "bees" / "train.json")
-    test = coco.load(real_images.ROOT / "bees" / "test.json").annotations
-    (schema,) = learn.schemas.values()
+    train_set = coco.load(real_images.ROOT / "bees" / "train.json")
+    test_set = coco.load(real_images.ROOT / "bees" / "test.json").annotations
+    (schema,) = train_set.schemas.values()
     embedded = Matcher.from_pretrained("embedded")
-    looked_at = {annotation: embedded.extract(annotation.path) for annotation in test}
+    features = {annotation: embedded.extract(annotation.path) for annotation in test_set}
     table = Table(
-        "model", "exemplars", "PCK@0.10", "PCK@0.05", "confusion", "score >= 0.9", "of these right",
-        "calibration error",
+        "model", "exemplars", "PCK@0.10", "PCK@0.05", "confusion", "score >= 0.9",
+        "of these correct", "calibration error",
     )  # fmt: skip
     for count in options.counts:
-        answers = []
+        predictions = []
         for seed in range(options.draws):
-            _, chosen = drawn(learn, count, seed)
-            exemplars = Exemplars(embedded, chosen, learn.schemas)
-            answers += [(a, exemplars.find(looked_at[a])) for a in test]
-        table.add_row(*row("zero-shot", count, figures(answers, schema)))
-        answers = []
+            _, chosen = sample(train_set, count, seed)
+            exemplars = Exemplars(embedded, chosen, train_set.schemas)
+            predictions += [(a, exemplars.find(features[a])) for a in test_set]
+        table.add_row(*row("zero-shot", count, measure(predictions, schema)))
+        predictions = []
         for seed in range(options.trained_draws if count > 1 else 0):
-            data, chosen = drawn(learn, count, seed)
+            data, chosen = sample(train_set, count, seed)
             config = recipes.small_set()
             config = dataclasses.replace(
                 config,
@@ -105,11 +106,13 @@ def main() -> None:
             )
             folder = train(data, work / f"{count}-{seed}", embedded, config)
             matcher = Matcher.from_pretrained(str(folder))
-            exemplars = Exemplars(matcher, chosen, learn.schemas)
-            answers += [(a, exemplars.find(matcher.extract(a.path))) for a in test]
-        if answers:
+            exemplars = Exemplars(matcher, chosen, train_set.schemas)
+            predictions += [(a, exemplars.find(matcher.extract(a.path))) for a in test_set]
+        if predictions:
             table.add_row(
-                *row(f"trained on these, {options.steps} steps", count, figures(answers, schema))
+                *row(
+                    f"trained on these, {options.steps} steps", count, measure(predictions, schema)
+                )
             )
         Console(width=140).print(table)
 

@@ -1,4 +1,4 @@
-"""What labelling a picture takes besides the backbone, for some numbers of exemplars.
+"""Time to annotate an image besides the backbone, for several numbers of exemplars.
 
 python benchmarks/annotate_speed.py [--threads 2]
 """
@@ -23,11 +23,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     torch.set_num_threads(parser.parse_args().threads)
     matcher = Matcher.from_pretrained("embedded")
-    learn, test = real_images.bees("train"), real_images.bees("test").annotations[:12]
-    table = Table("exemplars", "backbone, ms", "the rest, ms", "share of it, %")
+    train_set, test = real_images.bees("train"), real_images.bees("test").annotations[:12]
+    table = Table("exemplars", "backbone, ms", "prediction, ms", "as a share of it, %")
     for count in (1, 5, 10, 20):
-        step = len(learn.annotations) // count
-        exemplars = Exemplars(matcher, learn.annotations[::step][:count], learn.schemas)
+        step = len(train_set.annotations) // count
+        exemplars = Exemplars(matcher, train_set.annotations[::step][:count], train_set.schemas)
         rows = []
         for annotation in test:
             features = matcher.load_image(annotation.path)
@@ -36,9 +36,9 @@ def main() -> None:
             middle = time.perf_counter()
             exemplars.find(features)
             rows.append((middle - begin, time.perf_counter() - middle))
-        backbone, rest = (1000 * median(part) for part in zip(*rows[2:], strict=True))
-        figures = (f"{backbone:.0f}", f"{rest:.1f}", f"{100 * rest / backbone:.0f}")
-        table.add_row(str(count), *figures)
+        backbone, prediction = (1000 * median(part) for part in zip(*rows[2:], strict=True))
+        cells = (f"{backbone:.0f}", f"{prediction:.1f}", f"{100 * prediction / backbone:.0f}")
+        table.add_row(str(count), *cells)
     Console().print(table)
 
 
