@@ -358,7 +358,6 @@ def evaluate(matcher: Matcher, folder: Path) -> Results:
 
 def train(matcher: Matcher, folder: Path) -> Results:
     out = folder / "run"
-    torch.manual_seed(0)  # the prototypes start from it
     run("train", "coco", folder / "training.json", "--images", folder / "images",
         "--validation", folder / "validation.json", "--steps", "20", "--pictures", "3",
         "--rotation", "30", "--out", out, "--device", "cpu")  # fmt: skip
