@@ -1,4 +1,4 @@
-"""Losses against the published ones, values and gradients."""
+"""Training losses: values and gradients, compared with the published ones."""
 
 import itertools
 import math
@@ -26,16 +26,17 @@ MIRROR = list(KeypointSchema.spair("horse").mirror)
 
 
 def flipped(keypoints: torch.Tensor) -> torch.Tensor:
-    """Keypoints (x, y, visible) of a picture of 840 pixels, in its mirror image."""
-    turned = keypoints.clone()
-    turned[:, 0] = 840 - turned[:, 0]
-    return turned[MIRROR]
+    """Keypoints (x, y, visible) of an image of 840 pixels, in its mirror image."""
+    mirrored = keypoints.clone()
+    mirrored[:, 0] = 840 - mirrored[:, 0]
+    return mirrored[MIRROR]
 
 
 def published_dense(source, target, keypoints0, keypoints1):
-    """Published: queries in the patch a keypoint is in, and displacements compared.
+    """The published dense loss, which queries whole patches and compares displacements.
 
-    To compare positions, the target moves by what the source keypoint is off its patch's corner.
+    To compare positions, the target is moved by the offset of the source keypoint from the corner
+    of its patch.
     """
     both = (keypoints0[:, 2] > 0) & (keypoints1[:, 2] > 0)
     cells0, cells1 = keypoints0[both, :2] / 14, keypoints1[both, :2] / 14
@@ -62,9 +63,9 @@ def test_published_losses_and_gradients(setting, device):
     if setting != "sparse_only":
         loss = loss + published_dense(source, target, keypoints0, keypoints1)
     if setting == "sparse_dense_pose_augmented":
-        turned0, turned1 = flipped(keypoints0), flipped(keypoints1)
-        double = published_dense(source_flipped, target_flipped, turned0, turned1)
-        own = published_dense(source_flipped, source, turned0, keypoints0)
+        mirrored0, mirrored1 = flipped(keypoints0), flipped(keypoints1)
+        double = published_dense(source_flipped, target_flipped, mirrored0, mirrored1)
+        own = published_dense(source_flipped, source, mirrored0, keypoints0)
         loss = (loss + double + 0.25 * own) / 2.25
     loss.backward()
     assert loss.item() == pytest.approx(EXPECTED[setting], rel=1e-4)
@@ -86,7 +87,7 @@ def test_gradients_are_those_of_finite_differences():
     assert torch.autograd.gradcheck(contrastive_loss, (*rows, scale))
 
 
-def test_what_perfect_descriptors_lose():
+def test_losses_of_perfect_descriptors():
     one_hot = torch.eye(20).view(4, 5, 20)
     cells = torch.tensor([[0.0, 0], [3, 2], [4, 3]])
     assert dense_loss(one_hot, one_hot, cells, cells) <= 1e-4
@@ -97,8 +98,8 @@ def test_what_perfect_descriptors_lose():
     assert contrastive_loss(rows, rows, 0.0) == pytest.approx(math.log(4))
 
 
-def pictures(seed: int, dtype=torch.double):
-    """Descriptors, keypoints of which some are hidden, weights of ordered pairs."""
+def random_images(seed: int, dtype=torch.double):
+    """Descriptors, keypoints of which some are not visible, weights of ordered pairs."""
     generator = torch.manual_seed(seed)
     maps = F.normalize(torch.randn(4, 6, 7, 5, generator=generator, dtype=dtype), dim=-1)
     cells = torch.rand(4, 8, 2, generator=generator, dtype=dtype) * 5
@@ -112,8 +113,8 @@ def pictures(seed: int, dtype=torch.double):
 
 
 @given(st.integers(0, 2**31), st.sampled_from([None, 2]))
-def test_all_pairs_at_once_are_the_pairs_one_by_one(seed, window):
-    maps, cells, weights = pictures(seed)
+def test_all_pairs_at_once_have_the_losses_of_single_pairs(seed, window):
+    maps, cells, weights = random_images(seed)
     maps.requires_grad_()
     noise = torch.randn(4, 8, 2, dtype=torch.double) * 0.3
     point_loss = partial(soft_argmax_distance, temperature=0.1, window=window)
@@ -131,15 +132,15 @@ def test_all_pairs_at_once_are_the_pairs_one_by_one(seed, window):
     sparse, dense = all_pairs_loss(maps, cells, *weights, 7.0, point_loss, noise)
     torch.testing.assert_close(sparse, torch.as_tensor(expected_sparse, dtype=torch.double))
     torch.testing.assert_close(dense, torch.as_tensor(expected_dense, dtype=torch.double))
-    (ours,) = torch.autograd.grad(sparse + dense, maps)
+    (found,) = torch.autograd.grad(sparse + dense, maps)
     if isinstance(expected_dense, torch.Tensor):
-        (theirs,) = torch.autograd.grad(expected_sparse + expected_dense, maps)
-        torch.testing.assert_close(ours, theirs)
-    assert ours.isfinite().all()
+        (expected,) = torch.autograd.grad(expected_sparse + expected_dense, maps)
+        torch.testing.assert_close(found, expected)
+    assert found.isfinite().all()
 
 
 def test_the_mean_over_batches_is_the_mean_over_pairs():
-    """Every batch of three of five pictures, each pair weighted alike: the expected gradient is
+    """With every batch of three of five images, each pair weighted alike, the mean gradient is
     that of the mean over all pairs."""
     generator = torch.manual_seed(1)
     maps = F.normalize(torch.randn(5, 4, 4, 3, generator=generator, dtype=torch.double), dim=-1)
@@ -163,13 +164,13 @@ def test_the_mean_over_batches_is_the_mean_over_pairs():
     torch.testing.assert_close(mean_gradient(5), mean_gradient(2))
 
 
-def test_heatmap_cross_entropy_is_that_of_two_distributions():
+def test_heatmap_cross_entropy_against_its_definition():
     torch.manual_seed(0)
-    found = torch.randn(3, 5, 6, dtype=torch.double)
+    similarity = torch.randn(3, 5, 6, dtype=torch.double)
     cells = torch.tensor([[0.0, 0.0], [2.3, 3.9], [5.0, 4.0]], dtype=torch.double)
-    losses = heatmap_cross_entropy(found, cells, 3.0, sigma=0.7)
+    losses = heatmap_cross_entropy(similarity, cells, 3.0, sigma=0.7)
     for row in range(3):
-        wanted = torch.tensor(
+        gaussian = torch.tensor(
             [
                 [
                     math.exp(-((x - cells[row, 0]) ** 2 + (y - cells[row, 1]) ** 2) / 0.98)
@@ -179,18 +180,18 @@ def test_heatmap_cross_entropy_is_that_of_two_distributions():
             ],
             dtype=torch.double,
         )
-        wanted /= wanted.sum()
-        log_probability = (3 * found[row]).flatten().log_softmax(0).view(5, 6)
-        torch.testing.assert_close(losses[row], -(wanted * log_probability).sum())
+        gaussian /= gaussian.sum()
+        log_probability = (3 * similarity[row]).flatten().log_softmax(0).view(5, 6)
+        torch.testing.assert_close(losses[row], -(gaussian * log_probability).sum())
 
 
-def test_keypoints_that_are_not_asked_for_do_not_count():
-    maps, cells, _ = pictures(5)
-    asked = torch.rand(4, 4, 8) < 0.5
-    hidden = torch.where(asked[0, 1][:, None], cells[0], torch.nan)
+def test_keypoints_that_are_not_selected_do_not_count():
+    maps, cells, _ = random_images(5)
+    selected = torch.rand(4, 4, 8) < 0.5
+    source = torch.where(selected[0, 1][:, None], cells[0], torch.nan)
     only = torch.zeros(4, 4, dtype=torch.double)
     only[0, 1] = 1
-    _, dense = all_pairs_loss(maps, cells, only, only, 5.0, asked_BBK=asked)
-    both = (hidden.isfinite() & cells[1].isfinite()).all(1)
-    expected = dense_loss(maps[0], maps[1], hidden[both], cells[1][both])
+    _, dense = all_pairs_loss(maps, cells, only, only, 5.0, selected_BBK=selected)
+    both = (source.isfinite() & cells[1].isfinite()).all(1)
+    expected = dense_loss(maps[0], maps[1], source[both], cells[1][both])
     torch.testing.assert_close(dense, expected)
