@@ -1,4 +1,4 @@
-"""The network for small sets, and the frame of the thing."""
+"""The attention head, and the coordinate frame that it fits to the object."""
 
 import math
 
@@ -19,7 +19,7 @@ def network(**sizes) -> AttentionHead:
 
 
 def spots(landmarks_A2: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Logits that say where landmarks are, sharply."""
+    """Logits with a sharp peak at each landmark."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     away = (x - landmarks_A2[:, :1, None]) ** 2 + (y - landmarks_A2[:, 1:, None]) ** 2
     return (-away / 0.5).float()[None]
@@ -36,7 +36,7 @@ def test_shapes_and_saving(landmarks, tmp_path):
     torch.testing.assert_close(loaded(features), found)
 
 
-def test_every_cell_sees_the_whole_picture():
+def test_every_cell_depends_on_the_whole_image():
     made = network()
     for layer in made.layers:
         torch.nn.init.normal_(layer.out.weight)
@@ -46,7 +46,7 @@ def test_every_cell_sees_the_whole_picture():
 
 
 def test_components_are_principal():
-    """The basis spans what a singular value decomposition says, and reduces towards equal sizes."""
+    """The basis spans the singular vectors, and brings their variances halfway to equality."""
     torch.manual_seed(1)
     features = torch.randn(500, 10) * torch.logspace(0, -2, 10)
     made = network()
@@ -61,14 +61,14 @@ def test_components_are_principal():
 
 
 @pytest.mark.parametrize("angle", [0.0, 40.0, 180.0, -100.0])
-def test_the_frame_turns_with_the_thing(angle):
-    """Along and across the axis, wherever it points; across changes sign in a mirror."""
+def test_the_frame_rotates_with_the_object(angle):
+    """Coordinates along and across the axis in any direction; a mirror negates the latter."""
     made = network(landmarks=POSITIONS)
     radians = math.radians(angle)
     ahead = torch.tensor([math.cos(radians), math.sin(radians)], dtype=torch.float64) * 6
     centre = torch.tensor([10.0, 10.0], dtype=torch.float64)
     landmarks = centre + (torch.tensor(POSITIONS)[:, None] - 0.5) * ahead
-    frame = made._frame(spots(landmarks, 21, 21), None)[0]
+    frame = made.frame_encoding(spots(landmarks, 21, 21), None)[0]
     y, x = torch.meshgrid(torch.arange(21.0), torch.arange(21.0), indexing="ij")
     away = torch.stack([x, y], 2).double() - landmarks[0]
     along = (away @ ahead) / 36
@@ -76,18 +76,18 @@ def test_the_frame_turns_with_the_thing(angle):
     torch.testing.assert_close(frame[..., 0].double(), along.clamp(-3, 3), atol=0.05, rtol=0)
     torch.testing.assert_close(frame[..., 1].double(), across.clamp(-3, 3), atol=0.05, rtol=0)
     mirrored = landmarks * torch.tensor([-1, 1]) + torch.tensor([20, 0])
-    flipped = made._frame(spots(mirrored, 21, 21), None)[0].flip(1)
+    flipped = made.frame_encoding(spots(mirrored, 21, 21), None)[0].flip(1)
     torch.testing.assert_close(flipped[..., 0], frame[..., 0], atol=0.02, rtol=0)
     torch.testing.assert_close(flipped[..., 1], -frame[..., 1], atol=0.02, rtol=0)
 
 
-def test_a_landmark_that_is_nowhere_does_not_turn_the_frame():
+def test_a_landmark_without_a_peak_does_not_turn_the_frame():
     made = network(landmarks=POSITIONS)
     landmarks = torch.tensor([[4.0, 10.0], [7.0, 10.0], [14.0, 10.0]], dtype=torch.float64)
     logits = spots(landmarks, 21, 21)
-    right = made._frame(logits, None)[0, :, :, 1]
-    logits[0, 0] = 0  # anywhere: its mean is the middle of the picture
-    found = made._frame(logits, None)[0, :, :, 1]
+    right = made.frame_encoding(logits, None)[0, :, :, 1]
+    logits[0, 0] = 0  # uniform: its mean is the middle of the image
+    found = made.frame_encoding(logits, None)[0, :, :, 1]
     assert (found - right).abs().max() < 0.1
 
 
@@ -97,14 +97,16 @@ def test_gradients():
         torch.nn.init.normal_(layer.out.weight, std=0.1)
     made.positions = made.positions.double()
     features = torch.randn(1, 5, 4, 10, dtype=torch.double, requires_grad=True)
-    assert torch.autograd.gradcheck(
-        lambda x: made._frame(made.find(x @ torch.ones(10, 16).double()).permute(0, 3, 1, 2), None),
-        features, eps=1e-6, atol=1e-4,
-    )  # fmt: skip
+
+    def frame(x):
+        logits = made.find(x @ torch.ones(10, 16).double()).permute(0, 3, 1, 2)
+        return made.frame_encoding(logits, None)
+
+    assert torch.autograd.gradcheck(frame, features, eps=1e-6, atol=1e-4)
 
 
-def test_sizes_that_do_not_go_together():
-    with pytest.raises(HomologError, match="components: got 20 of 10 channels"):
+def test_sizes_that_do_not_fit():
+    with pytest.raises(HomologError, match="components: expected at most 10, got 20"):
         network(components=20)
-    with pytest.raises(HomologError, match="width: got 10, takes a multiple of 16"):
+    with pytest.raises(HomologError, match="width: expected a multiple of 16, got 10"):
         network(width=10)

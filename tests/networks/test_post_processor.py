@@ -1,4 +1,4 @@
-"""The post-processor against the published one, and its files."""
+"""The post-processor against the published network, and its files."""
 
 import json
 
@@ -32,7 +32,7 @@ def test_the_published_size():
     assert sum(parameter.numel() for parameter in network.parameters()) == 5_150_214
 
 
-def test_how_it_starts():
+def test_initial_values():
     torch.manual_seed(0)
     network = PostProcessor((256, 128), 256)
     assert network.mixing_weights.tolist() == [1, 1]
@@ -56,7 +56,7 @@ def test_it_is_saved_and_loaded(published, tmp_path):
 
 
 def test_wrong_widths_are_named(published, device):
-    with pytest.raises(HomologError, match="got 415 channels, takes 64"):
+    with pytest.raises(HomologError, match=r"expected 64 .* channels, got 415"):
         published(torch.zeros(1, 415, 4, 4, device=device))
     with pytest.raises(HomologError, match="multiple of 128"):
         PostProcessor(DIMS, 100)

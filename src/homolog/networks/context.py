@@ -1,4 +1,4 @@
-"""For small training sets: a network whose cells look at the whole picture and the thing's axis."""
+"""A post-processor for small training sets, with attention and a frame of body coordinates."""
 
 from __future__ import annotations
 
@@ -20,31 +20,32 @@ from homolog.networks.attention import (
     sincos_encoding,
 )
 
-_WAVES = (0.5, 1.0, 2.0, 4.0)  # of the position in the frame, in half turns a length of the axis
-_LANDMARK_NOISE = 0.5  # cells
+_WAVES = (0.5, 1.0, 2.0, 4.0)  # frequencies of the frame's encoding, in half turns per axis length
+_LANDMARK_NOISE = 0.5  # standard deviation in cells
+_MAX_COORDINATE = 3  # in axis lengths; further away coordinates are clamped
 
 
 class AttentionHead(nn.Module, PyTorchModelHubMixin, library_name="homolog"):
-    """Descriptors from zero-shot descriptors, each cell seen within the whole picture.
+    """A post-processor with self-attention: each cell's descriptor depends on the whole image.
 
-    Principal components of the descriptors go through self-attention at half the resolution, so
-    that a cell knows where on the thing it is. With `landmarks` the thing also gets a *frame*: the
-    keypoints that are their own mirror image lie on its axis; they are found, a line is fitted
-    through them, and every cell learns its place along and across that line. Left and right of a
-    thing seen from above are a sign in this frame, and hardly anything in its looks
-    (docs/experiments.md). A frame can be wrong, so half of the time it is trained without one. Not
-    from the paper.
+    Principal components of zero-shot descriptors go through self-attention at half the resolution,
+    so that a cell's descriptor can depend on where on the object it is. With `landmarks` there is
+    a coordinate frame on the object, too: keypoints that are their own mirror counterparts lie on
+    the object's axis; the network localises them, a line is fitted through them, and every cell
+    is given its coordinates along and across that line. In an object seen from above, left and
+    right differ in the sign of a coordinate and hardly in appearance (docs/experiments.md). Since
+    a frame can be wrong, it is dropped in half of the training steps. Not from the paper.
 
     Args:
-        feature_dim: channels of the descriptors given.
-        projection_dim: channels of the descriptors returned.
-        components: principal components kept of what is given.
-        width: channels within.
-        layers: of self-attention.
-        landmarks: where each keypoint of the axis usually lies along it; empty for no frame.
+        feature_dim: channels of the zero-shot descriptors.
+        projection_dim: channels of the descriptors that are returned.
+        components: number of principal components.
+        width: channels of the hidden layers.
+        layers: number of transformer blocks.
+        landmarks: the usual coordinate along the axis of each keypoint on it; empty for no frame.
 
     Raises:
-        HomologError: sizes that do not go together.
+        HomologError: more components than channels, or a width that does not fit the attention.
     """
 
     basis: Tensor
@@ -61,9 +62,9 @@ class AttentionHead(nn.Module, PyTorchModelHubMixin, library_name="homolog"):
     ):
         super().__init__()
         if components > feature_dim:
-            raise HomologError(f"components: got {components} of {feature_dim} channels")
+            raise HomologError(f"components: expected at most {feature_dim}, got {components}")
         if width % (4 * HEADS):
-            raise HomologError(f"width: got {width}, takes a multiple of {4 * HEADS}")
+            raise HomologError(f"width: expected a multiple of {4 * HEADS}, got {width}")
         self.feature_dim = feature_dim
         self.projection_dim = projection_dim
         self.register_buffer("basis", torch.eye(feature_dim, components))
@@ -83,11 +84,11 @@ class AttentionHead(nn.Module, PyTorchModelHubMixin, library_name="homolog"):
             )
 
     def fit(self, features_NC: Float[Tensor, "N C"]) -> None:
-        """Take the principal components of some descriptors, scaled halfway to unit variance."""
+        """Set the basis to the scaled principal components of descriptors."""
         self.basis.copy_(principal_components(features_NC, self.basis.shape[1]))
 
     def reduce(self, features_BHWC: Float[Tensor, "B H W C"]) -> Float[Tensor, "B H W K"]:
-        """The components of descriptors: all that the rest of the network sees of them."""
+        """Project descriptors onto the principal components, the input of `describe`."""
         return features_BHWC @ self.basis
 
     def forward(self, features_BCHW: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H W"]:
@@ -105,72 +106,84 @@ class AttentionHead(nn.Module, PyTorchModelHubMixin, library_name="homolog"):
         reduced_BHWK: Float[Tensor, "B H W K"],
         landmarks_BA2: Float[Tensor, "B A 2"] | None = None,
     ) -> tuple[Float[Tensor, "B H W D"], Float[Tensor, "B A H W"] | None]:
-        """Descriptors, not normalised, and logarithms of where the landmarks are.
+        """Descriptors, not normalised, and logits of the landmarks' positions.
 
         Args:
-            reduced_BHWK: what `reduce` returns.
-            landmarks_BA2: where the landmarks truly are, (x, y) in cells, NaN where not visible;
-                while training, every other picture's frame is made from these.
+            reduced_BHWK: the output of `reduce`.
+            landmarks_BA2: true positions of the landmarks, (x, y) in cells, NaN where not visible.
+                While training, the frames of half of the images are computed from these.
+
+        Returns:
+            The descriptors, and for each landmark a logit for each cell; None without landmarks.
         """
         shape = reduced_BHWK.shape[1:3]
-        inside = self.enter_norm(self.enter(reduced_BHWK))
-        tokens = self.down(F.relu(inside).permute(0, 3, 1, 2))
+        hidden = self.enter_norm(self.enter(reduced_BHWK))
+        tokens = self.down(F.relu(hidden).permute(0, 3, 1, 2))
         small = tokens.shape[2:]
         tokens = tokens.flatten(2).transpose(1, 2)
-        where = sincos_encoding(*small, tokens.shape[2], tokens.device)
+        encoding = sincos_encoding(*small, tokens.shape[2], tokens.device)
         for layer in self.layers:
-            tokens = layer(tokens, where)
-        seen = self.up(tokens).transpose(1, 2).unflatten(2, small)
-        seen = F.interpolate(seen, size=shape, mode="bilinear", align_corners=True)
-        inside = inside + seen.permute(0, 2, 3, 1)
+            tokens = layer(tokens, encoding)
+        context = self.up(tokens).transpose(1, 2).unflatten(2, small)
+        context = F.interpolate(context, size=shape, mode="bilinear", align_corners=True)
+        hidden = hidden + context.permute(0, 2, 3, 1)
         logits = None
         if len(self.positions):
-            # Softmax over thousands of cells needs single precision.
-            logits = self.find(F.relu(inside)).float().permute(0, 3, 1, 2)
-            frame = self._frame(logits, landmarks_BA2).to(inside.dtype)
+            # A softmax over thousands of cells needs float32.
+            logits = self.find(F.relu(hidden)).float().permute(0, 3, 1, 2)
+            frame = self.frame_encoding(logits, landmarks_BA2).to(hidden.dtype)
             frame = torch.cat([frame, torch.ones_like(frame[..., :1])], dim=-1)
             if self.training:
                 frame = frame * (torch.rand((), device=frame.device) < 0.5)
-            inside = inside + self.place(torch.cat([inside, frame], dim=-1))
-        descriptors = self.leave(F.relu(self.leave_norm(inside))) + self.shortcut(reduced_BHWK)
+            hidden = hidden + self.place(torch.cat([hidden, frame], dim=-1))
+        descriptors = self.leave(F.relu(self.leave_norm(hidden))) + self.shortcut(reduced_BHWK)
         return descriptors.float(), logits
 
-    def _frame(
+    def frame_encoding(
         self, logits_BAHW: Float[Tensor, "B A H W"], truth_BA2: Tensor | None
     ) -> Float[Tensor, "B H W F"]:
-        """Every cell's place along and across the axis, in lengths of it, and waves of these."""
+        """Every cell's coordinates along and across the axis, in axis lengths, and their encoding.
+
+        Args:
+            logits_BAHW: of the landmarks' positions.
+            truth_BA2: their true positions in cells, used instead for half of the images.
+        """
         count, _, height, width = logits_BAHW.shape
         cells_N2 = _cells(height, width, logits_BAHW.device).to(logits_BAHW)
-        found = logits_BAHW.flatten(2).softmax(2)
-        sincos_encoding = found @ cells_N2
-        spread = (found * (cells_N2 - sincos_encoding[:, :, None]).square().sum(3)).sum(2)
+        probabilities = logits_BAHW.flatten(2).softmax(2)
+        landmarks = probabilities @ cells_N2
+        squared = (cells_N2 - landmarks[:, :, None]).square().sum(3)
+        variance = (probabilities * squared).sum(2)
         if truth_BA2 is not None:
-            told = (torch.rand(count, device=found.device) < 0.5) & truth_BA2.isfinite().all((1, 2))
+            known = truth_BA2.isfinite().all((1, 2))
+            use_truth = (torch.rand(count, device=landmarks.device) < 0.5) & known
             noisy = truth_BA2.nan_to_num() + _LANDMARK_NOISE * torch.randn_like(truth_BA2)
-            sincos_encoding = torch.where(told[:, None, None], noisy, sincos_encoding)
-            spread = torch.where(told[:, None], torch.zeros_like(spread), spread)
-        # A line through the landmarks by weighted least squares: those that are anywhere count
-        # little, so that one that is missed does not turn the frame.
-        weights = 1 / (spread + 1)
+            landmarks = torch.where(use_truth[:, None, None], noisy, landmarks)
+            variance = torch.where(use_truth[:, None], torch.zeros_like(variance), variance)
+        # The axis is fitted to the landmarks by weighted least squares: a landmark whose
+        # probability is spread over many cells has a small weight, so that it does not turn it.
+        weights = 1 / (variance + 1)
         weights = (weights / weights.sum(1, keepdim=True))[..., None]
-        along = self.positions[None, :, None]
-        centre, middle = (weights * sincos_encoding).sum(1), (weights * along).sum(1)
-        offset = along - middle[:, None]
-        variance = (weights * offset.square()).sum(1)
-        axis = (weights * offset * (sincos_encoding - centre[:, None])).sum(1) / variance
+        usual = self.positions[None, :, None]
+        centre, middle = (weights * landmarks).sum(1), (weights * usual).sum(1)
+        offset = usual - middle[:, None]
+        spread = (weights * offset.square()).sum(1)
+        axis = (weights * offset * (landmarks - centre[:, None])).sum(1) / spread
         origin = (centre - middle * axis)[:, None]
         length = axis.square().sum(1).clamp_min(4.0)[:, None]
         away = cells_N2 - origin
-        ahead = (away * axis[:, None]).sum(2) / length
-        aside = (away[..., 0] * axis[:, None, 1] - away[..., 1] * axis[:, None, 0]) / length
-        place = torch.stack([ahead, aside], dim=2).clamp(-3, 3)
-        waves = place[..., None] * place.new_tensor(_WAVES) * math.pi
+        along = (away * axis[:, None]).sum(2) / length
+        across = (away[..., 0] * axis[:, None, 1] - away[..., 1] * axis[:, None, 0]) / length
+        coordinates = torch.stack([along, across], dim=2).clamp(-_MAX_COORDINATE, _MAX_COORDINATE)
+        waves = coordinates[..., None] * coordinates.new_tensor(_WAVES) * math.pi
         waves = waves.flatten(2)
-        return torch.cat([place, waves.sin(), waves.cos()], dim=2).unflatten(1, (height, width))
+        encoding = torch.cat([coordinates, waves.sin(), waves.cos()], dim=2)
+        return encoding.unflatten(1, (height, width))
 
 
 @functools.lru_cache(maxsize=8)
 def _cells(height: int, width: int, device: torch.device) -> Float[Tensor, "N 2"]:
+    """(x, y) of all cells of a grid, row by row."""
     rows, columns = torch.arange(float(height)), torch.arange(float(width))
     x, y = torch.meshgrid(columns, rows, indexing="xy")
     return torch.stack([x, y], dim=2).flatten(0, 1).to(device)

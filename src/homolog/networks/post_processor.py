@@ -1,4 +1,4 @@
-"""The light network that makes frozen features aware of geometry."""
+"""The post-processor: a small trained network that makes frozen features aware of geometry."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from homolog.errors import HomologError
 
 _GROUPS = 32
-_TEMPERATURE = 0.07  # that CLIP's learned logit scale starts at
+_TEMPERATURE = 0.07  # initial value of the learned logit scale, as in CLIP
 
 
 class NormedConv2d(nn.Conv2d):
-    """A convolution without bias, and a group norm."""
+    """A convolution without bias, followed by a group norm."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int):
         super().__init__(inputs, outputs, kernel, padding=kernel // 2, bias=False)
@@ -26,12 +26,12 @@ class NormedConv2d(nn.Conv2d):
         nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, features: Float[Tensor, "B _C H W"]) -> Float[Tensor, "B _D H W"]:
-        """The features convolved and normalised."""
+        """The convolved and normalised features."""
         return self.norm(super().forward(features))
 
 
 class Bottleneck(nn.Module):
-    """Residual bottleneck: 1x1, 3x3, 1x1; the inner width is a quarter of the output's."""
+    """Residual bottleneck block: 1x1, 3x3, 1x1, with a quarter of the output's channels inside."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
@@ -48,30 +48,31 @@ class Bottleneck(nn.Module):
 
 
 class PostProcessor(nn.Module, PyTorchModelHubMixin, library_name="homolog", license="apache-2.0"):
-    """One bottleneck for each feature map; their outputs are summed with learned weights.
+    """Descriptors from feature maps: a bottleneck for each map, summed with learned weights.
 
-    The aggregation network of Zhang et al., CVPR 2024 (arXiv 2311.17034); 5,150,214 parameters for
-    maps of 640, 1280, 1280 and 768 channels and a width of 768. Its state has the names of the
-    published checkpoints.
+    This is the aggregation network of Zhang et al., CVPR 2024 (arXiv 2311.17034): 5,150,214
+    parameters for maps of 640, 1280, 1280 and 768 channels and a width of 768. Its parameters have
+    the names of the published checkpoints.
 
-    With `residual`, for small training sets, it is given descriptors and returns them with what it
-    learns added: brought to their width, times a gate for each cell and a learned scale. What is
-    added starts as nothing, so that training starts from the descriptors as they are.
+    With `residual`, for small training sets, its input are zero-shot descriptors, to which its
+    output is added, after a projection, a gate for each cell and a learned scale. The projection
+    is initialised to zero, so that training starts from the zero-shot descriptors.
 
     Args:
-        feature_dims: channels of each map, in the order they are concatenated.
-        projection_dim: channels of the descriptors (within, if residual), a multiple of 128.
-        residual: add to what is given instead of replacing it.
+        feature_dims: channels of each feature map, in the order in which they are concatenated.
+        projection_dim: channels of the descriptors (of the hidden layers, if residual), a multiple
+            of 128.
+        residual: add the output to the input.
 
     Raises:
-        HomologError: a width that does not fit the group norms.
+        HomologError: a `projection_dim` that does not fit the group norms.
     """
 
     def __init__(self, feature_dims: Sequence[int], projection_dim: int, residual: bool = False):
         super().__init__()
         if projection_dim < 1 or projection_dim % (4 * _GROUPS):
             raise HomologError(
-                f"projection_dim: got {projection_dim}, takes a multiple of {4 * _GROUPS}"
+                f"projection_dim: expected a multiple of {4 * _GROUPS}, got {projection_dim}"
             )
         self.feature_dims = tuple(feature_dims)
         self.projection_dim = projection_dim
@@ -94,15 +95,16 @@ class PostProcessor(nn.Module, PyTorchModelHubMixin, library_name="homolog", lic
         """Descriptors, not normalised.
 
         Args:
-            features_BCHW: the maps on one grid, concatenated; descriptors, if residual.
+            features_BCHW: the feature maps on one grid, concatenated; zero-shot descriptors, if
+                residual.
 
         Raises:
-            HomologError: the channels are not those of the maps.
+            HomologError: the number of channels is not that of the maps.
         """
         if features_BCHW.shape[1] != sum(self.feature_dims):
             raise HomologError(
-                f"features: got {features_BCHW.shape[1]} channels, takes "
-                f"{' + '.join(map(str, self.feature_dims))} = {sum(self.feature_dims)}"
+                f"features: expected {' + '.join(map(str, self.feature_dims))} = "
+                f"{sum(self.feature_dims)} channels, got {features_BCHW.shape[1]}"
             )
         maps = features_BCHW.split(self.feature_dims, dim=1)
         weights = self.mixing_weights.softmax(0)
@@ -112,5 +114,5 @@ class PostProcessor(nn.Module, PyTorchModelHubMixin, library_name="homolog", lic
         )
         if not self.residual:
             return total
-        added = self.residual_scale * self.gate(total).sigmoid() * self.addition(total)
-        return features_BCHW + added
+        update = self.residual_scale * self.gate(total).sigmoid() * self.addition(total)
+        return features_BCHW + update
