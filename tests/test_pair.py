@@ -53,11 +53,12 @@ def test_the_alignment_says_what_decided(colour_matcher):
     assert named.pose == "flip" and named.warning is None
 
 
-def test_headings_decide_with_the_shipped_model(matcher):
-    with example_pair() as example:
+def test_headings_decide_with_the_shipped_model(matcher, caplog):
+    with example_pair() as example, caplog.at_level("INFO", "homolog"):
         facing = matcher.pair(example.image0, example.image1, poses="flip")
         alignment = facing.alignment
         assert alignment.decided_by == "heading" and alignment.distances is None
+        assert f"pose {alignment.pose.name}, decided by the headings" in caplog.text
         assert not facing.transfer([[41, 186]]).pose_distances
         # Whatever decided, the distance is that of the best pose.
         assert facing.distance() == facing.distance(alignment.pose) > 0

@@ -6,6 +6,7 @@ Longer than other modules for the docstrings of its methods, which are the refer
 from __future__ import annotations
 
 import json
+import logging
 import os
 import warnings
 from collections.abc import Iterable, Sequence
@@ -34,6 +35,8 @@ from homolog.pair import ImagePair
 from homolog.presets import PRESETS
 from homolog.results import Heatmap, Matches, Sides
 from homolog.utils.serialization import field_values, to_plain
+
+_log = logging.getLogger(__name__)
 
 PosesLike = PoseSet | PoseVariant | Sequence[str | PoseVariant]
 MaskLike = str | os.PathLike[str] | np.ndarray | Tensor
@@ -125,11 +128,15 @@ class Matcher:
             side_head = load_side_head(name, config, place)
             config = config.with_weights(weights, prompt)
             backbone = load_backbone(name, config, place)
-            return cls(backbone, config, max_pixels, cache, network, side_head, name)
+            found = cls(backbone, config, max_pixels, cache, network, side_head, name)
+            _log.info("loaded %r from %s", found, name)
+            return found
         config = PRESETS[name]().with_weights(weights, prompt)
         side_head = None if config.sides is None else load_bundled(config.sides).to(place)
         backbone = backbones.create(config.backbone, place)
-        return cls(backbone, config, max_pixels, cache, side_head=side_head, name=name)
+        found = cls(backbone, config, max_pixels, cache, side_head=side_head, name=name)
+        _log.info("loaded %r, weights %s", found, found.weights_digest or "of the backbone alone")
+        return found
 
     def __repr__(self) -> str:
         precision = getattr(self.config.backbone, "precision", "float32")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
@@ -24,6 +25,9 @@ from homolog.results import Heatmap, Matches
 
 # Of rows and columns that take no part: not -inf, for they must still have a softmax.
 _FLOOR = -1e4
+
+
+_log = logging.getLogger(__name__)
 
 
 class ImagePair:
@@ -96,9 +100,12 @@ class ImagePair:
         if set(self.poses) == {IDENTITY, FLIP} and self.target_map.sides is not None:
             pose = pose_from_heading(self.source_map(IDENTITY).sides, self.target_map.sides)
             if pose is not None:
+                _log.info("pose %s, decided by the headings", pose.name)
                 return Alignment(pose, "heading")
         distances = {pose: self.distance(pose) for pose in self.poses}
-        return Alignment(min(distances, key=distances.__getitem__), "distance", distances)
+        best = min(distances, key=distances.__getitem__)
+        _log.info("pose %s, at an instance matching distance of %.4f", best.name, distances[best])
+        return Alignment(best, "distance", distances)
 
     def distance(self, pose: PoseVariant | None = None) -> float:
         """The instance matching distance of the source, in a pose, to the target.
