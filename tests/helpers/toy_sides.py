@@ -78,5 +78,5 @@ def run(renders: Path, out: Path, steps: int) -> Score | None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    fitting._SAVE_EVERY = int(sys.argv[4])
+    fitting.SAVE_EVERY = int(sys.argv[4])
     run(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

@@ -66,7 +66,7 @@ def test_losses_that_are_left_out_train_nothing():
 def test_an_interrupted_fit_resumes_to_the_last_bit(tmp_path, monkeypatch):
     """Weights, their average, moments, dropout, and which examples are drawn."""
     examples, recipe = corner_cue(16, 0), SidesRecipe(steps=12, batch_size=4)
-    monkeypatch.setattr(fitting, "_SAVE_EVERY", 3)
+    monkeypatch.setattr(fitting, "SAVE_EVERY", 3)
 
     def fitted(folder) -> torch.Tensor:
         torch.manual_seed(0)

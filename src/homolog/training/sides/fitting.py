@@ -19,7 +19,9 @@ Rows = tuple[Tensor, Tensor]
 """Indices of the examples of a batch, and of the examples whose style is mixed in."""
 
 _WARMUP, _CLIP = 0.1, 1.0
-_PRINT_EVERY, _SAVE_EVERY = 100, 200
+_PRINT_EVERY = 100
+SAVE_EVERY = 200
+"""Steps between checkpoints."""
 
 
 def fit(
@@ -44,7 +46,7 @@ def fit(
     objective = SidesObjective(network, examples, recipe)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1.0, weight_decay=recipe.weight_decay)
     loop = LoopConfig(
-        recipe.steps, (recipe.learning_rate,), _WARMUP, _CLIP, save_every=_SAVE_EVERY,
+        recipe.steps, (recipe.learning_rate,), _WARMUP, _CLIP, save_every=SAVE_EVERY,
         print_every=_PRINT_EVERY, seed=recipe.seed,
     )  # fmt: skip
     sampler = RowSampler(rows, recipe)
