@@ -152,7 +152,7 @@ class Exemplars:
     def shortlist(
         self, target: DescriptorMap, without: Annotation | None = None
     ) -> tuple[list[PosedExemplar], float]:
-        """The exemplars in the poses whose keypoints have the nearest neighbours in an image.
+        """The few exemplars, in one pose each, whose keypoints resemble an image most.
 
         Ranked by the instance matching distance over keypoints alone, to every other row and
         column of the target.
