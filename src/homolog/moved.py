@@ -126,6 +126,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "homolog.synth.gltf": (
         "homolog.synth.gltf",
+        "homolog.synth.loading",
         "homolog.synth.mesh",
         "homolog.synth.transforms",
     ),

@@ -4,7 +4,7 @@ Needs the extra `synth`: `pip install 'homolog[synth]'`.
 """
 
 from homolog.synth.dataset import Report, render_set
-from homolog.synth.gltf import load_models
+from homolog.synth.loading import load_models
 from homolog.synth.model import Model
 
 __all__ = ["Model", "Report", "load_models", "render_set"]

@@ -18,7 +18,7 @@ from homolog.image import reading
 from homolog.synth.annotations import coco_file
 from homolog.synth.canonical import build_rigs
 from homolog.synth.contact_sheet import write_contact_sheet
-from homolog.synth.gltf import load_models, no_usable_model
+from homolog.synth.loading import load_models, no_usable_model
 from homolog.synth.posing import posing_error
 from homolog.synth.rig import Rig
 from homolog.synth.sample import RenderConfig, sample_paths

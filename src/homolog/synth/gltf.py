@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import io
-import re
-import urllib.parse
 import warnings
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +12,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from homolog import moved
-from homolog.errors import HomologError
+from homolog.synth.buffers import Buffers
 from homolog.synth.mesh import refine, strongest_influences
 from homolog.synth.model import Material, Model, ModelError, Track
 from homolog.synth.transforms import quaternion, transform_matrices, world_transforms
@@ -25,12 +21,6 @@ from homolog.utils.optional import require
 if TYPE_CHECKING:
     from pygltflib import GLTF2
 
-SUFFIXES = (".glb", ".gltf")
-
-_COMPONENT_TYPES = {
-    5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4",
-}  # fmt: skip
-_COMPONENTS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 _EXTENSIONS = ("KHR_materials_unlit", "KHR_texture_transform", "KHR_mesh_quantization")
 _MIN_TRIANGLES = 6000
 """Meshes with fewer triangles are refined, so that what is round looks round."""
@@ -70,61 +60,13 @@ def read_model(path: Path) -> Model:
     return model
 
 
-def load_models(
-    folder: Path, models: Sequence[str] | None = None
-) -> tuple[list[Model], dict[str, str]]:
-    """Read the models of a folder.
-
-    Args:
-        folder: of .glb and .gltf files, looked for in its subfolders too.
-        models: file names without their endings, to read only these.
-
-    Returns:
-        The models in the order of their names, and the reasons by file for those that cannot be
-        used.
-
-    Raises:
-        HomologError: there is no such folder, no such model, or none that can be used.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise HomologError(f"models: expected a folder, got {folder}")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    if not paths:
-        raise HomologError(f"models: expected {' or '.join(SUFFIXES)} files in {folder}, got none")
-    if models is not None:
-        names = {path.stem for path in paths}
-        if missing := [name for name in models if name not in names]:
-            known = ", ".join(sorted(names))
-            raise HomologError(f"models: expected names of {known} in {folder}, got {missing[0]!r}")
-        paths = [path for path in paths if path.stem in set(models)]
-    found: dict[str, Model] = {}
-    skipped: dict[str, str] = {}
-    for path in paths:
-        try:
-            if path.stem in found:
-                raise ModelError("another model has this name")
-            found[path.stem] = read_model(path)
-        except ModelError as error:
-            skipped[str(path.relative_to(folder))] = str(error)
-    if not found:
-        raise no_usable_model(folder, skipped)
-    return list(found.values()), skipped
-
-
-def no_usable_model(folder: Path, skipped: Mapping[str, str]) -> HomologError:
-    """The error for a folder none of whose models can be used; it names up to three reasons."""
-    reasons = "; ".join(f"{name} {reason}" for name, reason in list(skipped.items())[:3])
-    return HomologError(f"models: expected a model that can be used in {folder}, got {reasons}")
-
-
 class _Reader:
     """Turns a parsed glTF file into a model."""
 
     def __init__(self, file: GLTF2, path: Path):
         self.file = file
         self.path = path
-        self.buffers: dict[int, bytes] = {}
+        self.buffers = Buffers(file, path)
 
     def model(self) -> Model:
         """The model of the file's scene, its mesh as coarse as it is stored."""
@@ -251,7 +193,7 @@ class _Reader:
         count = len(skin.joints)
         if skin.inverseBindMatrices is None:
             return skin.joints, np.tile(np.eye(4), (count, 1, 1))
-        flat = self._values(skin.inverseBindMatrices)
+        flat = self.buffers.array(skin.inverseBindMatrices)
         return skin.joints, flat.reshape(-1, 4, 4).transpose(0, 2, 1)[:count]
 
     def _mesh(
@@ -271,12 +213,12 @@ class _Reader:
             for primitive in self.file.meshes[node.mesh].primitives:
                 if primitive.mode not in (None, 4) or primitive.attributes.POSITION is None:
                     continue  # points and lines have no surface
-                points = self._values(primitive.attributes.POSITION).astype(float)
+                points = self.buffers.array(primitive.attributes.POSITION).astype(float)
                 number = len(points)
                 if primitive.indices is None:
                     corners = np.arange(number)
                 else:
-                    corners = self._values(primitive.indices).ravel().astype(int)
+                    corners = self.buffers.array(primitive.indices).ravel().astype(int)
                 faces = corners[: len(corners) // 3 * 3].reshape(-1, 3)
                 if faces.size and (faces.max() >= number or faces.min() < 0):
                     raise ModelError("has triangles whose vertices are missing")
@@ -296,7 +238,9 @@ class _Reader:
                 joints.append(bones)
                 weights.append(shares)
                 uv = primitive.attributes.TEXCOORD_0
-                uvs.append(np.zeros((number, 2)) if uv is None else self._values(uv).astype(float))
+                uvs.append(
+                    np.zeros((number, 2)) if uv is None else self.buffers.array(uv).astype(float)
+                )
                 triangles.append(faces + count)
                 material = 0 if primitive.material is None else int(primitive.material)
                 material_ids.append(np.full(len(faces), material))
@@ -333,13 +277,13 @@ class _Reader:
         self, attributes: Any, skin: int, index_of: dict[int, int]
     ) -> tuple[Int[np.ndarray, "V 4"], Float[np.ndarray, "V 4"]]:
         """The nodes that vertices follow, and their skinning weights."""
-        joints = [self._values(attributes.JOINTS_0).astype(int)]
-        weights = [self._values(attributes.WEIGHTS_0).astype(float)]
+        joints = [self.buffers.array(attributes.JOINTS_0).astype(int)]
+        weights = [self.buffers.array(attributes.WEIGHTS_0).astype(float)]
         more_joints = getattr(attributes, "JOINTS_1", None)
         more_weights = getattr(attributes, "WEIGHTS_1", None)
         if more_joints is not None and more_weights is not None:
-            joints.append(self._values(more_joints).astype(int))
-            weights.append(self._values(more_weights).astype(float))
+            joints.append(self.buffers.array(more_joints).astype(int))
+            weights.append(self.buffers.array(more_weights).astype(float))
         nodes = np.array([index_of[j] for j in self.file.skins[skin].joints])
         bones, shares = np.concatenate(joints, 1), np.concatenate(weights, 1)
         if bones.max() >= len(nodes):
@@ -356,8 +300,8 @@ class _Reader:
                 if node not in index_of or path not in ("translation", "rotation", "scale"):
                     continue
                 sampler = animation.samplers[channel.sampler]
-                times = self._values(sampler.input).ravel().astype(float)
-                values = self._values(sampler.output).astype(float)
+                times = self.buffers.array(sampler.input).ravel().astype(float)
+                values = self.buffers.array(sampler.output).astype(float)
                 interpolation = sampler.interpolation or "LINEAR"
                 if path == "scale" and interpolation != "CUBICSPLINE":
                     values = _without_zeros(values)
@@ -386,68 +330,14 @@ class _Reader:
         try:
             image = self.file.images[self.file.textures[index].source]
             if image.bufferView is not None:
-                data = self._view(image.bufferView)
+                data = self.buffers.view(image.bufferView)
             else:
-                data = self._uri(image.uri)
+                data = self.buffers.read_uri(image.uri)
             with Image.open(io.BytesIO(data)) as opened:
                 opened.thumbnail((_MAX_TEXTURE_SIZE, _MAX_TEXTURE_SIZE))
                 return np.array(opened.convert("RGB"))
         except Exception:
             return None
-
-    def _values(self, index: int) -> np.ndarray:
-        """The array that an accessor describes, one row an element."""
-        accessor = self.file.accessors[index]
-        if accessor.sparse is not None:
-            raise ModelError("has sparse accessors, which are not supported")
-        kind = np.dtype(_COMPONENT_TYPES[accessor.componentType])
-        width = _COMPONENTS[accessor.type]
-        if accessor.bufferView is None:
-            return np.zeros((accessor.count, width), kind)
-        view = self.file.bufferViews[accessor.bufferView]
-        data = self._view(accessor.bufferView)
-        start = accessor.byteOffset or 0
-        stride = view.byteStride or width * kind.itemsize
-        needed = start + stride * (accessor.count - 1) + width * kind.itemsize
-        if accessor.count and needed > len(data):
-            raise ModelError(f"is truncated: {needed - len(data):,} bytes of its data are missing")
-        values = np.ndarray(
-            (accessor.count, width), kind, data, start, (stride, kind.itemsize)
-        ).copy()
-        if accessor.normalized and kind.kind in "iu":
-            return np.maximum(values / float(np.iinfo(kind).max), -1.0)
-        return values
-
-    def _view(self, index: int) -> bytes:
-        view = self.file.bufferViews[index]
-        start = view.byteOffset or 0
-        data = self._buffer(view.buffer)[start : start + view.byteLength]
-        if len(data) < view.byteLength:
-            missing = view.byteLength - len(data)
-            raise ModelError(f"is truncated: {missing:,} bytes of its data are missing")
-        return data
-
-    def _buffer(self, index: int) -> bytes:
-        if index not in self.buffers:
-            uri = self.file.buffers[index].uri
-            if uri:
-                self.buffers[index] = self._uri(uri)
-            else:
-                blob = self.file.binary_blob()
-                if blob is None:
-                    raise ModelError("has no binary data")
-                self.buffers[index] = bytes(blob)
-        return self.buffers[index]
-
-    def _uri(self, uri: str) -> bytes:
-        if uri.startswith("data:"):
-            return base64.b64decode(uri.partition(",")[2])
-        if re.match(r"[a-z]+://", uri, re.IGNORECASE):
-            raise ModelError(f"needs {uri} from the network, which is not downloaded")
-        path = self.path.parent / urllib.parse.unquote(uri)
-        if not path.is_file():
-            raise ModelError(f"needs the file {uri}, which is missing")
-        return path.read_bytes()
 
 
 def _local_transform(node: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
