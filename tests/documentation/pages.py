@@ -50,7 +50,7 @@ class Step:
 
 def paths() -> list[str]:
     """All pages, relative to the repository."""
-    found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    found = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
     return [path.relative_to(ROOT).as_posix() for path in found]
 
 
@@ -167,6 +167,8 @@ class Page:
 
     def _command(self, step: Step) -> None:
         program, *words = shlex.split(step.text, comments=True)
+        while re.fullmatch(r"PIP_\w+=\S+", program):  # what pip takes from the environment
+            program, *words = words
         assert program in PROGRAMS, f"the tests do not know how to run {program}"
         as_module = "-m" in words and "homolog" in words
         command = words.index("homolog") + 1 if as_module else 0

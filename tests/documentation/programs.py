@@ -111,9 +111,13 @@ def pip(arguments: Sequence[str]) -> None:
 
 
 def python(arguments: Sequence[str]) -> None:
-    """Run homolog as a module; of scripts, which take hours, only the options are read."""
+    """Run homolog as a module; of scripts, which take hours, and of pytest only look at arguments."""
     if arguments[:2] == ["-m", "homolog"]:
         homolog(arguments[2:])
+        return
+    if arguments[:2] == ["-m", "pytest"]:
+        missing = [word for word in arguments[2:] if not (ROOT / word).exists()]
+        assert not missing, f"there is no {', '.join(missing)}"
         return
     script = ROOT / arguments[0]
     source = script.read_text()

@@ -4,39 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+_PAIR = """
+import homolog
+pair = homolog.Matcher.from_pretrained("embedded").pair("fox.jpg", "husky.jpg")
+"""
+_MATCHER = """
+import homolog
+matcher = homolog.Matcher.from_pretrained("embedded")
+"""
+
 PRELUDES: Mapping[str, str] = {
-    "README.md": """
+    "README.md": f"""{_PAIR}
 from homolog import Matcher, evaluation
 from homolog.applications import averaging, tracking, warping
 from homolog.labelling.exemplars import Exemplars
-a, b, picture, points = "a.jpg", "b.jpg", "photo.jpg", [[41, 186], [109, 163]]
 """,
-    "docs/annotate.md": """
-from pathlib import Path
-import homolog
-matcher = homolog.Matcher.from_pretrained("embedded")
+    "CONTRIBUTING.md": "from homolog import HomologError\nfrom homolog.backbones.dino import load",
+    "docs/explanation/design.md": f"{_PAIR}\nfrom homolog.image.geometry import Grid",
+    "docs/explanation/method.md": _PAIR,
+    "docs/how-to/add-a-backbone.md": "from homolog.backbones.dino import load",
+    "docs/how-to/add-a-command.md": """
+from homolog import HomologError
+from homolog.cli.commands import app
 """,
-    "docs/backbones.md": """
+    "docs/how-to/foundation-models.md": """
 import homolog, torch
 device = torch.device("cpu")
 """,
-    "docs/design.md": "from homolog.image.geometry import Grid",
-    "docs/guide.md": """
+    "docs/how-to/label-a-folder.md": f"{_MATCHER}\nfrom pathlib import Path",
+    "docs/how-to/match.md": """
 import homolog
-a, b, points, ids = "a.jpg", "b.jpg", [[41, 186], [109, 163]], [0, 1]
+import numpy as np
+points, ids = [[41, 186], [109, 163]], [0, 1]
 """,
+    "docs/how-to/track-points.md": _MATCHER,
+    "docs/how-to/train.md": """
+import homolog
+from pathlib import Path
+""",
+    "docs/how-to/warp-and-average.md": _MATCHER,
 }
 """Names that a page takes as known, by page; `homolog` is known everywhere within sentences."""
 
 PLACEHOLDERS: Mapping[str, str | Mapping[str, str]] = {
     "A": "a.jpg",
     "B": "b.jpg",
-    "DIR": "pictures",
+    "DIR": "images",
     "FILE": "yours.jsonl",
-    "FOLDER": "features",
+    "FOLDER": {
+        "features check": "features",
+        "features clear": "features",
+        "serve FOLDER": "images",
+    },
+    "IMAGE": "photo.jpg",
     "MODELS": "models",
+    "N": "2",
+    "OUT": {
+        "match A": "runs/bees",
+        "serve FOLDER": "labels.json",
+        "sides PHOTO": "my-sides",
+    },
     "PHOTO": "photo.jpg",
-    "PICTURES": "pictures",
     "ROOT": {"data pairs": "ap-10k", "data check": "PF-WILLOW", "evaluate pose": "views"},
     "VIDEO": "dog.mp4",
 }

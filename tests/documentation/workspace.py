@@ -83,7 +83,7 @@ def _animal(number: int) -> Callable[[Path], None]:
 
 
 def _animals(*names: str) -> Callable[[Path], None]:
-    """A folder with pictures of both animals, facing both ways."""
+    """A folder with images of both animals, facing both ways."""
 
     def make(folder: Path) -> None:
         folder.mkdir()
@@ -95,7 +95,7 @@ def _animals(*names: str) -> Callable[[Path], None]:
 
 
 def _coco(names: Iterable[str], category: str, labels: bool = False) -> Callable[[Path], None]:
-    """Keypoints of the animals in pictures of these names, perhaps as `annotate` writes them."""
+    """Keypoints of the animals in images of these names, perhaps as `annotate` writes them."""
 
     def make(path: Path) -> None:
         found = [(name, *animal(number)) for number, name in enumerate(names)]
@@ -131,15 +131,15 @@ def _coco(names: Iterable[str], category: str, labels: bool = False) -> Callable
 
 
 def _annotated(category: str, *files: str, images: Iterable[str]) -> Callable[[Path], None]:
-    """A folder with COCO files, and one with their pictures."""
+    """A folder with COCO files, and one with their images."""
 
     def make(folder: Path) -> None:
         folder.mkdir()
-        _animals(*images)(folder / "pictures")
+        _animals(*images)(folder / "images")
         for file in files:
-            # Named as in other files: random views of the same picture under the same name are
+            # Named as in other files: random views of the same image under the same name are
             # the same, and made once.
-            _coco([f"pictures/{name}.png" for name in images], category)(folder / file)
+            _coco([f"images/{name}.png" for name in images], category)(folder / file)
 
     return make
 
@@ -222,7 +222,7 @@ def _by(command: str) -> Callable[[Path], None]:
 
 
 _BEES = ("bee1", "bee2", "bee8")
-_IN_PICTURES = [f"pictures/{name}.png" for name in _BEES]
+_IN_IMAGES = [f"images/{name}.png" for name in _BEES]
 _LABELLED = [f"{name}.png" for name in _BEES[:2]]
 
 HUB = {
@@ -257,29 +257,29 @@ def _diffusion(folder: Path) -> None:
 
 
 FILES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
-    # Pictures
+    # Images
     "a.jpg": (_animal(0), ()),
     "b.jpg": (_animal(1), ()),
     "c.jpg": (_animal(1), ()),
     "fox.jpg": (_animal(0), ()),
     "husky.jpg": (_animal(1), ()),
     "photo.jpg": (_animal(0), ()),
-    "thing.png": (_mask, ()),
+    "mask.png": (_mask, ()),
     "dog.mp4": (_video, ()),
     "points.csv": (_points, ()),
-    "pictures": (_animals(*_BEES), ()),
+    "images": (_animals(*_BEES), ()),
     "dogs": (_animals("bo", "max", "sam"), ()),
     "dogs/annotations.json": (_coco(["bo.png", "max.png"], "dog"), ("dogs",)),
     "dogs/rex.jpg": (_animal(0), ("dogs",)),
     "views": (_views, ()),
     # Labels
-    "few.json": (_coco(_LABELLED, "bee"), ("pictures",)),
-    "labelled.json": (_coco(_LABELLED, "bee"), ("pictures",)),
-    "hand.json": (_coco(_LABELLED, "bee"), ("pictures",)),
-    "labels.json": (_coco(_LABELLED, "bee", labels=True), ("pictures",)),
-    "annotations.json": (_coco(_IN_PICTURES, "bee"), ("pictures",)),
-    "bees.json": (_coco(_IN_PICTURES, "bee"), ("pictures",)),
-    "others.json": (_coco(_IN_PICTURES, "bee"), ("pictures",)),
+    "few.json": (_coco(_LABELLED, "bee"), ("images",)),
+    "labelled.json": (_coco(_LABELLED, "bee"), ("images",)),
+    "hand.json": (_coco(_LABELLED, "bee"), ("images",)),
+    "labels.json": (_coco(_LABELLED, "bee", labels=True), ("images",)),
+    "annotations.json": (_coco(_IN_IMAGES, "bee"), ("images",)),
+    "bees.json": (_coco(_IN_IMAGES, "bee"), ("images",)),
+    "others.json": (_coco(_IN_IMAGES, "bee"), ("images",)),
     "bees": (_annotated("bee", "train.json", "test.json", images=_BEES), ()),
     # Benchmarks
     "SPair-71k": (lambda folder: datasets.make_spair(folder, ["cat"], images=2), ()),
