@@ -378,9 +378,13 @@ class ImagePair:
             return self._dense[pose]
         source, target, config = self.source_map(pose), self.target_map, self.config
         similarity = source.descriptors_HWC.flatten(0, 1) @ target.descriptors_HWC.flatten(0, 1).T
-        back = self.reversed(pose).consensus(IDENTITY)
-        forward = _one_way(similarity, self.consensus(pose), target, config)
-        backward = _one_way(similarity.T, back, source, config)
+        settings = config.window, config.temperature
+        forward = matching.dense_matches(
+            similarity, target.matchable_HW, *settings, self.consensus(pose)
+        )
+        backward = matching.dense_matches(
+            similarity.T, source.matchable_HW, *settings, self.reversed(pose).consensus(IDENTITY)
+        )
         similarity[~source.matchable_HW.flatten()] = _FLOOR
         similarity[:, ~target.matchable_HW.flatten()] = _FLOOR
         grid0, grid1 = source.transform.grid.shape, target.transform.grid.shape
@@ -391,23 +395,3 @@ class ImagePair:
             (*backward[:2], matching.match_confidence(backward[2], back1)),
         )
         return self._dense[pose]
-
-
-def _one_way(
-    similarity_NM: Float[Tensor, "N M"],
-    consensus: Consensus | None,
-    target: DescriptorMap,
-    config: MatcherConfig,
-) -> DenseMatches:
-    """Best cells, positions between cells, and logarithms of the probability around these."""
-    shape = target.transform.grid.shape
-
-    def maps_of(rows_K: Tensor) -> Tensor:
-        if consensus is not None:
-            return consensus.rows(similarity_NM, rows_K)
-        found = similarity_NM[rows_K].unflatten(1, shape)
-        return found.masked_fill_(~target.matchable_HW, -torch.inf)
-
-    return matching.dense_matches(
-        maps_of, len(similarity_NM), config.window, config.temperature, similarity_NM.device
-    )

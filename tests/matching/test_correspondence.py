@@ -203,10 +203,8 @@ def test_window_mass_by_hand():
 
 def dense(similarity, source_shape, target_shape, window, temperature):
     """There and back, as the matcher puts them together."""
-    peaks, targets, masses = matching.dense_matches(
-        lambda rows: similarity[rows].unflatten(1, target_shape), len(similarity), window,
-        temperature, similarity.device,
-    )  # fmt: skip
+    everywhere = torch.ones(target_shape, dtype=torch.bool)
+    peaks, targets, masses = matching.dense_matches(similarity, everywhere, window, temperature)
     back = matching.cycle_log_prob(similarity, targets, source_shape, target_shape)
     return peaks, targets, matching.match_confidence(masses, back)
 

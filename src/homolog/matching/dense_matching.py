@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from homolog.matching.confidence import window_log_prob
+from homolog.matching.consensus import Consensus
 from homolog.matching.soft_argmax import argmax, window_soft_argmax
 
 _CHUNK = 512  # rows of the similarity treated at once
 
 
 def dense_matches(
-    maps_of: Callable[[Int[Tensor, "K"]], Float[Tensor, "K H W"]],
-    count: int,
+    similarity_NM: Float[Tensor, "N M"],
+    allowed_HW: Bool[Tensor, "H W"],
     window: int | None,
     temperature: float,
-    device: torch.device,
+    consensus: Consensus | None = None,
 ) -> tuple[Int[Tensor, "N 2"], Float[Tensor, "N 2"], Float[Tensor, "N"]]:
     """The match of every source cell, some rows at a time, so that no copy of all maps is made.
 
     Args:
-        maps_of: returns the similarity maps of some source cells, given their indices.
-        count: how many source cells there are.
+        similarity_NM: of all source cells to all target cells, row by row; M is H x W.
+        allowed_HW: the target cells where a match may lie.
         window: as for `window_soft_argmax`.
         temperature: as for `window_soft_argmax`.
-        device: where the maps are.
+        consensus: corrects the similarity, and has `allowed_HW` of its own.
 
     Returns:
         The best target cells (x, y), positions between cells, and the logarithms of the
         probabilities that the matches lie near these (`window_log_prob`).
     """
     parts = []
-    for rows in torch.arange(count, device=device).split(_CHUNK):
-        maps = maps_of(rows)
+    for rows in torch.arange(len(similarity_NM), device=similarity_NM.device).split(_CHUNK):
+        if consensus is not None:
+            maps = consensus.rows(similarity_NM, rows)
+        else:
+            maps = similarity_NM[rows].unflatten(1, allowed_HW.shape)
+            maps = maps.masked_fill_(~allowed_HW, -torch.inf)
         targets = window_soft_argmax(maps, window, temperature)
         parts.append((argmax(maps), targets, window_log_prob(maps, targets)))
-    peaks, targets, masses = (torch.cat(part) for part in zip(*parts, strict=True))
-    return peaks, targets, masses
+    peaks, targets, log_probs = (torch.cat(part) for part in zip(*parts, strict=True))
+    return peaks, targets, log_probs
 
 
 def adaptive_nms(
