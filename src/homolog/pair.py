@@ -116,8 +116,11 @@ class ImagePair:
         Args:
             pose: of the source; None for the best one.
         """
-        source = self.source_map(self.alignment.pose if pose is None else pose)
-        target = self.target_map
+        if pose is None:
+            pose = self.alignment.pose
+            if self.alignment.distances is not None:
+                return self.alignment.distances[pose]
+        source, target = self.source_map(pose), self.target_map
         if self._mask0 is not None or self._mask1 is not None:
             return matching.instance_matching_distance(
                 source.descriptors_HWC, target.descriptors_HWC,
