@@ -74,7 +74,9 @@ def random_backbone(config: BackboneConfig, device: torch.device) -> Backbone:
 
 def measure(name: str, config: BackboneConfig, device: torch.device, batch: int) -> None:
     backbone = random_backbone(config, device)
-    canvases = torch.randint(0, 256, (batch, backbone.canvas_size, backbone.canvas_size, 3), dtype=torch.uint8)
+    canvases = torch.randint(
+        0, 256, (batch, backbone.canvas_size, backbone.canvas_size, 3), dtype=torch.uint8
+    )
     cuda = device.type == "cuda"
 
     def run() -> None:
@@ -109,7 +111,7 @@ def main() -> None:
         torch.set_num_threads(2)
     where = torch.cuda.get_device_name() if device.type == "cuda" else "two CPU cores"
     print(f"On {where}, random weights.\n")
-    print("| preset | batch | pictures a second | seconds a picture | TFLOP a second | GB |")
+    print("| preset | batch | images a second | seconds an image | TFLOP a second | GB |")
     print("|---|---|---|---|---|---|")
     if not given.presets and device.type == "cpu":
         small = DinoConfig("facebook/dinov2-small", canvas_size=420)

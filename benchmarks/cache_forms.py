@@ -2,7 +2,7 @@
 
     python benchmarks/cache_forms.py
 
-Dogs, zero-shot; the compact form's principal components are taken from other pictures.
+Dogs, zero-shot; the compact form's principal components are taken from other images.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from homolog import Matcher
 from homolog.features import FeatureCache
 from homolog.features.codecs import CodecName
 
-# Values a picture and pose at the published size: maps of 640, 1280, 1280 and 768 channels.
+# Values an image and pose at the published size: maps of 640, 1280, 1280 and 768 channels.
 PUBLISHED = 640 * 60**2 + 1280 * 30**2 + 1280 * 15**2 + 768 * 60**2
-PICTURES = 2 * 1800  # SPair-71k's, as they are and flipped
+IMAGES = 2 * 1800  # SPair-71k's, as they are and flipped
 
 
 def main() -> None:
     dogs, others = real_images.dogs(), real_images.willow().annotations[::2]
-    print("| form | MB a picture | SPair-71k at the published size, GB | PCK@0.10 | PCK@0.05 |")
+    print("| form | MB an image | SPair-71k at the published size, GB | PCK@0.10 | PCK@0.05 |")
     print("|---|---|---|---|---|")
     for form in get_args(CodecName):
         matcher = Matcher.from_pretrained("embedded")
@@ -38,7 +38,7 @@ def main() -> None:
         values = sum(
             features[0].numel() for features in matcher.feature_maps(dogs.annotations[0].path)
         )
-        published = size / values * PUBLISHED * PICTURES / 1e9
+        published = size / values * PUBLISHED * IMAGES / 1e9
         print(
             f"| {form} | {size / 1e6:.2f} | {published:.1f} | {found['PCK@0.10']:.1f} "
             f"| {found['PCK@0.05']:.1f} |"

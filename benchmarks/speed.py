@@ -48,9 +48,9 @@ def row(name: str, ours: float, plain: float | None, plain_name: str, limit: str
 class PlainEfficientNetLite(nn.Module):
     """The network as it is usually written: norms apart, an explicit pad before convolutions."""
 
-    def __init__(self, weights: efficientnet_lite._Weights, config):
+    def __init__(self, weights: efficientnet_lite.PublishedWeights, config):
         super().__init__()
-        self.state = efficientnet_lite._read_weights(weights)
+        self.state = efficientnet_lite.read_weights(weights)
         self.shape = efficientnet_lite.EfficientNetLite(config)
 
     def norm(self, x: Tensor, name: str) -> Tensor:
@@ -109,8 +109,8 @@ def pair_of_files(image0: Path, image1: Path) -> None:
     plain = [
         PlainEfficientNetLite(weights, config)
         for weights, config in (
-            (efficientnet_lite._LITE0_WEIGHTS, efficientnet_lite.LITE0),
-            (efficientnet_lite._LITE2_WEIGHTS, efficientnet_lite.LITE2),
+            (efficientnet_lite.LITE0_WEIGHTS, efficientnet_lite.LITE0),
+            (efficientnet_lite.LITE2_WEIGHTS, efficientnet_lite.LITE2),
         )
     ]
     pixels = torch.randn(1, 3, 640, 640)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_dogs(matcher):
-    """The bounds, here and below, are a point below what was measured (docs/benchmarks.md)."""
+    """The bounds, here and below, are a point below what docs/explanation/benchmarks.md has."""
     found = accuracy.evaluate(matcher, real_images.dogs())
     assert found["pairs"] == 240
     assert found["PCK@0.10"] >= 56.7 and found["PCK@0.05"] >= 33.8
@@ -56,14 +56,14 @@ BREEDS = {"n02087394": 159, "n02092339": 178, "n02093754": 182, "n02099601": 207
 @pytest.mark.parametrize(
     ("config", "weights", "last_block", "crop"),
     [
-        (LITE0, efficientnet_lite._LITE0_WEIGHTS, 15, 224),
-        (LITE2, efficientnet_lite._LITE2_WEIGHTS, 20, 260),
+        (LITE0, efficientnet_lite.LITE0_WEIGHTS, 15, 224),
+        (LITE2, efficientnet_lite.LITE2_WEIGHTS, 20, 260),
     ],
     ids=["lite0", "lite2"],
 )
 def test_the_networks_classify_the_breeds(config, weights, last_block, crop):
     """With the published classifier on top, ImageNet's classes come out right."""
-    state = efficientnet_lite._read_weights(weights)
+    state = efficientnet_lite.read_weights(weights)
     whole = dataclasses.replace(config, outputs=(last_block,), shifts=(0.0,))
     network = efficientnet_lite.load_network(whole, weights)
     norm = [state[f"_bn1.{n}"] for n in ("running_mean", "running_var", "weight", "bias")]

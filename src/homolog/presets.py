@@ -37,7 +37,10 @@ def embedded_zero_shot() -> MatcherConfig:
 
 
 def embedded() -> MatcherConfig:
-    """The default: the same with a side head, trained and calibrated as docs/synthetic.md says."""
+    """The default: the same with a side head.
+
+    docs/explanation/synthetic-animals.md says how it was trained and calibrated.
+    """
     sides = SidesConfig(
         1032, side_weight=0.2, coordinate_weight=0.3, presence_calibration=(15.08, -7.67)
     )

@@ -41,18 +41,18 @@ def folders(tmp_path_factory):
 
 
 def canvases(side: int, count: int = 1) -> torch.Tensor:
-    pictures = [np.array(random_image(side, side, seed)) for seed in range(count)]
-    return torch.from_numpy(np.stack(pictures))
+    images = [np.array(random_image(side, side, seed)) for seed in range(count)]
+    return torch.from_numpy(np.stack(images))
 
 
 def own_states(folder: str, canvas: torch.Tensor):
-    """What the model itself says, on a picture normalised here."""
+    """What the model itself says, on an image normalised here."""
     model = transformers.AutoModel.from_pretrained(folder).eval()
-    pictures = canvas.permute(0, 3, 1, 2) / 255.0
+    images = canvas.permute(0, 3, 1, 2) / 255.0
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    pictures = (pictures - mean[:, None, None]) / std[:, None, None]
+    images = (images - mean[:, None, None]) / std[:, None, None]
     with torch.no_grad():
-        return model, model(pixel_values=pictures, output_hidden_states=True)
+        return model, model(pixel_values=images, output_hidden_states=True)
 
 
 def as_map(tokens: torch.Tensor, count: int) -> torch.Tensor:
@@ -142,8 +142,8 @@ def test_half_precision_is_near(folders):
     assert cosine.min() > 0.99 and not half.equal(single)
 
 
-def test_native_sees_the_picture_in_its_own_shape(folders):
-    """A picture letterboxed to 70 x 70 is seen as the 70 x 42 that it fills."""
+def test_crop_padding_shows_the_image_in_its_own_shape(folders):
+    """An image letterboxed to 70 x 70 is seen as the 70 x 42 that it fills."""
     config = DinoConfig(folders("dinov2"), 70, crop_padding=True)
     backbone = create(config, CPU)
     canvas = canvases(70).clone()
@@ -151,8 +151,8 @@ def test_native_sees_the_picture_in_its_own_shape(folders):
     canvas[:, :14] = canvas[:, 56:] = 0
     (found,) = backbone(canvas)
     assert found[:, :, 0].abs().max() == 0 and found[:, :, 4].abs().max() == 0
-    pictures = canvas[:, 14:56]
-    _, states = own_states(folders("dinov2"), pictures)
+    images = canvas[:, 14:56]
+    _, states = own_states(folders("dinov2"), images)
     expected = states.last_hidden_state[:, 1:].transpose(1, 2).unflatten(2, (3, 5))
     torch.testing.assert_close(found[:, :, 1:4], expected, rtol=1e-4, atol=1e-5)
     (black,) = backbone(torch.zeros(1, 70, 70, 3, dtype=torch.uint8))
@@ -169,14 +169,14 @@ def test_native_sees_the_picture_in_its_own_shape(folders):
     ],
 )
 def test_poses_commute_with_the_letterbox(folders, size, pose, turned):
-    """The canvas of a turned picture is the turned canvas, but for rounding of the resize."""
-    picture = random_image(*size)
+    """The canvas of a turned image is the turned canvas, but for rounding of the resize."""
+    image = random_image(*size)
     grid = create(DinoConfig(folders("dinov2"), 70), CPU).grid
     plain, posed = (
-        np.array(CanvasTransform(*size, p, 70, grid).apply(picture)).astype(int)
+        np.array(CanvasTransform(*size, p, 70, grid).apply(image)).astype(int)
         for p in (IDENTITY, pose)
     )
-    # A picture whose height leaves an odd number of rows lies half a pixel off the middle.
+    # An image whose height leaves an odd number of rows lies half a pixel off the middle.
     shifts = [np.roll(turned(plain), (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1)]
     assert min(np.abs(posed - shifted).max() for shifted in shifts) <= 2
 
@@ -245,7 +245,7 @@ def test_the_whole_way(kind, folders, tmp_path):
     side = 4 * PATCH[kind]
     config = dataclasses.replace(preset(folders(kind), side), window=1)
     matcher = Matcher(create(config.backbone, CPU), config)
-    data = toy_training.toy_data(tmp_path / "pictures", 4)
+    data = toy_training.toy_data(tmp_path / "images", 4)
     paths = [annotation.path for annotation in data.annotations]
     features = matcher.extract(paths[0])
     assert torch.linalg.vector_norm(features.descriptors, dim=-1).min() > 0.999

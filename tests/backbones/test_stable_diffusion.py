@@ -26,8 +26,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def canvases():
-    pictures = [np.array(random_image(SIDE, SIDE, seed)) for seed in range(3)]
-    return torch.from_numpy(np.stack(pictures))
+    images = [np.array(random_image(SIDE, SIDE, seed)) for seed in range(3)]
+    return torch.from_numpy(np.stack(images))
 
 
 def release_filter(joined, factor):
@@ -82,10 +82,10 @@ def test_maps_are_those_of_the_blocks_one_by_one(folder, canvases, freeu):
     tokenizer = transformers.CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer")
     tokens = tokenizer("a cat", padding="max_length", return_tensors="pt").input_ids
     assert tokens.shape == (1, 8)
-    pictures = canvases.permute(0, 3, 1, 2) / 127.5 - 1
-    moments = vae.quant_conv(vae.encoder(pictures))
+    images = canvases.permute(0, 3, 1, 2) / 127.5 - 1
+    moments = vae.quant_conv(vae.encoder(images))
     latents = moments[:, :4] * vae.config.scaling_factor  # the posterior's mean
-    torch.testing.assert_close(backbone.latents(pictures), latents)
+    torch.testing.assert_close(backbone.latents(images), latents)
     # Noise for timestep 50, from the schedule's own definition.
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
     kept = (1 - betas).cumprod(0)[50]
@@ -259,7 +259,7 @@ def test_the_published_system_the_whole_way(folder, tmp_path):
     dino = str(save_dino(tmp_path / "dino", "dinov2"))
     config = dataclasses.replace(zero_shot(fused(folder, dino), (0, 1, 2), (3,)), window=2)
     matcher = Matcher(create(config.backbone, CPU), config)
-    data = toy_training.toy_data(tmp_path / "pictures", 3)
+    data = toy_training.toy_data(tmp_path / "images", 3)
     descriptors = matcher.extract(data.annotations[0].path).descriptors
     assert descriptors.shape == (8, 8, 16 + 32 + 32 + 16)
     for part in (descriptors[..., :80], descriptors[..., 80:]):
@@ -285,8 +285,8 @@ def test_presets_take_weights_from_folders(folder, tmp_path, monkeypatch):
     assert [part.model for part in matcher.config.backbone.parts] == [folder, dino]
     assert matcher.config.backbone.parts[0].prompt == "a cat"
     empty = Matcher.from_pretrained("sd15+dinov2-base", weights=[folder, dino], device="cpu")
-    picture = random_image(64, 64)
-    assert not matcher.extract(picture).descriptors.equal(empty.extract(picture).descriptors)
+    image = random_image(64, 64)
+    assert not matcher.extract(image).descriptors.equal(empty.extract(image).descriptors)
     for options, reason in (
         ({"weights": folder}, "weights: expected 2, in place of x, y, got 1"),
         ({"weights": ["no-folder", dino]}, "expected a folder or .*, got no-folder"),
@@ -329,17 +329,17 @@ def test_a_prompt_may_name_the_category(folder, tmp_path):
         return Matcher(create(prompted.backbone, CPU), prompted, cache=cache)
 
     by_category, cat = with_prompt("{category}"), with_prompt("cat")
-    picture = random_image(64, 64)
-    features = by_category.extract(picture, category="cat")
+    image = random_image(64, 64)
+    features = by_category.extract(image, category="cat")
     assert features.category == "cat"
-    assert features.descriptors.equal(cat.extract(picture).descriptors)
-    assert not features.descriptors.equal(by_category.extract(picture, category="a").descriptors)
+    assert features.descriptors.equal(cat.extract(image).descriptors)
+    assert not features.descriptors.equal(by_category.extract(image, category="a").descriptors)
     with pytest.raises(HomologError, match=r"prompt: expected the image's category .*, got none"):
-        by_category.extract(picture)
+        by_category.extract(image)
     with pytest.raises(HomologError, match=r"prompt: expected .* but \{category\}, got \{kind\}"):
         config.with_weights(None, "{kind}")
 
-    data = toy_training.toy_data(tmp_path / "pictures", 3)
+    data = toy_training.toy_data(tmp_path / "images", 3)
     (name,) = data.schemas
     written = with_prompt(name, cache)
     expected = evaluation.predict(written, data, tmp_path / "written").read_bytes()

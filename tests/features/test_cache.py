@@ -19,13 +19,13 @@ def maps(value: float) -> list[torch.Tensor]:
     return [torch.full((1, 4, 8, 8), value), torch.full((1, 2, 3, 3), -value)]
 
 
-def fill(cache: FeatureCache, picture: bytes, made: list[bytes] | None = None, by="backbone"):
+def fill(cache: FeatureCache, image: bytes, made: list[bytes] | None = None, by="backbone"):
     def make():
         if made is not None:
-            made.append(picture)
-        return maps(float(len(picture)))
+            made.append(image)
+        return maps(float(len(image)))
 
-    return cache.get_or_compute(picture, by, CPU, make)
+    return cache.get_or_compute(image, by, CPU, make)
 
 
 def test_what_is_kept_is_not_made_again(tmp_path):
@@ -51,8 +51,8 @@ def test_the_budget_is_kept_and_the_last_used_stays(tmp_path):
     fill(one, b"x")
     size = one.size()
     cache, made = FeatureCache(tmp_path / "cache", budget=3 * size), []
-    for picture in (b"a", b"b", b"c"):
-        fill(cache, picture, made)
+    for image in (b"a", b"b", b"c"):
+        fill(cache, image, made)
         time.sleep(0.02)
     fill(cache, b"a", made)  # used again
     time.sleep(0.02)
@@ -130,7 +130,7 @@ def test_commands(capsys, tmp_path, monkeypatch, colour_matcher):
     (tmp_path / "folder" / "below").mkdir(parents=True)
     for index, name in enumerate(("folder/a.png", "folder/below/b.jpg", "c.png")):
         random_image(40, 30, index).save(tmp_path / name)
-    (tmp_path / "folder" / "notes.txt").write_text("no picture")
+    (tmp_path / "folder" / "notes.txt").write_text("no image")
     build = ("features", "build", "folder", "c.png", "folder", "--cache", "cache")
     status, out, err = run(capsys, *build, "--poses", "flip")
     assert status == 0 and "3 images, 2 poses" in out, err
@@ -160,14 +160,14 @@ def test_smaller_forms_are_smaller_and_near(tmp_path, form):
     """Eight bits err by at most half a level; components lose only what they leave out."""
     torch.manual_seed(0)
     mixing = torch.randn(4, 16)  # maps of 16 channels that vary along 4
-    pictures = [torch.einsum("bkhw,kc->bchw", torch.randn(1, 4, 9, 9), mixing) for _ in range(5)]
+    images = [torch.einsum("bkhw,kc->bchw", torch.randn(1, 4, 9, 9), mixing) for _ in range(5)]
     half, small = FeatureCache(tmp_path / "half"), FeatureCache(tmp_path / form, codec=form)
     assert small.fitted == (form == "int8")
     if form == "compact":
         with pytest.raises(HomologError, match="cache: expected principal components"):
-            small.get_or_compute(b"x", "b", CPU, lambda: pictures[:1])
-        small.fit([[features] for features in pictures])
-    for index, features in enumerate(pictures):
+            small.get_or_compute(b"x", "b", CPU, lambda: images[:1])
+        small.fit([[features] for features in images])
+    for index, features in enumerate(images):
         for cache in (half, small):
             name = bytes([index])
             made = cache.get_or_compute(name, "b", CPU, lambda features=features: [features])

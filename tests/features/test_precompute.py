@@ -1,4 +1,4 @@
-"""Many pictures into a cache: batches, what does not fit, reading ahead, sharing by rank."""
+"""Many images into a cache: batches, what does not fit, reading ahead, sharing by rank."""
 
 import threading
 from functools import partial
@@ -43,11 +43,11 @@ def test_batches_are_halved_until_they_fit(tmp_path, room, batches):
     assert backbone.batches == batches and done[-1] == 10
     # The same as one by one.
     for index in range(10):
-        picture = canvas(index)
+        image = canvas(index)
         kept = cache.get_or_compute(
-            picture.numpy().tobytes(), "toy", torch.device("cpu"), lambda: 1 / 0
+            image.numpy().tobytes(), "toy", torch.device("cpu"), lambda: 1 / 0
         )
-        for ours, expected in zip(kept, ColourBackbone()(picture[None]), strict=True):
+        for ours, expected in zip(kept, ColourBackbone()(image[None]), strict=True):
             torch.testing.assert_close(ours, expected.half().float())
     # What is there is not made again.
     assert list(precompute(backbone, cache, "toy", [partial(canvas, i) for i in range(10)])) == [10]
@@ -66,7 +66,7 @@ def test_so_it_is_when_matching(colour_matcher):
         matcher.extract(random_image(40, 30))
 
 
-def test_pictures_are_read_ahead_in_threads_and_kept_in_order(tmp_path):
+def test_images_are_read_ahead_in_threads_and_kept_in_order(tmp_path):
     seen, threads = [], set()
 
     def read(index: int) -> torch.Tensor:
@@ -82,7 +82,7 @@ def test_pictures_are_read_ahead_in_threads_and_kept_in_order(tmp_path):
     assert threading.get_ident() not in threads
 
 
-def test_a_broken_picture_is_said(tmp_path):
+def test_a_broken_image_is_said(tmp_path):
     def broken() -> torch.Tensor:
         raise HomologError("image: is broken")
 

@@ -14,7 +14,7 @@ from homolog.image.geometry import Grid
 class ColourBackbone:
     """Colour of each patch, and how it changes to the right and downwards.
 
-    When two pictures are turned alike, so are the answers; when one is, its descriptors change,
+    When two images are turned alike, so are the answers; when one is, its descriptors change,
     as those of real backbones do. Colours become random Fourier features, so that only like
     colours have like descriptors.
     """

@@ -1,4 +1,4 @@
-"""Letterbox, poses, grids and views against the published figures, closed forms and pictures."""
+"""Letterbox, poses, grids and views against the published figures, closed forms and images."""
 
 import numpy as np
 import pytest
@@ -65,7 +65,7 @@ def test_points_survive_the_letterbox_of_extreme_shapes(size):
     np.testing.assert_allclose(view.to_points(view.to_cells(points)), points, rtol=0, atol=1e-3)
 
 
-def test_letterbox_places_the_picture_in_the_middle_on_black():
+def test_letterbox_places_the_image_in_the_middle_on_black():
     canvas = Letterbox(20, 10, 40).apply(Image.new("RGB", (20, 10), "white"))
     pixels = np.asarray(canvas)[..., 0]
     assert (pixels[10:30] == 255).all()
@@ -93,9 +93,9 @@ def test_a_rotation_and_the_rotation_back_cancel(rotation, width, height):
 @given(pose=quarter_turns)
 def test_pixels_and_points_go_the_same_way(pose):
     width, height, x, y = 7, 5, 5, 1
-    picture = Image.new("L", (width, height))
-    picture.putpixel((x, y), 255)
-    posed = np.asarray(pose.apply(picture))
+    image = Image.new("L", (width, height))
+    image.putpixel((x, y), 255)
+    posed = np.asarray(pose.apply(image))
     assert posed.shape[::-1] == pose.size((width, height))
     row, column = (int(v[0]) for v in np.nonzero(posed))
     place = pose.points(np.array([[x + 0.5, y + 0.5]]), (width, height))[0]
@@ -106,9 +106,9 @@ def test_pixels_and_points_go_the_same_way(pose):
 @pytest.mark.parametrize("angle", [17.0, -33.5, 45.0, 120.0])
 def test_pixels_and_points_go_the_same_way_at_any_angle(angle, flip):
     pose, size = PoseVariant(flip, angle), (200, 120)
-    picture = Image.new("L", size)
-    picture.paste(255, (140, 30, 150, 40))
-    posed = np.asarray(pose.apply(picture), dtype=float)
+    image = Image.new("L", size)
+    image.paste(255, (140, 30, 150, 40))
+    posed = np.asarray(pose.apply(image), dtype=float)
     y, x = np.mgrid[: posed.shape[0], : posed.shape[1]] + 0.5
     middle = np.array([(x * posed).sum(), (y * posed).sum()]) / posed.sum()
     np.testing.assert_allclose(middle, pose.points(np.array([[145.0, 35.0]]), size)[0], atol=0.2)
@@ -168,7 +168,7 @@ def test_wide_kernels_smooth():
     torch.testing.assert_close(rows.sum(1), torch.ones(5))
 
 
-def test_content_is_the_cells_on_the_picture():
+def test_content_is_the_cells_on_the_image():
     grid = Grid.from_patches(96, 8)
     assert CanvasTransform(30, 30, IDENTITY, 96, grid).valid_cells.all()
     wide = CanvasTransform(96, 48, IDENTITY, 96, grid).valid_cells
@@ -176,7 +176,7 @@ def test_content_is_the_cells_on_the_picture():
     turned = CanvasTransform(96, 48, PoseVariant(rotation=90), 96, grid).valid_cells
     assert (turned == wide.T).all()
     leaning = CanvasTransform(96, 96, PoseVariant(rotation=45), 96, grid).valid_cells
-    assert leaning[6, 6] and not leaning[0, 0], "corners beside a turned picture are black"
+    assert leaning[6, 6] and not leaning[0, 0], "corners beside a turned image are black"
 
 
 @given(width=lengths, height=lengths, pose=poses)
@@ -185,7 +185,7 @@ def test_there_is_always_content(width, height, pose):
 
 
 @given(pose=quarter_turns, seed=st.integers(0, 100))
-def test_masks_go_where_the_picture_goes(pose, seed):
+def test_masks_go_where_the_image_goes(pose, seed):
     size, grid = (96, 64), Grid.from_patches(96, 8)
     mask = np.kron(np.random.default_rng(seed).random((8, 12)) < 0.3, np.ones((8, 8), bool))
     mask[0, 0] = True
@@ -208,7 +208,7 @@ def test_interpolation_between_cells():
 
 
 def test_sampling_a_view_gives_the_values_under_the_pixels():
-    picture = random_image(96, 64)
+    image = random_image(96, 64)
     view = CanvasTransform(96, 64, IDENTITY, 96, Grid.from_patches(96, 1))
-    values = np.asarray(view.apply(picture), dtype=float)
-    np.testing.assert_allclose(view.resample(values, (96, 64)), np.asarray(picture))
+    values = np.asarray(view.apply(image), dtype=float)
+    np.testing.assert_allclose(view.resample(values, (96, 64)), np.asarray(image))

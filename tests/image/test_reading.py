@@ -1,4 +1,4 @@
-"""Reading pictures of every kind, and refusing what is none."""
+"""Images of every kind are loaded, and anything else is refused."""
 
 import io
 import os
@@ -13,7 +13,7 @@ from helpers.toys import random_image
 from PIL import Image
 
 from homolog import HomologError
-from homolog.image import masks, reading
+from homolog.image import reading
 
 ORIENTATION = 0x0112
 
@@ -23,8 +23,8 @@ def photo() -> Image.Image:
     return random_image(90, 60)
 
 
-def saved(path: Path, picture: Image.Image, **options) -> Path:
-    picture.save(path, **options)
+def saved(path: Path, image: Image.Image, **options) -> Path:
+    image.save(path, **options)
     return path
 
 
@@ -45,8 +45,8 @@ def test_paths_may_be_strings(tmp_path, photo):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_phone_pictures_are_turned_upright(tmp_path, photo, orientation):
-    # What a camera stores is the upright picture, turned the other way.
+def test_phone_images_are_turned_upright(tmp_path, photo, orientation):
+    # What a camera stores is the upright image, turned the other way.
     stored = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -56,13 +56,13 @@ def test_phone_pictures_are_turned_upright(tmp_path, photo, orientation):
         7: Image.Transpose.TRANSVERSE,
         8: Image.Transpose.ROTATE_270,
     }
-    picture = photo.transpose(stored[orientation]) if orientation in stored else photo
+    image = photo.transpose(stored[orientation]) if orientation in stored else photo
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
-    path = saved(tmp_path / "a.jpg", picture, exif=exif, quality=98, subsampling=0)
+    path = saved(tmp_path / "a.jpg", image, exif=exif, quality=98, subsampling=0)
     for side in (None, 45, 30):
         read = reading.load_image(path, longest_edge=side)
-        assert (read.width, read.height) == (90, 60), "points refer to the upright picture"
+        assert (read.width, read.height) == (90, 60), "points refer to the upright image"
         expected = photo.resize(read.image.size, Image.Resampling.BILINEAR)
         assert close(read.image, expected, 4)
 
@@ -76,9 +76,9 @@ def test_first_frame_of_several(tmp_path, photo):
 
 def test_grey_palette_one_bit_and_cmyk(tmp_path, photo):
     for mode, tolerance in (("L", 0), ("P", 12), ("CMYK", 3), ("1", 0), ("YCbCr", 3)):
-        picture = photo.convert(mode)
-        path = saved(tmp_path / "a.tiff", picture)
-        assert close(reading.load_image(path).image, picture.convert("RGB"), tolerance), mode
+        image = photo.convert(mode)
+        path = saved(tmp_path / "a.tiff", image)
+        assert close(reading.load_image(path).image, image.convert("RGB"), tolerance), mode
 
 
 def test_sixteen_bits_are_scaled(tmp_path, photo):
@@ -90,9 +90,9 @@ def test_sixteen_bits_are_scaled(tmp_path, photo):
 
 
 def test_transparency_is_laid_on_white(tmp_path):
-    picture = Image.new("RGBA", (4, 4), (200, 0, 0, 0))
-    picture.putpixel((1, 1), (200, 0, 0, 255))
-    pixels = np.asarray(reading.load_image(saved(tmp_path / "a.png", picture)).image)
+    image = Image.new("RGBA", (4, 4), (200, 0, 0, 0))
+    image.putpixel((1, 1), (200, 0, 0, 255))
+    pixels = np.asarray(reading.load_image(saved(tmp_path / "a.png", image)).image)
     assert (pixels[0, 0] == 255).all() and (pixels[1, 1] == (200, 0, 0)).all()
     palette = Image.new("P", (2, 2), 0)
     palette.putpalette([10, 20, 30, 40, 50, 60])
@@ -166,7 +166,7 @@ def test_broken_files(tmp_path, photo):
     photo.save(png, "PNG")
     broken = {
         "empty.jpg": b"",
-        "text.png": b"this is not a picture",
+        "text.png": b"this is not an image",
         "cut.jpg": whole.getvalue()[:800],
         "cut.png": png.getvalue()[:200],
         "header.png": png.getvalue()[:30],
@@ -231,42 +231,12 @@ def test_decompression_bombs(tmp_path, photo):
     assert limit == Image.MAX_IMAGE_PIXELS, "Pillow's own guard is left in place"
 
 
-def test_pictures_above_pillows_own_limit_may_be_allowed(tmp_path, photo, monkeypatch):
+def test_images_above_pillows_own_limit_may_be_allowed(tmp_path, photo, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     assert reading.load_image(saved(tmp_path / "a.png", photo)).width == 90
 
 
-def test_float_pictures_are_refused(tmp_path):
+def test_float_images_are_refused(tmp_path):
     path = saved(tmp_path / "a.tiff", Image.fromarray(np.ones((4, 4), np.float32)))
     with pytest.raises(HomologError, match="floats"):
         reading.load_image(path)
-
-
-def test_masks(tmp_path):
-    drawn = np.zeros((60, 90), np.uint8)
-    drawn[10:20, 30:50] = 7
-    labels = Image.frombytes("P", (90, 60), drawn.tobytes())
-    labels.putpalette(np.random.default_rng(0).integers(0, 256, 768).tolist())
-    files = [
-        saved(tmp_path / "grey.png", Image.fromarray(drawn)),
-        saved(tmp_path / "bit.png", Image.fromarray(drawn > 0)),
-        saved(tmp_path / "deep.png", Image.fromarray(drawn.astype(np.uint16))),
-        saved(tmp_path / "labels.png", labels),
-        saved(tmp_path / "colour.png", Image.fromarray(np.dstack([drawn * 30] * 3))),
-    ]
-    arrays = [drawn, drawn > 0, torch.from_numpy(drawn), drawn.astype(float)]
-    for given in (*files, *arrays):
-        np.testing.assert_array_equal(masks.read_mask(given, (90, 60)), drawn > 0)
-
-
-@pytest.mark.parametrize(
-    ("mask", "reason"),
-    [
-        (np.ones((90, 60)), "expected the size of its image, 90 x 60 pixels, got 60 x 90"),
-        (np.zeros((60, 90)), "expected at least one pixel that is not zero"),
-        (np.ones((60, 90, 3)), "height x width"),
-    ],
-)
-def test_masks_that_do_not_fit(mask, reason):
-    with pytest.raises(HomologError, match=reason):
-        masks.read_mask(mask, (90, 60))

@@ -56,7 +56,7 @@ def test_maps_have_the_shape_of_the_grid(shape):
     assert torch.equal(found[1].side, found.side[1])
 
 
-def test_every_cell_sees_the_whole_picture():
+def test_every_cell_depends_on_the_whole_image():
     given_ = torch.randn(1, 21, 21, 12, requires_grad=True)
     network()(given_).side[0, 0, 0].backward()
     assert float(given_.grad[0, -1, -1].abs().sum()) > 0
@@ -84,10 +84,10 @@ def test_certainty_is_of_the_thing_and_not_of_its_size(probability, cells):
     assert both.tolist() == pytest.approx([probability, 0], rel=1e-4)
 
 
-def test_pictures_that_may_show_no_such_thing_count_less():
+def test_images_that_may_show_no_such_object_count_less():
     cells = unit(1, 2, 6)
     gained = []
-    for surely in (0.9, 0.5):  # the logits of these pictures are 4 and 0
+    for surely in (0.9, 0.5):  # the logits of these images are 4 and 0
         told = maps(torch.full((1, 2), surely), torch.ones(1, 2))
         config = dataclasses.replace(
             SMALL, side_weight=0.3, coordinate_weight=0.0, presence_calibration=(10.0, -5.0)
@@ -129,7 +129,7 @@ def wide() -> CanvasTransform:
     return CanvasTransform(96, 48, IDENTITY, 96, Grid.from_patches(96, 8))
 
 
-def test_sides_of_a_wide_picture(wide):
+def test_sides_of_a_wide_image(wide):
     side = torch.zeros(12, 12)
     side[:, :6], side[:, 6:] = 1.0, -0.5
     found = Sides.from_maps(maps(torch.full((12, 12), 0.9), side, facing=(0.0, 0.0, -2.0)), wide)
@@ -138,7 +138,7 @@ def test_sides_of_a_wide_picture(wide):
     assert (left, right) == (1, 0)
     assert confidence == pytest.approx(0.9)
     assert found.at(np.array([[80.0, 24.0]]))[0, :2] == pytest.approx([0.25, 0.75])
-    assert not found.confidence[0].any()  # black above the picture
+    assert not found.confidence[0].any()  # black above the image
     assert found.centre == pytest.approx([48, 24])
     assert found.heading == pytest.approx((0, 0, -1), abs=1e-6)
     assert found.describe() == "faces the camera (confidence 1.00)"
@@ -148,7 +148,7 @@ def test_sides_of_a_wide_picture(wide):
     assert min(y for _, y in plain["points"]) == pytest.approx(4)
 
 
-def test_a_picture_of_nothing_known(wide):
+def test_an_image_of_nothing_known(wide):
     found = Sides.from_maps(maps(torch.full((12, 12), 0.1), torch.zeros(12, 12)), wide)
     assert found.centre is None
     assert found.describe() == "no object whose sides are known"
@@ -185,12 +185,12 @@ def test_a_model_without_sides_says_so(colour_matcher):
 
 
 def test_sides_are_those_of_the_network_and_cost_no_further_pass(sided, colour_matcher):
-    picture = random_image(96, 64, 3)
-    features = sided.extract(picture)
+    image = random_image(96, 64, 3)
+    features = sided.extract(image)
     seen = sided.backbone.seen
     found = sided.sides(features)
     assert sided.backbone.seen == seen
-    expected = sided.side_head(colour_matcher.extract(picture).descriptors[None])
+    expected = sided.side_head(colour_matcher.extract(image).descriptors[None])
     np.testing.assert_allclose(found.left, (1 + expected.side[0].double().numpy()) / 2, atol=1e-6)
 
 
@@ -222,8 +222,8 @@ def test_saved_and_loaded(sided, monkeypatch, tmp_path):
     checkpoints.save(tmp_path, None, sided.config, side_head=sided.side_head)
     loaded = Matcher.from_pretrained(str(tmp_path), device="cpu")
     assert loaded.config == sided.config
-    picture = random_image(96, 96, 5)
-    np.testing.assert_array_equal(loaded.sides(picture).left, sided.sides(picture).left)
+    image = random_image(96, 96, 5)
+    np.testing.assert_array_equal(loaded.sides(image).left, sided.sides(image).left)
 
     out = tmp_path / "sides.png"
     random_image(96, 96, 5).save(tmp_path / "photo.png")

