@@ -22,7 +22,7 @@ check: .venv/test  ## style, types and the order of packages
 docs: .venv/docs  ## the documentation, into site/
 	$(BIN)/zensical build --clean --strict
 
-bench: .venv/test  ## the tables of docs/benchmarks.md
+bench: .venv/test  ## the tables of docs/explanation/benchmarks.md
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/accuracy.py
 
