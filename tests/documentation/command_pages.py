@@ -1,6 +1,6 @@
 """Writes docs/reference/commands.md from the commands' help texts.
 
-    python tests/documentation/command_pages.py
+Run it as a script: python tests/documentation/command_pages.py
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from homolog.cli.commands import app
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "commands.md"
 _HEAD = """# Commands
 
-`homolog COMMAND --help` prints the same. All commands take `-v` (`--verbose`), which prints what the library logs
-to standard error. A user's error is one line, `argument: expected X, got Y`, and exit status 2. Points, images and
-files follow the [conventions](conventions.md) and [formats](formats.md).
+`homolog COMMAND --help` prints the same. All commands take `-v` (`--verbose`), which prints what
+the library logs to standard error. A user's error is one line, `argument: expected X, got Y`, and
+exit status 2. Points, images and files follow the [conventions](conventions.md) and
+[formats](formats.md).
 
 Options of the model, which many commands share, are described once, at the end of this page.
 """

@@ -111,7 +111,7 @@ def pip(arguments: Sequence[str]) -> None:
 
 
 def python(arguments: Sequence[str]) -> None:
-    """Run homolog as a module; of scripts, which take hours, and of pytest only look at arguments."""
+    """Run homolog as a module; of scripts, which take hours, and of pytest check the arguments."""
     if arguments[:2] == ["-m", "homolog"]:
         homolog(arguments[2:])
         return

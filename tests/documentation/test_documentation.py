@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import homolog
-from documentation import pages
+from documentation import command_pages, pages
 from documentation.tables import PRELUDES, REPLACED
 from documentation.workspace import Workspace, fill_hub
 
@@ -82,6 +82,20 @@ def _remember_maps(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.filterwarnings("ignore:The `local_dir_use_symlinks` argument:UserWarning")
 def test_what_is_documented_runs(page, path, number):
     page(path).run(number)
+
+
+def test_the_page_of_commands_has_all_of_them_and_their_options():
+    text = command_pages.PAGE.read_text("utf-8")
+    for name, command in command_pages.commands():
+        section = text.partition(f"\n## homolog {name}\n")[2].partition("\n## ")[0]
+        missing = {
+            option
+            for option in command_pages.options(command)
+            if f"`{option}`" not in section and f"`{option[2:].upper()}`" not in section
+        }
+        assert section and not missing, (
+            f"{name} {missing}: run python tests/documentation/command_pages.py"
+        )
 
 
 def test_nothing_is_exempt():
