@@ -66,7 +66,7 @@ def test_the_budget_is_kept_and_the_last_used_stays(tmp_path):
     assert FeatureCache(tmp_path / "cache", budget=3 * size)._used == cache.size()
 
 
-def test_broken_files_are_found_and_remade(tmp_path):
+def test_damaged_files_are_found_and_computed_again(tmp_path, caplog):
     cache, made = FeatureCache(tmp_path), []
     whole = fill(cache, b"x", made)
     (file,) = cache.files()
@@ -77,6 +77,9 @@ def test_broken_files_are_found_and_remade(tmp_path):
         assert all(a.equal(b) for a, b in zip(whole, remade, strict=True))
         assert cache.check() == []
     assert len(made) == 4
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{file} is damaged; its feature maps are computed again"
+    ] * 3
 
 
 def _work(folder, barrier):

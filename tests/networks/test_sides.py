@@ -36,10 +36,10 @@ def network(config: SidesConfig = SMALL) -> SideHead:
     return made.requires_grad_(False)
 
 
-def maps(thing, side, place=None, facing=(1.0, 0.0, 0.0)) -> SideMaps:
-    thing, side = torch.as_tensor(thing).float(), torch.as_tensor(side).float()
-    place = torch.zeros(*thing.shape, 3) if place is None else torch.as_tensor(place).float()
-    return SideMaps(thing, side, place, torch.tensor(facing).expand(*thing.shape, 3))
+def maps(objectness, side, place=None, facing=(1.0, 0.0, 0.0)) -> SideMaps:
+    objectness, side = torch.as_tensor(objectness).float(), torch.as_tensor(side).float()
+    place = torch.zeros(*objectness.shape, 3) if place is None else torch.as_tensor(place).float()
+    return SideMaps(objectness, side, place, torch.tensor(facing).expand(*objectness.shape, 3))
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -76,11 +76,11 @@ def test_similarity_of_cells_with_sides_in_closed_form(thing0, side0, thing1, si
 
 @given(st.floats(0.01, 1), st.integers(1, 35))
 def test_certainty_is_of_the_thing_and_not_of_its_size(probability, cells):
-    thing = torch.zeros(36)
-    thing[:cells] = probability
-    thing = thing.reshape(4, 9)
-    assert float(objectness_confidence(thing)) == pytest.approx(probability, rel=1e-4)
-    both = objectness_confidence(torch.stack([thing, torch.zeros(4, 9)]))
+    objectness = torch.zeros(36)
+    objectness[:cells] = probability
+    objectness = objectness.reshape(4, 9)
+    assert float(objectness_confidence(objectness)) == pytest.approx(probability, rel=1e-4)
+    both = objectness_confidence(torch.stack([objectness, torch.zeros(4, 9)]))
     assert both.tolist() == pytest.approx([probability, 0], rel=1e-4)
 
 

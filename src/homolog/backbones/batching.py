@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from homolog.backbones.base import Backbone
 from homolog.errors import HomologError
+
+_log = logging.getLogger(__name__)
 
 FeatureMaps = Sequence[Float[Tensor, "B _C _h _w"]]
 """The feature maps of a batch of canvases, one tensor for each map of the backbone."""
@@ -50,6 +53,7 @@ def in_batches(
             if batch_size == 1:
                 raise out_of_memory_error(backbone) from None
             batch_size = max(1, batch_size // 2)
+            _log.info("%d canvases do not fit into memory; from now on %d", len(batch), batch_size)
             torch.cuda.empty_cache()
             continue
         del waiting[:batch_size]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from homolog.backbones.batching import FeatureMaps
 from homolog.errors import HomologError
 from homolog.features.codecs import Codec, CodecName, CompactCodec, HalfCodec, Int8Codec
 from homolog.utils.outputs import write_atomically
+
+_log = logging.getLogger(__name__)
 
 _SUFFIX = ".safetensors"
 _CODEC_NAME, _COMPONENTS = "form", "components.safetensors"
@@ -97,6 +100,8 @@ class FeatureCache:
         path = self._path(canvas, cache_key)
         maps = self._read(path)
         if maps is None:
+            if path.exists():
+                _log.warning("%s is damaged; its feature maps are computed again", path)
             maps = self._store(path, compute())
         elif self.budget is not None:
             _touch(path)
