@@ -196,7 +196,10 @@ class Page:
         if isinstance(tree, ast.Call):
             function = self._resolve(tree.func)
             values = [*tree.args, *(keyword.value for keyword in tree.keywords)]
-            if not any(isinstance(v, ast.Constant) and v.value is ... for v in values):
+            elided = any(isinstance(v, ast.Constant) and v.value is ... for v in values)
+            # Exceptions take anything, and have no signature.
+            raised = isinstance(function, type) and issubclass(function, Exception)
+            if not elided and not raised:
                 names = {str(keyword.arg): None for keyword in tree.keywords}
                 inspect.signature(function).bind(*([None] * len(tree.args)), **names)
             return function
