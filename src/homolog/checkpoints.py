@@ -179,7 +179,7 @@ def load_backbone(name: str, config: MatcherConfig, device: torch.device) -> Bac
 
 
 def _folder(name: str) -> Path:
-    """The model folder of that name, or the one that the hub's files were downloaded to."""
+    """A local model folder, or else that of a hub's repository, which is downloaded if needed."""
     if Path(name).is_dir():
         return Path(name)
     if name.count("/") != 1 or name.startswith((".", "/")):

@@ -136,7 +136,7 @@ class StableDiffusionConfig(BackboneConfig):
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> StableDiffusionConfig:
-        """As for every configuration; the factors of FreeU are a dictionary of their own."""
+        """The configuration of a dictionary, as for every backbone; `freeu` is a nested dictionary."""
         freeu = plain["freeu"]
         return super().from_plain({**plain, "freeu": freeu and FreeUConfig(**freeu)})
 

@@ -43,7 +43,7 @@ class ExemplarSet:
 
 
 def read(path: Path, folder: Path | None = None) -> ExemplarSet:
-    """Read labelled images, whatever the format of the file.
+    """Read images with labelled keypoints from a COCO, YOLO or CSV file.
 
     Of labels that `homolog annotate` wrote only the keypoints count that somebody reviewed. Images
     with several labelled objects are left out.

@@ -22,7 +22,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class AnnotateConfig:
-    """Configuration of `annotate`.
+    """Which predicted keypoints a person should review, and the poses that exemplars are tried in.
 
     Attributes:
         review: keypoints with a lower score are marked doubtful.

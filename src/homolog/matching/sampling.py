@@ -46,7 +46,7 @@ def bilinear(
 def nearest_cells(
     positions_P2: Float[Tensor, "P 2"], maps_KHW: Float[Tensor, "K H W"]
 ) -> Int[Tensor, "P 2"]:
-    """The nearest cell of each position.
+    """The grid cell (x, y) nearest to each position, at the border for positions beyond it.
 
     Args:
         positions_P2: (x, y) in cells; those beyond the grid get the nearest cell on its border.

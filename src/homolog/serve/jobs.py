@@ -151,7 +151,7 @@ class MatchService:
 
 
 def parse_pose(name: str) -> PoseVariant:
-    """The pose of a name, of those that the page offers.
+    """The pose variant of a name, which must be one that the page offers.
 
     Raises:
         HomologError: it is none of them.

@@ -326,7 +326,7 @@ class _Reader:
         return Material(material.name or "", colour, texture)
 
     def _texture(self, index: int) -> UInt8[np.ndarray, "h w 3"] | None:
-        """A texture, or None where it is missing or broken: the model can be used without."""
+        """Decode a texture; None where it is missing or broken, for models can do without."""
         try:
             image = self.file.images[self.file.textures[index].source]
             if image.bufferView is not None:

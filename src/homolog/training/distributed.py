@@ -32,7 +32,7 @@ class Process:
         return self.rank == 0
 
     def mean(self, values: dict[str, float], device: torch.device) -> dict[str, float]:
-        """The means of values over all processes, which must all ask for them."""
+        """The means of values over all processes, as a collective call that each must make."""
         if self.world_size == 1:
             return values
         total = torch.tensor(list(values.values()), dtype=torch.float64, device=device)

@@ -105,7 +105,7 @@ def train(
 
 
 def count_steps(config: TrainingConfig, sampler: BatchSampler, world_size: int) -> int:
-    """The number of optimizer steps: as configured, or as many as make the epochs.
+    """The number of optimizer steps: as configured, or enough for the configured epochs.
 
     Args:
         config: of the run.

@@ -24,7 +24,7 @@ def validate(
     process: Process = SINGLE_PROCESS,
     max_bytes: int = FEATURE_BYTES,
 ) -> PCKAccumulator:
-    """Match all keypoints of a validation set; each process matches its share of the pairs.
+    """The PCK of a matcher on a validation set; each process matches its share of the pairs.
 
     Args:
         matcher: with the weights so far.

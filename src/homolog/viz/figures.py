@@ -91,17 +91,17 @@ class PanelFigure:
                 (x + 0.26) / width, y / height, name, fontsize=9, color=INK, va="center"
             )
 
-    def render(self, caption: str, key: str = "") -> Image.Image:
-        """Add the caption and draw the figure.
+    def render(self, caption: str, legend: str = "") -> Image.Image:
+        """Add a caption and a legend below the panels, and draw the figure as an RGB image.
 
         Args:
             caption: on the left; if it is too long, its beginning is cut off.
-            key: what colours and signs mean, on the right.
+            legend: what colours and signs mean, on the right.
         """
         width, height = self.figure.get_size_inches()
         y = (_CAPTION / 2 + 0.03) / height
         style: dict[str, Any] = {"fontsize": 10, "color": INK, "va": "center"}
-        right = self.figure.text(1 - _GAP / width, y, key, ha="right", alpha=0.65, **style)
+        right = self.figure.text(1 - _GAP / width, y, legend, ha="right", alpha=0.65, **style)
         left = self.figure.text(_GAP / width, y, caption, ha="left", **style)
         # A long name loses its beginning, which is usually folders.
         limit = right.get_window_extent().x0 - _GAP * self.figure.dpi

@@ -5,13 +5,13 @@ import pytest
 from helpers.toy_sides import SIZE, rendered
 
 from homolog.training.sides import build_dataset, mirrored_images, read_rendered_dataset
-from homolog.training.sides.examples import cell_truth
+from homolog.training.sides.examples import ground_truth_cells
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_cells_by_brute_force(colour_matcher, tmp_path, mirrored):
     renders = read_rendered_dataset(rendered(tmp_path / "set", 1))
-    coverage, side, xyz, heading, keypoints, keypoint_sides = cell_truth(
+    coverage, side, xyz, heading, keypoints, keypoint_sides = ground_truth_cells(
         renders, 0, colour_matcher, mirrored
     )
     coordinates, instance = renders.coordinates(0)

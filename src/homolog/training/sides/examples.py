@@ -86,7 +86,7 @@ def build_dataset(
             flip = bool(mirrored[index])
             descriptors = _descriptors(renders, index, matcher, flip)
             reduced = network.reduce(descriptors[None])[0].half().cpu()
-            rows.append((reduced, *cell_truth(renders, index, matcher, flip)))
+            rows.append((reduced, *ground_truth_cells(renders, index, matcher, flip)))
     columns = zip(*rows, strict=True)
     return network, Examples(
         *(torch.stack([torch.as_tensor(each) for each in column]) for column in columns)
@@ -104,18 +104,22 @@ def _descriptors(
     return features.by_pose[pose].descriptors_HWC
 
 
-def cell_truth(
+def ground_truth_cells(
     renders: RenderedDataset, index: int, matcher: Matcher, mirrored: bool
 ) -> tuple[np.ndarray, ...]:
-    """What the cells of one image show: the fields of `Examples` after `reduced`, in order.
+    """The ground truth that one rendered image gives a side head, for every cell of the grid.
 
-    In a mirrored image the left side looks like a right one, and is called so.
+    In a mirrored image the left side looks like a right one, and is labelled right.
 
     Args:
         renders: the rendered images.
         index: of the image.
         matcher: whose grid of cells is used.
         mirrored: whether the image is mirrored.
+
+    Returns:
+        Coverage, side, canonical coordinates, heading, keypoints and their sides, each as the
+        attribute of that name in `Examples`.
 
     Raises:
         HomologError: the image's coordinates cannot be read.
