@@ -136,7 +136,7 @@ class StableDiffusionConfig(BackboneConfig):
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> StableDiffusionConfig:
-        """The configuration of a dictionary, as for every backbone; `freeu` is a nested dictionary."""
+        """The configuration of a plain dictionary, in which `freeu` is a dictionary, too."""
         freeu = plain["freeu"]
         return super().from_plain({**plain, "freeu": freeu and FreeUConfig(**freeu)})
 
