@@ -45,7 +45,12 @@ RECIPE = TrainingConfig(
     element_dropout=0.1,
     channel_dropout=0.1,
     loss=LossConfig(
-        sparse=0.9, dense=0.8, temperature=0.03, window=3, noise=0.05, keypoint_fraction=0.8,
+        sparse=0.9,
+        dense=0.8,
+        temperature=0.03,
+        window=3,
+        noise=0.05,
+        keypoint_fraction=0.8,
         prototypes=0.4,
     ),
     variants=PoseVariants(double=0.9, single=0.2, self_pair=0.3),
