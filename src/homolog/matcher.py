@@ -74,7 +74,6 @@ class Matcher:
         self.backbone = backbone
         self.config = config
         self.max_pixels = max_pixels
-        self.cache = cache
         self.network = network
         self.side_head = side_head
         self.extractor = DescriptorExtractor(backbone, config, network, side_head, cache)
@@ -137,6 +136,11 @@ class Matcher:
         found = cls(backbone, config, max_pixels, cache, side_head=side_head, name=name)
         _log.info("loaded %r, weights %s", found, found.weights_digest or "of the backbone alone")
         return found
+
+    @property
+    def cache(self) -> FeatureCache | None:
+        """Where feature maps are kept on disk; another one is for `with_cache`."""
+        return self.extractor.cache
 
     def __repr__(self) -> str:
         precision = getattr(self.config.backbone, "precision", "float32")
