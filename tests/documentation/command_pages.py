@@ -18,7 +18,7 @@ from homolog.cli.commands import app
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "commands.md"
 _HEAD = """# Commands
 
-`homolog COMMAND --help` prints the same. All commands take `-v` (`--verbose`), which prints what
+`--help` after a command prints the same. All commands take `-v` (`--verbose`), which prints what
 the library logs to standard error. A user's error is one line, `argument: expected X, got Y`, and
 exit status 2. Points, images and files follow the [conventions](conventions.md) and
 [formats](formats.md).
