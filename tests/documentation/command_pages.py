@@ -60,13 +60,13 @@ def page() -> str:
         lines = [f"## homolog {name}", "", _paragraphs(command.help), ""]
         found = [a for a in arguments(command) if not _is_shared(a, name)]
         shared = [a for a in arguments(command) if _is_shared(a, name)]
-        lines += _table(found) if found else []
+        lines += _list(found)
         if shared:
             names = ", ".join(f"`{_name(argument)}`" for argument in shared)
             lines += ["", f"And [options of the model](#options-of-the-model): {names}."]
         parts.append("\n".join(lines) + "\n")
     model = [a for a in arguments(app[_SHARED]) if _name(a) in _MODEL]
-    parts.append("\n".join(["## Options of the model", "", *_table(model)]) + "\n")
+    parts.append("\n".join(["## Options of the model", "", *_list(model)]) + "\n")
     return "\n".join(parts)
 
 
@@ -87,19 +87,19 @@ def _paragraphs(text: str) -> str:
     return inspect.cleandoc(re.split(r"\n\s*Parameters\n", text)[0])
 
 
-def _table(found: list[Argument]) -> list[str]:
-    lines = ["| | |", "|---|---|"]
+def _list(found: list[Argument]) -> list[str]:
+    lines = []
     for argument in found:
         field = argument.field_info
         names = ", ".join(f"`{name}`" for name in _names(argument))
         if field.kind is not field.KEYWORD_ONLY:
             names = f"`{_name(argument).removeprefix('--').upper()}`"
-        text = " ".join((argument.parameter.help or "").split()).replace("|", "\\|")
+        text = " ".join((argument.parameter.help or "").split())
         if field.required and field.kind is field.KEYWORD_ONLY:
             text += " Required."
         elif field.default not in (None, False, (), field.empty):
             text += f" Default: `{field.default}`."
-        lines.append(f"| {names} | {text} |")
+        lines.append(f"- {names}: {text}")
     return lines
 
 
