@@ -130,11 +130,16 @@ def test_memory_does_not_grow_with_the_number_of_images(colour_matcher, copies, 
 
     from homolog.descriptors import Features
 
+    def count() -> int:
+        return sum(type(each) is Features for each in gc.get_objects())
+
+    gc.collect()
+    others = count()  # of tests before this one
     alive = []
     flow = ImagePair.flow
 
     def counted(self, *arguments, **keywords):
-        alive.append(sum(type(each) is Features for each in gc.get_objects()))
+        alive.append(count() - others)
         return flow(self, *arguments, **keywords)
 
     monkeypatch.setattr(ImagePair, "flow", counted)
