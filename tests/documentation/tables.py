@@ -84,5 +84,11 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
 REPLACED: Mapping[str, str] = {"steps=500": "steps=1"}
 """What is written otherwise in Python blocks before they run."""
 
-SLOW = ("--engine ray",)
+SLOW = (
+    "--engine ray",
+    "torchrun --nproc-per-node 2",
+    # What other pages have, too, on other files.
+    "bees/train.json --out runs/bees",
+    "--validation bees/train.json",
+)
 """Steps with any of this in them are left to `make test-all`."""
