@@ -1,6 +1,7 @@
 """Pairs: prepared once, asked many times, in every pose and in both directions."""
 
 import pickle
+import subprocess
 import sys
 
 import numpy as np
@@ -99,6 +100,15 @@ def test_reversed_pairs_answer_the_other_way(colour_matcher):
     assert np.abs(found.keypoints1 - expected).max() <= 8
 
 
+def test_reversed_pairs_of_a_flipped_source_warn(colour_matcher):
+    source = random_image(96, 96)
+    pair = colour_matcher.pair(source, FLIP.apply(source), poses=["flip"], schema=SCHEMA)
+    found = pair.reversed().transfer(POINTS)
+    assert "flipped" in found.warning and "flipped" in pair.reversed().match().warning
+    assert np.abs(found.keypoints1 - FLIP.points(POINTS, (96, 96))).max() <= 8
+    assert colour_matcher.pair(source, source).reversed().transfer(POINTS).warning is None
+
+
 def test_masks_decide_where_matches_lie_and_how_far_poses_are(colour_matcher):
     image, mask = random_image(96, 96), np.zeros((96, 96), np.uint8)
     mask[:, :48] = 255
@@ -150,6 +160,13 @@ def test_matches_are_selected_by_mask_slice_and_index(colour_matcher):
     assert matches[np.array([4, 0])].point_ids == (4, 0)
     assert len(matches[matches.matching_scores > 2]) == 0
     assert len(matches[np.zeros(5, bool)].to_dict()["keypoints0"]) == 0
+
+
+def test_nothing_is_drawn_as_well(colour_matcher):
+    image = random_image(96, 96)
+    nothing = colour_matcher.transfer(image, image, POINTS, SCHEMA)[[]]
+    assert len(nothing) == 0 and nothing.point_names == ()
+    assert min(nothing.plot().size) > 300 and "<img" in nothing._repr_html_()
 
 
 def test_results_compare_and_hash_by_identity(colour_matcher):
@@ -204,3 +221,39 @@ def test_data_frames_without_pandas(colour_matcher, monkeypatch):
     image = random_image(96, 96)
     with pytest.raises(HomologError, match="pandas: expected it to be installed"):
         colour_matcher.transfer(image, image, POINTS).to_dataframe()
+
+
+WRONG = """
+from PIL import Image
+from homolog import HomologError, Matcher
+matcher, image = Matcher.from_pretrained("embedded"), Image.new("RGB", (20, 20))
+for ask in (
+    lambda: matcher.pair(image, image, schema="ap10k"),
+    lambda: matcher.pair(image, image, poses=None),
+    lambda: matcher.pair(image, image, poses=5),
+    lambda: matcher.match(image, image, "a"),
+    lambda: matcher.match(image, image, 1.5),
+    lambda: matcher.with_cache("folder"),
+    lambda: matcher.with_config(guidance=None),
+):
+    try:
+        ask()
+    except HomologError as error:
+        print(error)
+"""
+
+
+def test_wrong_arguments_are_named():
+    """In a process of its own, where no checker of annotations comes first."""
+    found = subprocess.run([sys.executable, "-c", WRONG], capture_output=True, text=True)
+    assert found.stderr == ""
+    expected = [
+        "schema: expected a KeypointSchema, got 'ap10k'",
+        "poses: expected none, flip, rotations, all or a list of poses, got None",
+        "poses: expected none, flip, rotations, all or a list of poses, got 5",
+        "max_matches: expected a whole number from 1 on, got 'a'",
+        "max_matches: expected a whole number from 1 on, got 1.5",
+        "cache: expected a FeatureCache, got 'folder'",
+    ]
+    assert found.stdout.splitlines()[:-1] == expected
+    assert found.stdout.splitlines()[-1].startswith("changes: expected backbone, fusion, ")

@@ -38,8 +38,9 @@ _EXPORTS = {
     "Sides": "homolog.results",
 }
 _MODULES = (
-    "backbones", "config", "data", "evaluation", "features", "keypoints", "matching", "metrics",
-    "networks", "presets", "training",
+    "applications", "backbones", "checkpoints", "config", "data", "evaluation", "example",
+    "features", "image", "keypoints", "labelling", "matching", "metrics", "networks", "presets",
+    "synth", "training", "viz",
 )  # fmt: skip
 
 __all__ = [

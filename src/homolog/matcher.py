@@ -177,7 +177,12 @@ class Matcher:
 
         Args:
             cache: where; None for nowhere.
+
+        Raises:
+            HomologError: it is not a `FeatureCache`.
         """
+        if cache is not None and not isinstance(cache, FeatureCache):
+            raise HomologError(f"cache: expected a FeatureCache, got {cache!r}")
         return Matcher(
             self.backbone, self.config, self.max_pixels, cache, self.network, self.side_head,
             self.name,
@@ -323,8 +328,10 @@ class Matcher:
         Raises:
             HomologError: an argument cannot be used; the message names it.
         """
-        source, target = self.load_image(image0, "image0"), self.load_image(image1, "image1")
+        if schema is not None and not isinstance(schema, KeypointSchema):
+            raise HomologError(f"schema: expected a KeypointSchema, got {schema!r}")
         candidates = as_poses(poses)
+        source, target = self.load_image(image0, "image0"), self.load_image(image1, "image1")
         object0, object1 = (
             None if mask is None else self._read_mask(mask, image, name)
             for mask, image, name in ((mask0, source, "mask0"), (mask1, target, "mask1"))

@@ -19,12 +19,11 @@ from homolog.flow import DenseMatches, Flow, FlowField
 from homolog.image.geometry import FLIP, IDENTITY, PoseVariant
 from homolog.image.points import PointsLike, as_points
 from homolog.keypoints import KeypointSchema
-from homolog.matching.alignment import Alignment, mirror_queries, pose_from_heading
+from homolog.matching.alignment import FLIPPED, Alignment, mirror_queries, pose_from_heading
 from homolog.matching.consensus import Consensus
 from homolog.results import Heatmap, Matches
 
-# Of rows and columns that take no part: not -inf, for they must still have a softmax.
-_FLOOR = -1e4
+_FLOOR = -1e4  # of cells that take no part; not -inf, for rows of them must have a softmax
 
 
 _log = logging.getLogger(__name__)
@@ -69,10 +68,8 @@ class ImagePair:
         self._scores: dict[PoseVariant, float] = {}
 
     def __repr__(self) -> str:
-        sizes = " and ".join(
-            f"{image.width} x {image.height}" for image in (self.image0, self.image1)
-        )
-        return f"ImagePair({sizes}, poses={[pose.name for pose in self.poses]})"
+        poses = ", ".join(pose.name for pose in self.poses)
+        return f"ImagePair({self.image0.size}, {self.image1.size}, poses: {poses})"
 
     def source_map(self, pose: PoseVariant) -> DescriptorMap:
         """Descriptors of the source in a pose, masked if there is a mask."""
@@ -116,11 +113,9 @@ class ImagePair:
         Args:
             pose: of the source; None for the best one.
         """
-        if pose is None:
-            pose = self.alignment.pose
-            if self.alignment.distances is not None:
-                return self.alignment.distances[pose]
-        source, target = self.source_map(pose), self.target_map
+        if pose is None and self.alignment.distances is not None:
+            return self.alignment.distances[self.alignment.pose]
+        source, target = self.source_map(pose or self.alignment.pose), self.target_map
         if self._mask0 is not None or self._mask1 is not None:
             return matching.instance_matching_distance(
                 source.descriptors_HWC, target.descriptors_HWC,
@@ -136,10 +131,13 @@ class ImagePair:
         return self._score(self.alignment.pose)
 
     def reversed(self, pose: PoseVariant | None = None) -> ImagePair:
-        """The same pair asked the other way: points of the target, looked for in the source.
+        """The same pair asked the other way: points of the target, matched in the source.
+
+        The source keeps its pose, so that nothing is extracted again. All points are free: if the
+        source is flipped, left and right are exchanged, and results warn of it.
 
         Args:
-            pose: in which the source stays; None for the best one.
+            pose: the pose of the source; None for the best one.
         """
         kept = self.alignment.pose if pose is None else pose
         pair = ImagePair(
@@ -148,6 +146,8 @@ class ImagePair:
         )  # fmt: skip
         pair._source_maps[IDENTITY] = self.target_map
         pair.__dict__["target_map"] = self.source_map(kept)
+        if kept.flip:
+            pair.__dict__["alignment"] = Alignment(IDENTITY, "request", warning=FLIPPED)
         return pair
 
     def consensus(self, pose: PoseVariant) -> Consensus | None:
@@ -242,8 +242,10 @@ class ImagePair:
         Raises:
             HomologError: `max_matches` is less than 1.
         """
-        if max_matches < 1:
-            raise HomologError(f"max_matches: expected at least 1, got {max_matches}")
+        if not isinstance(max_matches, int) or max_matches < 1:
+            raise HomologError(
+                f"max_matches: expected a whole number from 1 on, got {max_matches!r}"
+            )
         pose, warning = self.alignment.select_pose(flip=False)
         source, target = self.source_map(pose), self.target_map
         (peaks0, targets, scores), (peaks1, _, _) = self._match_cells(pose)
@@ -259,12 +261,10 @@ class ImagePair:
         cells = torch.from_numpy(grid0.cells).to(scores)
         index = index[matching.adaptive_nms(cells[index], scores[index] * saliency, max_matches)]
         index = index[scores[index].argsort(descending=True, stable=True)]
-        keypoints0, keypoints1, found = (
-            each[index].double().cpu().numpy() for each in (cells, targets, scores)
-        )
-        keypoints0 = source.transform.to_points(keypoints0, clip=True)
-        keypoints1 = target.transform.to_points(keypoints1, clip=True)
-        return self._matches(keypoints0, keypoints1, found, pose, warning)
+        found = [each[index].double().cpu().numpy() for each in (cells, targets, scores)]
+        keypoints0 = source.transform.to_points(found[0], clip=True)
+        keypoints1 = target.transform.to_points(found[1], clip=True)
+        return self._matches(keypoints0, keypoints1, found[2], pose, warning)
 
     def flow(self, flip: bool = False) -> Flow:
         """Dense correspondence, both ways.

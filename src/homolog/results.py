@@ -131,13 +131,17 @@ class Matches(Drawable):
         what = "points" if self.point_names is None else "named points"
         return f"Matches({len(self)} {what}, pair_score={self.pair_score:.2f}, pose={self.pose!r})"
 
-    def __getitem__(self, index: slice | Bool[np.ndarray, "K"] | Int[np.ndarray, "P"]) -> Matches:
+    def __getitem__(
+        self, index: int | slice | Sequence[int] | Bool[np.ndarray, "K"] | Int[np.ndarray, "P"]
+    ) -> Matches:
         """Some of the matches, in that order.
 
         Args:
-            index: a mask, a slice, or indices.
+            index: a mask, a slice, or one or several indices.
         """
-        rows = np.arange(len(self))[index if isinstance(index, slice) else np.asarray(index)]
+        if not isinstance(index, slice):
+            index = np.asarray(index, dtype=None if np.size(index) else int)
+        rows = np.arange(len(self))[index]
         rows = np.atleast_1d(rows)
         changes: dict[str, Any] = {
             name: getattr(self, name)[rows]

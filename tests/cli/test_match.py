@@ -217,7 +217,7 @@ WRONG = {
     "number": (["match", "a.jpg", "b.jpg", "--max-matches", "many"], "many"),
     "too few": (
         ["match", "a.jpg", "b.jpg", "--max-matches", "0"],
-        "max_matches: expected at least 1, got 0",
+        "max_matches: expected a whole number from 1 on, got 0",
     ),
     "option": (["match", "a.jpg", "b.jpg", "--nonesuch", "1"], "nonesuch"),
     "missing": (["match", "a.jpg"], "image1"),
@@ -257,3 +257,20 @@ def test_a_full_disk_loses_nothing(capsys, folder, monkeypatch):
     assert status == 2 and "No space left" in err
     assert (folder / "m.json").read_text() == "precious"
     assert sorted(p.name for p in folder.iterdir()) == ["a.jpg", "b.jpg", "m.json"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("match", "a.jpg", "b.jpg"),
+        ("flow", "a.jpg", "b.jpg"),
+        ("heatmap", "a.jpg", "b.jpg", "--point", "9,9"),
+        ("warp", "b.jpg", "a.jpg"),
+        ("sides", "a.jpg"),
+    ],
+)
+def test_an_input_is_never_overwritten(capsys, folder, command):
+    before = (folder / "a.jpg").read_bytes()
+    status, _, err = run(capsys, *command, "--out", "a.jpg")
+    assert status == 2 and "out: expected another file than the inputs, got a.jpg" in err
+    assert (folder / "a.jpg").read_bytes() == before

@@ -47,7 +47,8 @@ def warp(
     out
         The image to write.
     """
-    out = check_output(out, (".png", ".webp") if background == "transparent" else IMAGE_SUFFIXES)
+    suffixes = (".png", ".webp") if background == "transparent" else IMAGE_SUFFIXES
+    out = check_output(out, suffixes, inputs=(image0, image1))
     poses = pair_options.poses(model)
     with ProgressBar(3) as progress:
         from homolog.applications import warping
@@ -153,7 +154,7 @@ def average(
     out
         The image to write.
     """
-    out = check_output(out, IMAGE_SUFFIXES)
+    out = check_output(out, IMAGE_SUFFIXES, inputs=(reference,))
     poses = model.pose_list()
     from homolog.applications import averaging
     from homolog.image import reading

@@ -66,7 +66,7 @@ def match(
     """
     if points is not None and grid is not None:
         raise HomologError("points: expected either --points or --grid, got both")
-    out = out and check_output(out, IMAGE_SUFFIXES)
+    out = out and check_output(out, IMAGE_SUFFIXES, inputs=(image0, image1))
     file = json if json is not None and str(json) != "-" else None
     if file is not None:
         file = check_output(file, (".json",), "json")
@@ -120,7 +120,7 @@ def flow(
     out
         The image to draw.
     """
-    out = check_output(out, IMAGE_SUFFIXES)
+    out = check_output(out, IMAGE_SUFFIXES, inputs=(image0, image1))
     with ProgressBar(5) as progress:
         from homolog.viz.pairs import plot_flow
         from homolog.viz.raster import save_image
@@ -155,7 +155,7 @@ def heatmap(
     out
         The image to draw.
     """
-    out = check_output(out, IMAGE_SUFFIXES)
+    out = check_output(out, IMAGE_SUFFIXES, inputs=(image0, image1))
     query = parse_point(point)
     with ProgressBar(5) as progress:
         from homolog.viz.pairs import plot_heatmap

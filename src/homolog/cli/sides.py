@@ -33,7 +33,7 @@ def sides(
         Write the probabilities of each cell, with the cells' centres, to this file; `-` prints
         them.
     """
-    out = out and check_output(out, IMAGE_SUFFIXES)
+    out = out and check_output(out, IMAGE_SUFFIXES, inputs=(image,))
     file = json_file if json_file is not None and str(json_file) != "-" else None
     if file is not None:
         file = check_output(file, (".json",), "json")

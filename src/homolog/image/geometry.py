@@ -9,7 +9,7 @@ a grid of feature maps or descriptors, whole numbers at cell centres.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -203,12 +203,12 @@ def as_poses(poses: str | PoseVariant | Sequence[str | PoseVariant]) -> tuple[Po
     """
     if isinstance(poses, PoseVariant):
         return (poses,)
-    if isinstance(poses, str):
-        if poses not in POSE_SETS:
-            raise HomologError(
-                f"poses: expected {', '.join(POSE_SETS)} or a list of poses, got {poses!r}"
-            )
+    if isinstance(poses, str) and poses in POSE_SETS:
         return POSE_SETS[poses]
+    if isinstance(poses, str) or not isinstance(poses, Iterable):
+        raise HomologError(
+            f"poses: expected {', '.join(POSE_SETS)} or a list of poses, got {poses!r}"
+        )
     chosen = tuple(
         pose if isinstance(pose, PoseVariant) else PoseVariant.parse(pose) for pose in poses
     )

@@ -13,6 +13,12 @@ from homolog.image.geometry import FLIP, IDENTITY, PoseVariant
 from homolog.keypoints import KeypointSchema
 from homolog.networks.sides import SideMaps
 
+FLIPPED = (
+    "one image was flipped: points on one side of the object are matched to their mirror "
+    "counterparts"
+)
+"""The warning where free points are matched in a flipped image."""
+
 
 @dataclass(frozen=True)
 class Alignment:
@@ -23,11 +29,13 @@ class Alignment:
         decided_by: `request` where only one pose was asked for, `distance` where the instance
             matching distances decided, `heading` where the two objects' headings did.
         distances: the instance matching distance of each pose; None unless these decided.
+        warning: what there is to warn of, whatever is matched.
     """
 
     pose: PoseVariant
     decided_by: Literal["request", "distance", "heading"]
     distances: Mapping[PoseVariant, float] | None = None
+    warning: str | None = None
 
     def select_pose(self, flip: bool) -> tuple[PoseVariant, str | None]:
         """The pose to match in, and a warning if it is not the best one or exchanges sides.
@@ -37,7 +45,7 @@ class Alignment:
                 exchanged back, or the image is wanted as a whole.
         """
         if flip or not self.pose.flip:
-            return self.pose, None
+            return self.pose, self.warning
         if self.decided_by == "heading":
             return IDENTITY, (
                 "the two objects face opposite ways, but a flip exchanges left and right: it is "
@@ -45,10 +53,7 @@ class Alignment:
             )
         unflipped = [pose for pose in self.distances or () if not pose.flip]
         if self.distances is None or not unflipped:
-            return self.pose, (
-                "the source was flipped: points on one side of the object are matched to their "
-                "mirror counterparts"
-            )
+            return self.pose, FLIPPED
         pose = min(unflipped, key=self.distances.__getitem__)
         return pose, (
             f"in pose {self.pose.name} the source is nearer to the target "

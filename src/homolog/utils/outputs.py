@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,10 @@ from homolog.errors import HomologError
 
 
 def check_output(
-    path: str | os.PathLike[str], suffixes: Collection[str], name: str = "out"
+    path: str | os.PathLike[str],
+    suffixes: Collection[str],
+    name: str = "out",
+    inputs: Iterable[Path | None] = (),
 ) -> Path:
     """Check that a file can be written, before work on its content begins.
 
@@ -21,18 +24,22 @@ def check_output(
         path: the file to be written; an existing one will be replaced.
         suffixes: the allowed suffixes, such as `.png`.
         name: the argument that error messages name.
+        inputs: files that the work reads, which must not be replaced.
 
     Returns:
         The path.
 
     Raises:
-        HomologError: another suffix, a missing folder, a folder of that name, or no permission.
+        HomologError: another suffix, a missing folder, a folder of that name, no permission, or
+            the file is one of the inputs.
     """
     path = Path(path)
     if path.suffix.lower() not in suffixes:
         raise HomologError(f"{name}: expected a name ending in {' or '.join(suffixes)}, got {path}")
     if path.is_dir():
         raise HomologError(f"{name}: expected a file, got {path}, which is a directory")
+    if path.exists() and any(each and each.exists() and path.samefile(each) for each in inputs):
+        raise HomologError(f"{name}: expected another file than the inputs, got {path}")
     try:
         # Only making a file shows that permissions, quotas and the disk allow it.
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".homolog-"):

@@ -58,11 +58,16 @@ def plot_matches(image0: FeaturesLike, image1: FeaturesLike, matches: Matches) -
     parts = [
         f"{len(matches)} match{'' if len(matches) == 1 else 'es'}",
         f"pair score {matches.pair_score:.2f}",
-        f"scores {matches.matching_scores.min():.2f} to {matches.matching_scores.max():.2f}",
+        *_score_range(matches),
     ]
     if matches.pose != "identity":
         parts.append(f"pose {matches.pose}")
     return drawing.render("   ·   ".join(parts), "wide line: confident   ·   white point: doubtful")
+
+
+def _score_range(matches: Matches) -> list[str]:
+    scores = matches.matching_scores
+    return [f"scores {scores.min():.2f} to {scores.max():.2f}"] if len(scores) else []
 
 
 def plot_heatmap(

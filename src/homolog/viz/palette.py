@@ -31,6 +31,8 @@ def colours_by_position(points: Float[np.ndarray, "K 2"], size: tuple[int, int])
     """
     from matplotlib.colors import hsv_to_rgb
 
+    if not len(points):
+        return []
     positions = points / size
     from_centre = positions - positions.mean(axis=0)
     angles = np.arctan2(from_centre[:, 1], from_centre[:, 0])
