@@ -1,4 +1,7 @@
-"""Import paths and names of version 0.1.0: they forward to today's with a `DeprecationWarning`."""
+"""Import paths and names of version 0.1.0, which forward to the new ones with a warning.
+
+Longer than other modules, for most of it is a table.
+"""
 
 from __future__ import annotations
 
