@@ -19,6 +19,8 @@ import homolog
 from documentation import command_pages, pages
 from documentation.tables import PRELUDES, REPLACED
 from documentation.workspace import Workspace, fill_hub
+from homolog.backbones.registry import FAMILIES
+from homolog.data.registry import DATASETS
 
 EXEMPT = 0
 STEPS = {path: pages.steps(path) for path in pages.paths()}
@@ -43,7 +45,12 @@ def page(tmp_path_factory) -> Iterator[Callable[[str], pages.Page]]:
         patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub))
         patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         _remember_maps(patch)
+        before = set(FAMILIES), set(DATASETS)
         yield page_of
+    # What pages add to the registries is gone after them.
+    for registry, names in zip((FAMILIES, DATASETS), before, strict=True):
+        for name in set(registry) - names:
+            del registry[name]
     if "ray" in sys.modules:  # what labels with it leaves its processes running
         sys.modules["ray"].shutdown()
 
