@@ -76,7 +76,7 @@ class FlowField:
         kept = np.flatnonzero(matchable)
         nearest, _ = nearest_neighbours(torch.from_numpy(cells), torch.from_numpy(cells[kept]))
         targets, scores = targets[kept[nearest]], scores[kept[nearest]]
-        points1 = transform1.clip(transform1.to_points(targets))
+        points1 = transform1.to_points(targets, clip=True)
         returned = interpolate(returns.reshape(*transform1.grid.shape, 2), targets)
         error = np.linalg.norm(transform0.to_points(returned) - transform0.to_points(cells), axis=1)
         error = error.reshape(matchable.shape)

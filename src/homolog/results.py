@@ -282,7 +282,7 @@ class Sides(Drawable):
         if not weight.any():
             return None
         cells = weight @ self.transform.grid.cells[None] / weight.sum()
-        return self.transform.clip(self.transform.to_points(cells))[0]
+        return self.transform.to_points(cells, clip=True)[0]
 
     def describe(self) -> str:
         """The heading in words, in one line."""

@@ -8,11 +8,12 @@ import sys
 
 import numpy as np
 import pytest
+from helpers.command import run
 from helpers.toy_models import CHAIR, rigged_animal, static_object
 from helpers.toys import random_image
 from PIL import Image
 
-from homolog import HomologError, KeypointSchema, cli
+from homolog import HomologError, KeypointSchema
 from homolog.data import coco
 from homolog.synth import dataset, render_set, sample
 from homolog.synth.distractors import KINDS
@@ -42,16 +43,6 @@ def models(tmp_path_factory):
 def rendered(models, tmp_path_factory):
     out = tmp_path_factory.mktemp("made") / "set"
     return render_set(models, out, count=COUNT, size=SIZE, seed=3, workers=1)
-
-
-def run(capsys, *arguments):
-    status = 0
-    try:
-        cli.main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        status = stop.code
-    printed = capsys.readouterr()
-    return status, printed.out, printed.err
 
 
 def digests(folder):

@@ -268,7 +268,7 @@ class Tracker:
         found = matching.sample_descriptors(target.descriptors_HWC, targets)
         own = matching.sample_descriptors(source.descriptors_HWC, cells)
         resemblance = ((found * own).sum(1).clamp_min(0) / usual).clamp_max(1)
-        points = target.transform.clip(target.transform.to_points(_array(targets)))
+        points = target.transform.to_points(_array(targets), clip=True)
         occluded = (resemblance < _OCCLUDED_BELOW).cpu().numpy()
         tracks = FrameTracks(points, _array(scores * resemblance), occluded)
         self._previous = target, tracks

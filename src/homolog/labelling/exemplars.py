@@ -235,8 +235,8 @@ class Exemplars:
         rows = (unique, back, agree, torch.full_like(unique, quality))
         confidence_features = torch.stack(rows, dim=1).double().cpu().numpy()
         transform = target.transform
-        points = transform.clip(transform.to_points(cells.double().cpu().numpy()))
-        corners = transform.clip(transform.to_points(np.array([box[:2], box[2:]])))
+        points = transform.to_points(cells.double().cpu().numpy(), clip=True)
+        corners = transform.to_points(np.array([box[:2], box[2:]]), clip=True)
         return KeypointPrediction(
             category=category,
             points=points,
