@@ -16,6 +16,7 @@ from torch import Tensor
 
 from homolog.image.geometry import IDENTITY, CanvasTransform, PoseVariant
 from homolog.image.reading import ImageLike
+from homolog.image.regions import Region
 from homolog.networks.sides import SideMaps
 
 
@@ -51,7 +52,8 @@ class Features:
     """An image and its descriptors in every pose asked for so far.
 
     Made by `Matcher.extract`, and accepted wherever a matcher takes an image. Poses are added
-    when a match first needs them, so that each goes through the backbone once.
+    when a match first needs them, so that each goes through the backbone once. Points are pixels
+    of the original image, whatever part of it the descriptors are of.
 
     Attributes:
         width: of the upright image, in pixels.
@@ -60,6 +62,12 @@ class Features:
         fingerprint: of the model that makes the descriptors; other matchers refuse them.
         category: what the image shows, where that is known.
         by_pose: the descriptors in each pose.
+        region: the part of the image that the descriptors are of; None for the whole.
+        view: what fills the canvas: `image`, or the region cut out of the original and reduced.
+        mask: the pixels of the image that show the object, if they are known.
+        context: the whole image's features, which those of a zoomed region are joined with.
+        original: where other regions are cut out of: the file, or the upright image itself.
+        zoomed: descriptors of regions joined with these features, by region and pose.
         size: width and height.
     """
 
@@ -69,10 +77,20 @@ class Features:
     fingerprint: str = field(repr=False)
     category: str | None = None
     by_pose: dict[PoseVariant, DescriptorMap] = field(default_factory=dict, repr=False)
+    region: Region | None = None
+    view: Image.Image = field(default=None, repr=False)  # type: ignore[assignment]
+    mask: Bool[np.ndarray, "height width"] | None = field(default=None, repr=False)
+    context: Features | None = field(default=None, repr=False)
+    original: str | os.PathLike[str] | Image.Image | None = field(default=None, repr=False)
+    zoomed: dict[Region | None, dict[PoseVariant, DescriptorMap]] = field(
+        default_factory=dict, repr=False
+    )
     size: tuple[int, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.size = self.width, self.height
+        if self.view is None:
+            self.view = self.image
 
     @property
     def descriptors(self) -> Float[Tensor, "H W C"]:

@@ -86,7 +86,7 @@ class FlowField:
             points1.reshape(*matchable.shape, 2),
             scores.reshape(matchable.shape),
             error,
-            matchable & (error <= _CONSISTENT * max(transform0.size)),
+            matchable & (error <= _CONSISTENT * max(transform0.extent)),
         )
 
     def at(self, points: Float[np.ndarray, "K 2"]) -> Float[np.ndarray, "K 2"]:
@@ -95,6 +95,8 @@ class FlowField:
 
     def dense(self, size: tuple[int, int] | None = None) -> Float[np.ndarray, "height width 2"]:
         """Where each pixel of the source lies in the target.
+
+        Pixels beyond the region that was matched have the values of its border, and no confidence.
 
         Args:
             size: width and height of the result; the source's own by default. Another size
@@ -105,11 +107,14 @@ class FlowField:
     def confidence(self, size: tuple[int, int] | None = None) -> Float[np.ndarray, "height width"]:
         """Scores for each pixel of the source, 0 where the flow is not consistent.
 
+        And 0 beyond the region that was matched, if it was not the whole image.
+
         Args:
             size: width and height of the result; the source's own by default.
         """
         kept = np.where(self.consistent, self.scores, 0.0)
-        return self.transform0.resample(kept[..., None], size or self.transform0.size)[..., 0]
+        shown = self.transform0.resample(kept[..., None], size or self.transform0.size, outside=0.0)
+        return shown[..., 0]
 
     def smoothed(self, radius: float = 2.0) -> FlowField:
         """The same flow made smooth, for warping; doubtful cells follow the confident ones nearby.
@@ -124,10 +129,10 @@ class FlowField:
             radius: standard deviation of the weight of distance, in cells.
         """
         height, width = self.scores.shape
-        own = _relative(self.transform0, self.transform0.to_points(self.transform0.grid.cells))
+        own = self.transform0.to_shares(self.transform0.to_points(self.transform0.grid.cells))
         own = own.reshape(height, width, 2)
         # Displacement in shares of the two images: a part keeps it roughly from cell to cell.
-        shift = _relative(self.transform1, self.points1.reshape(-1, 2)).reshape(own.shape) - own
+        shift = self.transform1.to_shares(self.points1.reshape(-1, 2)).reshape(own.shape) - own
         confidence = np.where(self.consistent, self.scores, 0.0)
         reach = max(1, round(2 * radius))
         window = range(-reach, reach + 1)
@@ -149,9 +154,7 @@ class FlowField:
                 norm += w
             mean = np.where(norm[..., None] > 1e-6, total / norm[..., None], mean)
             agreement /= 2
-        target = self.transform1
-        posed = (mean + own).reshape(-1, 2) * target.pose.size(target.size)
-        points1 = target.clip(target.pose.inverse_points(posed, target.size))
+        points1 = self.transform1.from_shares((mean + own).reshape(-1, 2))
         scores = norm / sum(weight for _, _, weight in near)
         return dataclasses.replace(
             self,
@@ -159,14 +162,6 @@ class FlowField:
             scores=scores,
             consistent=self.transform0.valid_cells & (scores > 0.1),
         )
-
-
-def _relative(
-    transform: CanvasTransform, points: Float[np.ndarray, "K 2"]
-) -> Float[np.ndarray, "K 2"]:
-    """Points of an image in shares of its width and height, in its pose."""
-    posed = transform.pose.points(points, transform.size)
-    return posed / transform.pose.size(transform.size)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -25,21 +25,22 @@ from homolog.errors import HomologError
 from homolog.extractor import DescriptorExtractor
 from homolog.features import FeatureCache
 from homolog.flow import Flow
-from homolog.image import masks, reading
 from homolog.image.geometry import IDENTITY, CanvasTransform, PoseSet, PoseVariant, as_poses
 from homolog.image.points import PointsLike
 from homolog.image.reading import MAX_PIXELS
+from homolog.image.regions import BoxLike, box_of_mask
 from homolog.keypoints import KeypointSchema
+from homolog.loading import ImageLoader, MaskLike, joined, uncut
 from homolog.networks.sides import SideHead, load_bundled
 from homolog.pair import ImagePair
 from homolog.presets import PRESETS
 from homolog.results import Heatmap, Matches, Sides
 from homolog.utils.serialization import field_values, to_plain
+from homolog.zoom import Zoom, check_zoom, find_object, with_context
 
 _log = logging.getLogger(__name__)
 
 PosesLike = PoseSet | PoseVariant | Sequence[str | PoseVariant]
-MaskLike = str | os.PathLike[str] | np.ndarray | Tensor
 
 
 class Matcher:
@@ -81,7 +82,8 @@ class Matcher:
         # Of all the configuration, features depend on these alone.
         plain = to_plain(config)
         parts = [plain[name] for name in ("backbone", "fusion", "post_processor", "sides")]
-        self._fingerprint = json.dumps([*parts, self.weights_digest])
+        fingerprint = json.dumps([*parts, self.weights_digest])
+        self.loader = ImageLoader(backbone.canvas_size, fingerprint, max_pixels)
 
     @classmethod
     def from_pretrained(
@@ -189,39 +191,101 @@ class Matcher:
         )  # fmt: skip
 
     def load_image(
-        self, image: FeaturesLike, name: str = "image", category: str | None = None
+        self,
+        image: FeaturesLike,
+        name: str = "image",
+        category: str | None = None,
+        *,
+        box: BoxLike | None = None,
+        mask: MaskLike | None = None,
+        zoom: Zoom = None,
     ) -> Features:
         """An image, read and reduced, without descriptors yet; these are added when needed.
 
         Args:
-            image: an image; features are checked and returned as they are.
+            image: an image; features are checked and, without a box, returned as they are.
             name: what error messages call it.
             category: what it shows; only prompts that ask for it need to know.
+            box: (x, y, width, height) of the object in pixels: the region around it fills the
+                canvas.
+            mask: the object; without a box, the region around the mask fills the canvas.
+            zoom: `auto` joins the descriptors of the region with those of the whole image, and
+                finds the object if neither box nor mask is given (which takes a first look).
 
         Raises:
             HomologError: it cannot be read, or its features come from another matcher.
         """
-        if isinstance(image, Features):
-            if image.fingerprint != self._fingerprint:
-                raise HomologError(
-                    f"{name}: expected features of this matcher, got those of another matcher"
-                )
-            return image
-        size = self.backbone.canvas_size
-        loaded = reading.load_image(image, longest_edge=size, max_pixels=self.max_pixels, name=name)
-        return Features(loaded.width, loaded.height, loaded.image, self._fingerprint, category)
+        check_zoom(zoom)
+        if zoom is None and box is None and mask is None:
+            return self.loader.whole(image, name, category)
+        whole = self.loader.whole(image, name, category, keep=True)
+        if whole.region is not None and box is None and mask is None:
+            return whole  # as it was extracted
+        whole = uncut(whole)
+        shown = None if mask is None else self.loader.mask(mask, whole, _renamed(name, "mask"))
+        if box is None:
+            found = find_object(self.descriptor_map(whole)) if shown is None else box_of_mask(shown)
+            if found is None:
+                return whole
+            box = found
+        (features,) = self.loader.regions(
+            whole, [box], [_renamed(name, "box")], context=zoom is not None, mask=shown
+        )
+        if isinstance(image, (str, os.PathLike)):
+            whole.original = features.original = image  # the file will do from now on
+        return features
+
+    def load_regions(
+        self,
+        image: FeaturesLike,
+        boxes: Sequence[BoxLike] | np.ndarray | Tensor,
+        name: str = "image",
+        category: str | None = None,
+        *,
+        zoom: Zoom = None,
+    ) -> list[Features]:
+        """The regions around K boxes of one image, read once, without descriptors yet.
+
+        Args:
+            image: the image.
+            boxes: (x, y, width, height) of each object, in pixels.
+            name: what error messages call it.
+            category: what the objects are; only prompts that ask for it need to know.
+            zoom: as for `load_image`.
+
+        Raises:
+            HomologError: the image cannot be read, or a box cannot be right.
+        """
+        whole = uncut(self.loader.whole(image, name, category, keep=True))
+        names = [f"{_renamed(name, 'box')}[{index}]" for index in range(len(boxes))]
+        found = self.loader.regions(whole, boxes, names, context=zoom is not None)
+        if isinstance(image, (str, os.PathLike)):
+            for each in (whole, *found):
+                each.original = image
+        return found
 
     @overload
     def extract(  # type: ignore[overload-overlap]  # a path is a sequence of strings, too
-        self, images: FeaturesLike, poses: PosesLike = "none", category: str | None = None
+        self,
+        images: FeaturesLike,
+        poses: PosesLike = "none",
+        category: str | None = None,
+        *,
+        box: Sequence[float] | None = None,
+        mask: MaskLike | None = None,
+        zoom: Zoom = None,
     ) -> Features: ...
 
     @overload
     def extract(
         self,
-        images: Iterable[FeaturesLike],
+        images: FeaturesLike | Iterable[FeaturesLike],
         poses: PosesLike = "none",
         category: str | None = None,
+        *,
+        box: Sequence[BoxLike | None] | np.ndarray | Tensor | None = None,
+        mask: Sequence[MaskLike | None] | None = None,
+        zoom: Zoom = None,
     ) -> list[Features]: ...
 
     def extract(
@@ -229,29 +293,59 @@ class Matcher:
         images: FeaturesLike | Iterable[FeaturesLike],
         poses: PosesLike = "none",
         category: str | None = None,
+        *,
+        box: Any = None,
+        mask: Any = None,
+        zoom: Zoom = None,
     ) -> Features | list[Features]:
-        """Features of an image, or of several, to be used again.
+        """Features of an image, of regions of it, or of several images, to be used again.
 
-        Several images go through the backbone together, a batch at a time; a batch that does not
-        fit into the device's memory is halved.
+        Several images or regions go through the backbone together, a batch at a time; a batch that
+        does not fit into the device's memory is halved.
 
         Args:
             images: an image, or several; an array or a tensor is one image.
             poses: the poses that will be wanted; others are added when first needed.
             category: what the images show; only prompts that ask for it need to know.
+            box: (x, y, width, height) of the object in pixels of the image, which fills the canvas
+                with a margin; or K x 4, for the features of K objects of one image; or a list with
+                a box or None for each of several images.
+            mask: the object, which fills the canvas likewise, and which matches lie on; or a list
+                with a mask or None for each of several images.
+            zoom: `auto` joins the descriptors of a region with those of the whole image
+                (`homolog.zoom`), and finds the object where none is given.
 
         Raises:
-            HomologError: an image cannot be read, or a prompt asks for a category.
+            HomologError: an image cannot be read, a box or a mask cannot be right, or a prompt asks
+                for a category.
         """
         wanted = as_poses(poses)
         if is_one_image(images):
-            features = self.load_image(images, category=category)
-            self._add_poses([(features, pose) for pose in wanted])
-            return features
-        several = [
-            self.load_image(image, f"image {index}", category)
-            for index, image in enumerate(cast(Iterable[FeaturesLike], images))
-        ]
+            if box is None or np.ndim(box) < 2:
+                features = self.load_image(images, "image", category, box=box, mask=mask, zoom=zoom)
+                self._add_poses([(features, pose) for pose in wanted])
+                return features
+            if mask is not None:
+                raise HomologError("mask: expected none with several boxes, got one")
+            several = self.load_regions(images, box, "image", category, zoom=zoom)
+        else:
+            listed = list(cast(Iterable[FeaturesLike], images))
+            boxes, masks = (
+                [None] * len(listed) if given is None else list(given) for given in (box, mask)
+            )
+            for name, given in (("box", boxes), ("mask", masks)):
+                if len(given) != len(listed):
+                    raise HomologError(
+                        f"{name}: expected one or None for each of {len(listed)} images, got "
+                        f"{len(given)}"
+                    )
+            several = [
+                self.load_image(
+                    image, f"image {index}", category, box=boxes[index], mask=masks[index],
+                    zoom=zoom,
+                )
+                for index, image in enumerate(listed)
+            ]  # fmt: skip
         self._add_poses([(features, pose) for features in several for pose in wanted])
         return several
 
@@ -296,8 +390,7 @@ class Matcher:
             HomologError: it cannot be read.
         """
         features = self.load_image(image)
-        canvas = self._transform(features, pose).apply(features.image)
-        return torch.from_numpy(np.array(canvas))
+        return torch.from_numpy(np.array(self._transform(features, pose).apply(features.view)))
 
     def pair(
         self,
@@ -307,6 +400,9 @@ class Matcher:
         poses: PosesLike = "none",
         mask0: MaskLike | None = None,
         mask1: MaskLike | None = None,
+        box0: BoxLike | None = None,
+        box1: BoxLike | None = None,
+        zoom: Zoom = None,
         schema: KeypointSchema | None = None,
     ) -> ImagePair:
         """Two images prepared for each other, to be asked for matches as often as wanted.
@@ -323,6 +419,11 @@ class Matcher:
             mask0: the object in the source (a grey image or an array of its size, not zero where
                 the object is); with it, poses are compared over the object alone.
             mask1: the object in the target; matches lie on it.
+            box0: (x, y, width, height) of the object in the source, in pixels; with a margin around
+                it, it fills the canvas.
+            box1: of the object in the target, likewise; matches lie in it or in its margin.
+            zoom: `auto` takes a second look at each object that does not fill its image, given by
+                its box, its mask, or found, and matches both views together (`homolog.zoom`).
             schema: what points mean; needed to match them in a flipped source.
 
         Raises:
@@ -331,14 +432,18 @@ class Matcher:
         if schema is not None and not isinstance(schema, KeypointSchema):
             raise HomologError(f"schema: expected a KeypointSchema, got {schema!r}")
         candidates = as_poses(poses)
-        source, target = self.load_image(image0, "image0"), self.load_image(image1, "image1")
-        object0, object1 = (
-            None if mask is None else self._read_mask(mask, image, name)
-            for mask, image, name in ((mask0, source, "mask0"), (mask1, target, "mask1"))
+        source, object0 = self._load_object(image0, "image0", box0, mask0, zoom)
+        target, object1 = self._load_object(image1, "image1", box1, mask1, zoom)
+        arguments = self.descriptor_map, candidates, self.config, schema, object0, object1
+        if source.context is None and target.context is None:
+            return ImagePair(source, target, *arguments)
+        # What is joined with its whole image only matches what is so, too.
+        source, target = (
+            joined(each) if each.context is None else each for each in (source, target)
         )
-        return ImagePair(
-            source, target, self.descriptor_map, candidates, self.config, schema, object0, object1
-        )
+        assert source.context is not None and target.context is not None
+        whole = ImagePair(source.context, target.context, *arguments)
+        return ImagePair(source, target, *arguments, whole)
 
     def transfer(
         self,
@@ -351,6 +456,9 @@ class Matcher:
         poses: PosesLike = "none",
         mask0: MaskLike | None = None,
         mask1: MaskLike | None = None,
+        box0: BoxLike | None = None,
+        box1: BoxLike | None = None,
+        zoom: Zoom = None,
     ) -> Matches:
         """Match given points of one image in another: `pair(…).transfer(points, point_ids)`.
 
@@ -364,11 +472,17 @@ class Matcher:
             poses: as for `pair`.
             mask0: as for `pair`.
             mask1: as for `pair`.
+            box0: as for `pair`.
+            box1: as for `pair`.
+            zoom: as for `pair`.
 
         Raises:
             HomologError: an argument cannot be used; the message names it.
         """
-        pair = self.pair(image0, image1, poses=poses, mask0=mask0, mask1=mask1, schema=schema)
+        pair = self.pair(
+            image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom,
+            schema=schema,
+        )  # fmt: skip
         return pair.transfer(points, point_ids)
 
     def match(
@@ -380,6 +494,9 @@ class Matcher:
         poses: PosesLike = "none",
         mask0: MaskLike | None = None,
         mask1: MaskLike | None = None,
+        box0: BoxLike | None = None,
+        box1: BoxLike | None = None,
+        zoom: Zoom = None,
     ) -> Matches:
         """Mutual nearest neighbours of two images' objects: `pair(…).match(max_matches)`.
 
@@ -390,11 +507,17 @@ class Matcher:
             poses: as for `pair`; the points are free.
             mask0: as for `pair`; matches lie on it.
             mask1: as for `pair`; matches lie on it.
+            box0: as for `pair`.
+            box1: as for `pair`.
+            zoom: as for `pair`.
 
         Raises:
             HomologError: an argument cannot be used; the message names it.
         """
-        return self.pair(image0, image1, poses=poses, mask0=mask0, mask1=mask1).match(max_matches)
+        pair = self.pair(
+            image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom
+        )
+        return pair.match(max_matches)
 
     def flow(
         self,
@@ -404,6 +527,9 @@ class Matcher:
         poses: PosesLike = "none",
         mask0: MaskLike | None = None,
         mask1: MaskLike | None = None,
+        box0: BoxLike | None = None,
+        box1: BoxLike | None = None,
+        zoom: Zoom = None,
     ) -> Flow:
         """Dense correspondence of two images, both ways: `pair(…).flow()`.
 
@@ -413,11 +539,17 @@ class Matcher:
             poses: as for `pair`; the points are free.
             mask0: as for `pair`.
             mask1: as for `pair`.
+            box0: as for `pair`.
+            box1: as for `pair`.
+            zoom: as for `pair`.
 
         Raises:
             HomologError: an argument cannot be used; the message names it.
         """
-        return self.pair(image0, image1, poses=poses, mask0=mask0, mask1=mask1).flow()
+        pair = self.pair(
+            image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom
+        )
+        return pair.flow()
 
     def heatmap(
         self,
@@ -428,6 +560,9 @@ class Matcher:
         poses: PosesLike = "none",
         mask0: MaskLike | None = None,
         mask1: MaskLike | None = None,
+        box0: BoxLike | None = None,
+        box1: BoxLike | None = None,
+        zoom: Zoom = None,
     ) -> Heatmap:
         """Where in the second image points of the first could be: `pair(…).heatmap(points)`.
 
@@ -438,11 +573,17 @@ class Matcher:
             poses: as for `pair`; the points are free.
             mask0: as for `pair`.
             mask1: as for `pair`.
+            box0: as for `pair`.
+            box1: as for `pair`.
+            zoom: as for `pair`.
 
         Raises:
             HomologError: an argument cannot be used; the message names it.
         """
-        return self.pair(image0, image1, poses=poses, mask0=mask0, mask1=mask1).heatmap(points)
+        pair = self.pair(
+            image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom
+        )
+        return pair.heatmap(points)
 
     def distance(
         self,
@@ -451,6 +592,9 @@ class Matcher:
         *,
         mask0: MaskLike | None = None,
         mask1: MaskLike | None = None,
+        box0: BoxLike | None = None,
+        box1: BoxLike | None = None,
+        zoom: Zoom = None,
     ) -> float:
         """The instance matching distance of two images as they are: `pair(…).distance()`.
 
@@ -459,13 +603,17 @@ class Matcher:
             image1: the target.
             mask0: as for `pair`.
             mask1: as for `pair`.
+            box0: as for `pair`.
+            box1: as for `pair`.
+            zoom: as for `pair`.
 
         Raises:
             HomologError: an argument cannot be used; the message names it.
         """
-        return self.pair(image0, image1, mask0=mask0, mask1=mask1).distance()
+        pair = self.pair(image0, image1, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom)
+        return pair.distance()
 
-    def sides(self, image: FeaturesLike) -> Sides:
+    def sides(self, image: FeaturesLike, *, box: BoxLike | None = None) -> Sides:
         """Which side of an object each cell of an image shows, and which way the object faces.
 
         Sides are the object's own: an animal that faces the camera has its left on the image's
@@ -474,16 +622,18 @@ class Matcher:
 
         Args:
             image: the image.
+            box: (x, y, width, height) of the object in pixels; the region around it fills the
+                canvas.
 
         Raises:
-            HomologError: it cannot be read, or the model has no side head.
+            HomologError: it cannot be read, the box cannot be right, or the model has no side head.
         """
         if self.side_head is None:
             raise HomologError(
                 "sides: expected a model that tells them, got one without a side head; try "
                 "homolog train-sides"
             )
-        features = self.load_image(image)
+        features = self.load_image(image, box=box)
         found = self.descriptor_map(features)
         assert found.sides is not None
         return Sides.from_maps(found.sides, found.transform, features.image)
@@ -495,25 +645,48 @@ class Matcher:
 
     def _add_poses(self, wanted: Iterable[tuple[Features, PoseVariant]]) -> None:
         """Add descriptors that features lack; images of one category share batches."""
-        missing = [
-            (features, self._transform(features, pose))
-            for features, pose in wanted
+        listed = list(wanted)
+        # The whole images' descriptors first, which those of zoomed regions are joined with.
+        needed = [(f.context, pose) for f, pose in listed if f.context is not None] + listed
+        missing: dict[tuple[int, PoseVariant], tuple[Features, CanvasTransform]] = {
+            (id(features.by_pose), pose): (features, self._transform(features, pose))
+            for features, pose in needed
             if pose not in features.by_pose
-        ]
-        for category in dict.fromkeys(features.category for features, _ in missing):
-            own = [(f, transform) for f, transform in missing if f.category == category]
-            canvases = (torch.from_numpy(np.array(t.apply(f.image))) for f, t in own)
+        }
+        for category in dict.fromkeys(features.category for features, _ in missing.values()):
+            own = [(f, transform) for f, transform in missing.values() if f.category == category]
+            canvases = (torch.from_numpy(np.array(t.apply(f.view))) for f, t in own)
             maps = self.extractor.feature_maps(canvases, category)
             for (features, transform), each in zip(own, maps, strict=True):
-                features.by_pose[transform.pose] = self.extractor(each, transform)
+                found = self.extractor(each, transform)
+                if features.context is not None:
+                    found = with_context(found, features.context.by_pose[transform.pose])
+                features.by_pose[transform.pose] = found
+
+    def _load_object(
+        self,
+        image: FeaturesLike,
+        name: str,
+        box: BoxLike | None,
+        mask: MaskLike | None,
+        zoom: Zoom,
+    ) -> tuple[Features, Bool[np.ndarray, "height width"] | None]:
+        """One image of a pair, and the mask of its object."""
+        if mask is not None and box is None and zoom is None:
+            # By itself, a mask says where matches lie; the whole image fills the canvas.
+            features = self.load_image(image, name)
+            return features, self.loader.mask(mask, features, _renamed(name, "mask"))
+        features = self.load_image(image, name, box=box, mask=mask, zoom=zoom)
+        return features, features.mask
 
     def _transform(self, features: Features, pose: PoseVariant) -> CanvasTransform:
         backbone = self.backbone
         return CanvasTransform(
-            features.width, features.height, pose, backbone.canvas_size, backbone.grid
-        )
+            features.width, features.height, pose, backbone.canvas_size, backbone.grid,
+            features.region,
+        )  # fmt: skip
 
-    def _read_mask(
-        self, mask: MaskLike, image: Features, name: str
-    ) -> Bool[np.ndarray, "height width"]:
-        return masks.read_mask(mask, image.size, max_pixels=self.max_pixels, name=name)
+
+def _renamed(name: str, what: str) -> str:
+    """What messages call the box or mask of an image: `box0` for `image0`."""
+    return name.replace("image", what) if "image" in name else what

@@ -43,6 +43,8 @@ class ImagePair:
         schema: what named points mean.
         mask0: the source's pixels that show the object; None where saliency says so.
         mask1: the same for the target.
+        whole: the whole images, where these are regions of them joined with them; points of the
+            source beyond its region are matched there.
     """
 
     def __init__(
@@ -55,12 +57,14 @@ class ImagePair:
         schema: KeypointSchema | None = None,
         mask0: Bool[np.ndarray, "height width"] | None = None,
         mask1: Bool[np.ndarray, "height2 width2"] | None = None,
+        whole: ImagePair | None = None,
     ):
         self.image0 = image0
         self.image1 = image1
         self.poses = tuple(poses)
         self.config = config
         self.schema = schema
+        self.whole = whole
         self._describe, self._mask0, self._mask1 = describe, mask0, mask1
         self._source_maps: dict[PoseVariant, DescriptorMap] = {}
         self._consensus: dict[PoseVariant, Consensus] = {}
@@ -143,6 +147,7 @@ class ImagePair:
         pair = ImagePair(
             self.image1, self.image0, self._describe, [IDENTITY], self.config,
             mask0=self._mask1, mask1=self._mask0,
+            whole=None if self.whole is None else self.whole.reversed(kept),
         )  # fmt: skip
         pair._source_maps[IDENTITY] = self.target_map
         pair.__dict__["target_map"] = self.source_map(kept)
@@ -182,8 +187,8 @@ class ImagePair:
         keypoints0, ids, pose, warning, parts = self._queries(points, point_ids)
         keypoints1, scores = np.empty_like(keypoints0), np.empty(len(keypoints0))
         found_in_pose = np.full(len(keypoints0), True)
-        for rows, own_pose, queries in parts:
-            keypoints1[rows], scores[rows], _ = self._match_points(queries, own_pose)
+        for rows, own_pose, queries, pair in parts:
+            keypoints1[rows], scores[rows], _ = pair._match_points(queries, own_pose)
             found_in_pose[rows] = own_pose == pose
         return self._matches(keypoints0, keypoints1, scores, pose, warning, ids, found_in_pose)
 
@@ -196,8 +201,8 @@ class ImagePair:
         """
         keypoints0, _, _, _, parts = self._queries(points, point_ids)
         keypoints1 = np.empty_like(keypoints0)
-        for rows, pose, queries in parts:
-            keypoints1[rows], _, _ = self._match_points(queries, pose, confidence=False)
+        for rows, pose, queries, pair in parts:
+            keypoints1[rows], _, _ = pair._match_points(queries, pose, confidence=False)
         return keypoints1
 
     def similarity(self, points: PointsLike) -> Float[Tensor, "K H W"]:
@@ -210,7 +215,7 @@ class ImagePair:
             HomologError: a point cannot be used.
         """
         pose, _ = self.alignment.select_pose(flip=False)
-        keypoints0 = as_points(points, self.image0.size)
+        keypoints0 = self._points_in_region(points)
         _, _, similarity = self._match_points(keypoints0, pose, confidence=False)
         return similarity
 
@@ -223,7 +228,7 @@ class ImagePair:
         Raises:
             HomologError: a point cannot be used.
         """
-        keypoints0 = as_points(points, self.image0.size)
+        keypoints0 = self._points_in_region(points)
         pose, warning = self.alignment.select_pose(flip=False)
         keypoints1, scores, similarity = self._match_points(keypoints0, pose)
         matches = self._matches(keypoints0, keypoints1, scores, pose, warning)
@@ -289,29 +294,49 @@ class ImagePair:
         tuple[int, ...] | None,
         PoseVariant,
         str | None,
-        list[tuple[Bool[np.ndarray, "K"], PoseVariant, Float[np.ndarray, "_P 2"]]],
+        list[tuple[Bool[np.ndarray, "K"], PoseVariant, Float[np.ndarray, "_P 2"], ImagePair]],
     ]:
-        """Points, ids, pose and its warning; and which rows to query in which pose, and where."""
-        keypoints0 = as_points(points, self.image0.size)
-        everything = np.full(len(keypoints0), True)
-        if self.schema is None:
-            if point_ids is not None:
-                raise HomologError(
-                    "point_ids: expected a schema that says what they mean, got none"
-                )
-            pose, warning = self.alignment.select_pose(flip=False)
-            return keypoints0, None, pose, warning, [(everything, pose, keypoints0)]
-        ids = self.schema.resolve(point_ids, len(keypoints0))
-        pose, warning = self.alignment.select_pose(flip=self.schema.sides_known)
-        if not (pose.flip and self.schema.sides_known):
-            return keypoints0, ids, pose, warning, [(everything, pose, keypoints0)]
-        queries, known = mirror_queries(keypoints0, ids, self.schema)
+        """Points, ids, pose and its warning; which rows to query in which pose, where, and in what.
+
+        Points beyond the region that was zoomed in on are matched in the whole images.
+        """
+        if self.whole is None:
+            keypoints0 = self._points_in_region(points)
+        else:
+            keypoints0 = as_points(points, self.image0.size)
+        ids = None
+        if self.schema is not None:
+            ids = self.schema.resolve(point_ids, len(keypoints0))
+        elif point_ids is not None:
+            raise HomologError("point_ids: expected a schema that says what they mean, got none")
+        sides_known = self.schema is not None and self.schema.sides_known
+        pose, warning = self.alignment.select_pose(flip=sides_known)
+        queries, in_pose = keypoints0, np.full(len(keypoints0), True)
+        if pose.flip and self.schema is not None and ids is not None and sides_known:
+            queries, in_pose = mirror_queries(keypoints0, ids, self.schema)
+        in_region = np.full(len(queries), True)
+        if self.image0.region is not None:
+            in_region = self.image0.region.contains(queries)
         parts = [
-            (rows, own_pose, queries[rows])
-            for rows, own_pose in ((known, pose), (~known, IDENTITY))
-            if rows.any()
+            (rows, own_pose, queries[rows], pair)
+            for own_pose, posed in ((pose, in_pose), (IDENTITY, ~in_pose))
+            for pair, rows in ((self, posed & in_region), (self.whole, posed & ~in_region))
+            if pair is not None and rows.any()
         ]
         return keypoints0, ids, pose, warning, parts
+
+    def _points_in_region(self, points: PointsLike) -> Float[np.ndarray, "K 2"]:
+        """Points after a check that they lie in what the source's descriptors are of."""
+        keypoints0 = as_points(points, self.image0.size)
+        region = self.image0.region
+        if region is not None and not (inside := region.contains(keypoints0)).all():
+            index = int(np.argmin(inside))
+            x, y = keypoints0[index]
+            raise HomologError(
+                f"points: expected points in the region {region.to_list()} around the source's "
+                f"box, got ({x:g}, {y:g}) at index {index}; try a larger box"
+            )
+        return keypoints0
 
     def _match_points(
         self, points: Float[np.ndarray, "K 2"], pose: PoseVariant, confidence: bool = True
@@ -373,6 +398,8 @@ class ImagePair:
             size1=self.image1.size,
             image0=self.image0.image,
             image1=self.image1.image,
+            region0=self.image0.region,
+            region1=self.image1.region,
         )
 
     def _match_cells(self, pose: PoseVariant) -> tuple[DenseMatches, DenseMatches]:

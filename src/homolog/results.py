@@ -17,6 +17,7 @@ from PIL import Image
 
 from homolog.errors import HomologError
 from homolog.image.geometry import CanvasTransform, interpolate
+from homolog.image.regions import Region
 from homolog.networks.sides import SideMaps
 from homolog.utils.optional import require
 
@@ -107,6 +108,8 @@ class Matches(Drawable):
         size1: width and height of the target.
         image0: the source, reduced; for drawing, not part of JSON and not pickled.
         image1: the target, reduced; likewise.
+        region0: the part of the source that filled the canvas; None for the whole.
+        region1: the part of the target, likewise.
     """
 
     keypoints0: Float[np.ndarray, "K 2"]
@@ -123,6 +126,8 @@ class Matches(Drawable):
     size1: tuple[int, int]
     image0: Image.Image | None = None
     image1: Image.Image | None = None
+    region0: Region | None = None
+    region1: Region | None = None
 
     def __len__(self) -> int:
         return len(self.keypoints0)
@@ -168,6 +173,11 @@ class Matches(Drawable):
             "note": self.warning,
             "size0": list(self.size0),
             "size1": list(self.size1),
+            **{
+                name: region.to_list()
+                for name, region in (("region0", self.region0), ("region1", self.region1))
+                if region is not None
+            },
         }
 
     def to_dataframe(self) -> Any:
@@ -273,7 +283,7 @@ class Sides(Drawable):
 
     def dense(self, size: tuple[int, int] | None = None) -> Float[np.ndarray, "height width 3"]:
         """Left, right and confidence for each pixel of the image, drawn with that size."""
-        return self.transform.resample(self._stacked, size or self.transform.size)
+        return self.transform.resample(self._stacked, size or self.transform.size, outside=0.0)
 
     @property
     def centre(self) -> Float[np.ndarray, "2"] | None:

@@ -14,7 +14,8 @@ from homolog.errors import HomologError
 from homolog.flow import Flow, FlowField
 from homolog.image import masks, reading
 from homolog.image.geometry import interpolate
-from homolog.matcher import MaskLike, Matcher, PosesLike
+from homolog.loading import MaskLike
+from homolog.matcher import Matcher, PosesLike
 from homolog.pair import ImagePair
 from homolog.viz.raster import MAX_SIZE, UNMATCHED_GREY, reduced_size, sample_along_flow
 
@@ -109,7 +110,7 @@ def flow_opacity(field: FlowField, size: tuple[int, int]) -> Float[np.ndarray, "
         field: the flow from an image of the wanted shape, smoothed (`FlowField.smoothed`).
         size: width and height of the result.
     """
-    scores = field.transform0.resample(field.scores[..., None], size)[..., 0]
+    scores = field.transform0.resample(field.scores[..., None], size, outside=0.0)[..., 0]
     return _smoothstep((scores - 0.06) / 0.2)
 
 

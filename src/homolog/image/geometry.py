@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from homolog.errors import HomologError
+from homolog.image.regions import Region
 
 Points = Float[np.ndarray, "K 2"]
 
@@ -285,8 +286,10 @@ class CanvasTransform:
         pose: how the image is transformed before it is put on the canvas.
         canvas_size: of the canvas, in pixels along either axis.
         grid: the cells on the canvas.
+        region: the part of the image that fills the canvas; None for the whole image.
         size: width and height of the original upright image.
-        letterbox: of the image in its pose.
+        extent: width and height of what fills the canvas, upright.
+        letterbox: of the image, or of its region, in its pose.
     """
 
     width: int
@@ -294,24 +297,39 @@ class CanvasTransform:
     pose: PoseVariant
     canvas_size: int
     grid: Grid
+    region: Region | None = None
     size: tuple[int, int] = field(init=False)
+    extent: tuple[int, int] = field(init=False, repr=False)
     letterbox: Letterbox = field(init=False, repr=False)
+    _limits: Float[np.ndarray, "2 2"] = field(init=False, repr=False, compare=False)
+    _centre: Float[np.ndarray, "2"] = field(init=False, repr=False, compare=False)
+    _posed_centre: Float[np.ndarray, "2"] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        size = self.width, self.height
-        object.__setattr__(self, "size", size)
-        object.__setattr__(self, "letterbox", Letterbox(*self.pose.size(size), self.canvas_size))
+        left, top, right, bottom = (0, 0, self.width, self.height)
+        if self.region is not None:
+            left, top, right, bottom = self.region.box
+        extent = right - left, bottom - top
+        box = Letterbox(*self.pose.size(extent), self.canvas_size)
+        for name, value in (
+            ("size", (self.width, self.height)),
+            ("extent", extent),
+            ("letterbox", box),
+            ("_limits", np.array([(left, top), (right, bottom)], dtype=float)),
+            ("_centre", np.array((left, top)) + np.asarray(extent) / 2),
+            ("_posed_centre", np.asarray((box.width, box.height)) / 2),
+        ):
+            object.__setattr__(self, name, value)
 
     def apply(self, image: Image.Image) -> Image.Image:
-        """The canvas: the image in its pose, letterboxed."""
+        """The canvas: the image, or its region cut out of it, in its pose, letterboxed."""
         return self.letterbox.apply(self.pose.apply(image))
 
     def to_cells(self, points: Points) -> Points:
         """Points of the original image (K x 2) to cells, not rounded."""
         # As `PoseVariant.points`, `Letterbox.to_canvas` and `Grid.to_cells`, one after the other.
         box, grid = self.letterbox, self.grid
-        centre, posed_centre = np.asarray(self.size) / 2, np.asarray((box.width, box.height)) / 2
-        posed = (points - centre) @ self.pose.matrix + posed_centre
+        posed = (points - self._centre) @ self.pose.matrix + self._posed_centre
         canvas = posed * box.scale + np.asarray(box.offset, dtype=float)
         return (canvas - grid.origin) / grid.stride
 
@@ -320,41 +338,61 @@ class CanvasTransform:
 
         Args:
             cells: (x, y) in cells.
-            clip: move points that lie beyond the image to its border.
+            clip: move points that lie beyond the image, or the region, to its border.
         """
         box, grid = self.letterbox, self.grid
         canvas = cells * grid.stride + grid.origin
         posed = (canvas - np.asarray(box.offset, dtype=float)) / box.scale
-        centre, posed_centre = np.asarray(self.size) / 2, np.asarray((box.width, box.height)) / 2
-        points = (posed - posed_centre) @ self.pose.matrix.T + centre
-        return np.clip(points, 0.0, self.size) if clip else points
+        points = (posed - self._posed_centre) @ self.pose.matrix.T + self._centre
+        return np.clip(points, *self._limits) if clip else points
 
     def clip(self, points: Points) -> Points:
-        """Points moved to the image's border where they lie beyond it."""
-        return np.clip(points, 0.0, self.size)
+        """Points moved to the border of the image, or of the region, where they lie beyond it."""
+        return np.clip(points, *self._limits)
+
+    def to_shares(self, points: Points) -> Points:
+        """Points of the original image (K x 2) in shares of the letterboxed width and height."""
+        posed = (points - self._centre) @ self.pose.matrix + self._posed_centre
+        return posed / (self.letterbox.width, self.letterbox.height)
+
+    def from_shares(self, shares: Points) -> Points:
+        """The inverse of `to_shares`, with points beyond the border moved to it."""
+        posed = shares * (self.letterbox.width, self.letterbox.height)
+        return self.clip((posed - self._posed_centre) @ self.pose.matrix.T + self._centre)
 
     def resample(
-        self, values_HWD: Float[np.ndarray, "H W D"], size: tuple[int, int]
+        self,
+        values_HWD: Float[np.ndarray, "H W D"],
+        size: tuple[int, int],
+        outside: float | None = None,
     ) -> Float[np.ndarray, "height width D"]:
-        """Values on the grid, at each pixel of the image drawn with that width and height."""
+        """Values on the grid, at each pixel of the image drawn with a width and height.
+
+        Args:
+            values_HWD: values on the grid.
+            size: the width and height.
+            outside: the value of pixels beyond the region; None for that of the nearest cell.
+        """
         width, height = size
         x = (np.arange(width) + 0.5) * self.width / width
         y = (np.arange(height) + 0.5) * self.height / height
         points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
         values = interpolate(values_HWD, self.to_cells(points))
+        if outside is not None and self.region is not None:
+            values[~self.region.contains(points)] = outside
         return values.reshape(height, width, values_HWD.shape[-1])
 
     @cached_property
     def valid_cells(self) -> Bool[np.ndarray, "H W"]:
-        """The cells that show the image rather than the black around it."""
+        """The cells that show the image, or its region, rather than the black around it."""
         points = self.to_points(self.grid.cells)
         # A quarter of a cell beyond the border, the larger part of the cell still shows the image.
         margin = self.grid.stride / 4 / self.letterbox.scale
-        size = np.array(self.size)
-        inside = np.all((points >= -margin) & (points <= size + margin), axis=1)
+        low, high = self._limits
+        inside = np.all((points >= low - margin) & (points <= high + margin), axis=1)
         if not inside.any():  # an image thinner than a cell may lie between cell centres
-            inside[np.abs(points - np.clip(points, 0, size)).max(axis=1).argmin()] = True
-        return inside.reshape(self.grid.shape)
+            inside[np.abs(points - self.clip(points)).max(axis=1).argmin()] = True
+        return inside.reshape(self.grid.height, self.grid.width)
 
     def mask_cells(self, mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "H W"]:
         """A mask of the original image on the grid: the cells whose centre it covers.

@@ -70,12 +70,12 @@ def load_image(
         return _load_file(Path(image), longest_edge, max_pixels, name)
     if isinstance(image, Image.Image):
         with explain_decoding_errors(name, repr(image)):
-            return _resize(_to_rgb(image), longest_edge)
+            return reduce(_to_rgb(image), longest_edge)
     if isinstance(image, Tensor):
         image = image.detach().cpu()
         image = (image.movedim(0, -1) if image.ndim == 3 else image).numpy()
     if isinstance(image, np.ndarray):
-        return _resize(_to_rgb(_from_array(image, name)), longest_edge)
+        return reduce(_to_rgb(_from_array(image, name)), longest_edge)
     raise HomologError(
         f"{name}: expected a path, a PIL image, an array or a tensor, got {type(image).__name__}"
     )
@@ -183,16 +183,23 @@ def _load_file(path: Path, longest_edge: int | None, max_pixels: int, name: str)
         if _is_sideways(image):
             width, height = height, width
         upright = _to_rgb(ImageOps.exif_transpose(image))
-        return _resize(upright, longest_edge, (width, height))
+        return reduce(upright, longest_edge, (width, height))
 
 
 def _is_sideways(image: Image.Image) -> bool:
     return image.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS
 
 
-def _resize(
+def reduce(
     image: Image.Image, longest_edge: int | None, size: tuple[int, int] | None = None
 ) -> LoadedImage:
+    """An image resized so that its longer edge has a number of pixels.
+
+    Args:
+        image: an upright image, in mode `RGB`.
+        longest_edge: the number of pixels; None leaves the image as it is.
+        size: width and height that points refer to, where the image has been reduced before.
+    """
     width, height = size or image.size
     if longest_edge is not None:
         scaled = Letterbox(width, height, longest_edge).scaled_size

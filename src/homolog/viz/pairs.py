@@ -89,7 +89,8 @@ def plot_heatmap(
     drawing = PanelFigure([_pixels(image0), _pixels(image1)], sizes)
     source, target = drawing.panels
     probability = heatmap.probability(temperature)[0]
-    share = heatmap.transform1.resample(probability[..., None], reduced_size(matches.size1))[..., 0]
+    pixels = reduced_size(matches.size1)
+    share = heatmap.transform1.resample(probability[..., None], pixels, outside=0.0)[..., 0]
     share /= probability.max()
     overlay = matplotlib.colormaps["inferno"](share)
     overlay[..., 3] = 0.35 + 0.5 * share**0.5

@@ -1,0 +1,167 @@
+"""Images read and reduced for the canvas: whole, and the regions around boxes of objects."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool
+from PIL import Image
+from torch import Tensor
+
+from homolog.descriptors import Features, FeaturesLike
+from homolog.errors import HomologError
+from homolog.image import masks, reading
+from homolog.image.regions import MAX_UPSAMPLING, BoxLike, Region
+
+MaskLike = str | os.PathLike[str] | np.ndarray | Tensor
+
+
+class ImageLoader:
+    """Makes the `Features` of images, without descriptors yet.
+
+    Args:
+        canvas_size: pixels of the canvas along either axis.
+        fingerprint: of the model that will make the descriptors.
+        max_pixels: refuse image files with more pixels than this.
+    """
+
+    def __init__(self, canvas_size: int, fingerprint: str, max_pixels: int):
+        self.canvas_size = canvas_size
+        self.fingerprint = fingerprint
+        self.max_pixels = max_pixels
+
+    def whole(
+        self,
+        image: FeaturesLike,
+        name: str = "image",
+        category: str | None = None,
+        keep: bool = False,
+    ) -> Features:
+        """The features of a whole image.
+
+        Args:
+            image: an image; features are checked and returned as they are.
+            name: what error messages call it.
+            category: what it shows.
+            keep: whether a file is decoded in full and kept, because regions of it will be wanted.
+
+        Raises:
+            HomologError: the image cannot be read, or its features come from another matcher.
+        """
+        if isinstance(image, Features):
+            if image.fingerprint != self.fingerprint:
+                raise HomologError(
+                    f"{name}: expected features of this matcher, got those of another matcher"
+                )
+            return image
+        size, limit = self.canvas_size, self.max_pixels
+        if isinstance(image, (str, os.PathLike)) and not keep:
+            loaded = reading.load_image(image, longest_edge=size, max_pixels=limit, name=name)
+            original: str | os.PathLike[str] | Image.Image = image
+        else:
+            original = reading.load_image(image, max_pixels=limit, name=name).image
+            loaded = reading.reduce(original, size)
+        return Features(
+            loaded.width, loaded.height, loaded.image, self.fingerprint, category, original=original
+        )
+
+    def regions(
+        self,
+        whole: Features,
+        boxes: Sequence[BoxLike] | np.ndarray | Tensor,
+        names: Sequence[str],
+        *,
+        context: bool,
+        mask: Bool[np.ndarray, "height width"] | None = None,
+    ) -> list[Features]:
+        """The features of the regions around boxes of an image, which is decoded once.
+
+        Args:
+            whole: the features of the image.
+            boxes: (x, y, width, height) of each object.
+            names: what error messages call the boxes.
+            context: whether the whole image's descriptors are joined with those of the regions.
+            mask: the object.
+
+        Raises:
+            HomologError: a box cannot be right or has nothing of the mask, or the image can no
+                longer be read.
+        """
+        smallest = self.canvas_size / MAX_UPSAMPLING
+        regions = [
+            Region.around(box, whole.size, smallest, name=name)
+            for box, name in zip(boxes, names, strict=True)
+        ]
+        pixels, found = self._pixels(whole), []
+        for region, name in zip(regions, names, strict=True):
+            left, top, right, bottom = region.box
+            if mask is not None and not mask[top:bottom, left:right].any():
+                raise HomologError(f"{name}: expected a box with something of the mask, got none")
+            view = reading.reduce(pixels.crop(region.box), self.canvas_size).image
+            found.append(joined(whole, region, view) if context else part_of(whole, region, view))
+            found[-1].mask = mask
+        return found
+
+    def mask(self, mask: MaskLike, whole: Features, name: str) -> Bool[np.ndarray, "height width"]:
+        """The mask of an image's object.
+
+        Raises:
+            HomologError: it cannot be used.
+        """
+        return masks.read_mask(mask, whole.size, max_pixels=self.max_pixels, name=name)
+
+    def _pixels(self, whole: Features) -> Image.Image:
+        original = whole.original
+        if isinstance(original, Image.Image):
+            return original
+        assert original is not None, "features of a matcher know their image"
+        found = reading.load_image(original, max_pixels=self.max_pixels, name="image")
+        if (found.width, found.height) != whole.size:
+            raise HomologError(
+                f"image: expected {original} as it was when its features were extracted, "
+                f"{whole.width} x {whole.height} pixels, got {found.width} x {found.height}"
+            )
+        return found.image
+
+
+def uncut(features: Features) -> Features:
+    """The whole image that features are of, or are of a region of."""
+    if features.context is not None:
+        return features.context
+    if features.region is None:
+        return features
+    return dataclasses.replace(features, by_pose={}, region=None, view=features.image, mask=None)
+
+
+def part_of(whole: Features, region: Region, view: Image.Image) -> Features:
+    """The features of a region by themselves.
+
+    Args:
+        whole: the features of the image.
+        region: the region.
+        view: the region cut out of the image, reduced for the canvas.
+    """
+    return dataclasses.replace(whole, by_pose={}, region=region, view=view, zoomed={}, context=None)
+
+
+def joined(
+    whole: Features, region: Region | None = None, view: Image.Image | None = None
+) -> Features:
+    """The features of a region that are joined with those of the whole image.
+
+    Args:
+        whole: the features of the image; descriptors of the region are kept there.
+        region: the region; None joins features with themselves, for a match with joined ones.
+        view: the region cut out of the image, reduced for the canvas.
+    """
+    return dataclasses.replace(
+        whole,
+        by_pose=whole.zoomed.setdefault(region, {}),
+        region=region or whole.region,
+        view=view or whole.view,
+        zoomed={},
+        context=whole,
+    )
