@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -44,7 +45,7 @@ class Region:
     @classmethod
     def around(
         cls,
-        box: BoxLike,
+        box: Any,
         size: tuple[int, int],
         smallest: float = 1.0,
         margin: float = MARGIN,
@@ -55,8 +56,8 @@ class Region:
         Args:
             box: (x, y, width, height) in pixels.
             size: width and height of the image.
-            smallest: pixels of the longer side at least, if the image has them; the region grows
-                on all sides alike, and is moved into the image where it would reach beyond it.
+            smallest: pixels of the longer side at least, if the image has them; a smaller region
+                becomes a square of that size, moved into the image where it would reach beyond it.
             margin: on either side, as a share of the box's longer side.
             name: what error messages call the box.
 
@@ -68,15 +69,14 @@ class Region:
         """
         x, y, width, height = as_box(box, size, name)
         pad = margin * max(width, height)
-        pad += max(0.0, smallest - max(width, height) - 2 * pad) / 2
-        edges = []
-        for start, length, limit in zip((x, y), (width, height), size, strict=True):
-            low, high = math.floor(start - pad), math.ceil(start + length + pad)
-            if pad > margin * max(width, height):
-                low, high = low + max(0, -low), high + max(0, -low)
-                low, high = low - max(0, high - limit), high - max(0, high - limit)
-            edges.append((max(0, low), min(limit, high)))
-        (left, right), (top, bottom) = edges
+        low = np.maximum(0, np.floor((x - pad, y - pad)))
+        high = np.minimum(size, np.ceil((x + width + pad, y + height + pad)))
+        if max(high - low) < smallest:
+            centre = np.array([x + width / 2, y + height / 2])
+            low, high = np.floor(centre - smallest / 2), np.ceil(centre + smallest / 2)
+            shift = np.maximum(0, -low) - np.maximum(0, high - size)
+            low, high = np.maximum(0, low + shift), np.minimum(size, high + shift)
+        (left, top), (right, bottom) = low.astype(int).tolist(), high.astype(int).tolist()
         return cls(left, top, right - left, bottom - top)
 
     @property
@@ -95,12 +95,12 @@ class Region:
 
 
 def as_box(
-    box: BoxLike, size: tuple[int, int], name: str = "box"
+    box: Any, size: tuple[int, int], name: str = "box"
 ) -> tuple[float, float, float, float]:
     """A box after a check, cut off at the image's border.
 
     Args:
-        box: (x, y, width, height) in pixels.
+        box: (x, y, width, height) in pixels, a `BoxLike`; anything else is refused.
         size: width and height of the image.
         name: what error messages call the box.
 
