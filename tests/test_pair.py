@@ -233,6 +233,9 @@ for ask in (
     lambda: matcher.pair(image, image, poses=5),
     lambda: matcher.match(image, image, "a"),
     lambda: matcher.match(image, image, 1.5),
+    lambda: matcher.transfer(image, image, [[5, 5]], zoom="twice"),
+    lambda: matcher.transfer(image, image, [[5, 5]], box0=7),
+    lambda: matcher.extract(image, box=7, zoom=2),
     lambda: matcher.with_cache("folder"),
     lambda: matcher.with_config(guidance=None),
 ):
@@ -253,6 +256,9 @@ def test_wrong_arguments_are_named():
         "poses: expected none, flip, rotations, all or a list of poses, got 5",
         "max_matches: expected a whole number from 1 on, got 'a'",
         "max_matches: expected a whole number from 1 on, got 1.5",
+        "zoom: expected auto or None, got 'twice'",
+        "box0: expected (x, y, width, height) in pixels, got 7",
+        "zoom: expected auto or None, got 2",
         "cache: expected a FeatureCache, got 'folder'",
     ]
     assert found.stdout.splitlines()[:-1] == expected

@@ -14,7 +14,7 @@ from typing import Any, cast, overload
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from homolog import backbones
@@ -215,9 +215,9 @@ class Matcher:
         Raises:
             HomologError: it cannot be read, or its features come from another matcher.
         """
-        check_zoom(zoom)
         if zoom is None and box is None and mask is None:
             return self.loader.whole(image, name, category)
+        check_zoom(zoom)
         whole = self.loader.whole(image, name, category, keep=True)
         if whole.region is not None and box is None and mask is None:
             return whole  # as it was extracted
@@ -432,8 +432,18 @@ class Matcher:
         if schema is not None and not isinstance(schema, KeypointSchema):
             raise HomologError(f"schema: expected a KeypointSchema, got {schema!r}")
         candidates = as_poses(poses)
-        source, object0 = self._load_object(image0, "image0", box0, mask0, zoom)
-        target, object1 = self._load_object(image1, "image1", box1, mask1, zoom)
+        # By itself, a mask says where matches lie; only a second look cuts it out.
+        cut0, cut1 = (
+            None if box is None and zoom is None else mask
+            for mask, box in ((mask0, box0), (mask1, box1))
+        )
+        source = self.load_image(image0, "image0", box=box0, mask=cut0, zoom=zoom)
+        target = self.load_image(image1, "image1", box=box1, mask=cut1, zoom=zoom)
+        object0, object1 = source.mask, target.mask
+        if mask0 is not None and cut0 is None:
+            object0 = self.loader.mask(mask0, source, "mask0")
+        if mask1 is not None and cut1 is None:
+            object1 = self.loader.mask(mask1, target, "mask1")
         arguments = self.descriptor_map, candidates, self.config, schema, object0, object1
         if source.context is None and target.context is None:
             return ImagePair(source, target, *arguments)
@@ -662,22 +672,6 @@ class Matcher:
                 if features.context is not None:
                     found = with_context(found, features.context.by_pose[transform.pose])
                 features.by_pose[transform.pose] = found
-
-    def _load_object(
-        self,
-        image: FeaturesLike,
-        name: str,
-        box: BoxLike | None,
-        mask: MaskLike | None,
-        zoom: Zoom,
-    ) -> tuple[Features, Bool[np.ndarray, "height width"] | None]:
-        """One image of a pair, and the mask of its object."""
-        if mask is not None and box is None and zoom is None:
-            # By itself, a mask says where matches lie; the whole image fills the canvas.
-            features = self.load_image(image, name)
-            return features, self.loader.mask(mask, features, _renamed(name, "mask"))
-        features = self.load_image(image, name, box=box, mask=mask, zoom=zoom)
-        return features, features.mask
 
     def _transform(self, features: Features, pose: PoseVariant) -> CanvasTransform:
         backbone = self.backbone

@@ -215,7 +215,8 @@ class ImagePair:
             HomologError: a point cannot be used.
         """
         pose, _ = self.alignment.select_pose(flip=False)
-        keypoints0 = self._points_in_region(points)
+        keypoints0 = as_points(points, self.image0.size)
+        self._check_region(keypoints0)
         _, _, similarity = self._match_points(keypoints0, pose, confidence=False)
         return similarity
 
@@ -228,7 +229,8 @@ class ImagePair:
         Raises:
             HomologError: a point cannot be used.
         """
-        keypoints0 = self._points_in_region(points)
+        keypoints0 = as_points(points, self.image0.size)
+        self._check_region(keypoints0)
         pose, warning = self.alignment.select_pose(flip=False)
         keypoints1, scores, similarity = self._match_points(keypoints0, pose)
         matches = self._matches(keypoints0, keypoints1, scores, pose, warning)
@@ -300,10 +302,9 @@ class ImagePair:
 
         Points beyond the region that was zoomed in on are matched in the whole images.
         """
+        keypoints0 = as_points(points, self.image0.size)
         if self.whole is None:
-            keypoints0 = self._points_in_region(points)
-        else:
-            keypoints0 = as_points(points, self.image0.size)
+            self._check_region(keypoints0)
         ids = None
         if self.schema is not None:
             ids = self.schema.resolve(point_ids, len(keypoints0))
@@ -325,18 +326,17 @@ class ImagePair:
         ]
         return keypoints0, ids, pose, warning, parts
 
-    def _points_in_region(self, points: PointsLike) -> Float[np.ndarray, "K 2"]:
-        """Points after a check that they lie in what the source's descriptors are of."""
-        keypoints0 = as_points(points, self.image0.size)
+    def _check_region(self, points: Float[np.ndarray, "K 2"]) -> None:
+        """Refuse points beyond the part of the source that the descriptors are of."""
         region = self.image0.region
-        if region is not None and not (inside := region.contains(keypoints0)).all():
-            index = int(np.argmin(inside))
-            x, y = keypoints0[index]
-            raise HomologError(
-                f"points: expected points in the region {region.to_list()} around the source's "
-                f"box, got ({x:g}, {y:g}) at index {index}; try a larger box"
-            )
-        return keypoints0
+        if region is None or (inside := region.contains(points)).all():
+            return
+        index = int(np.argmin(inside))
+        x, y = points[index]
+        raise HomologError(
+            f"points: expected points in the region {region.to_list()} around the source's box, "
+            f"got ({x:g}, {y:g}) at index {index}; try a larger box"
+        )
 
     def _match_points(
         self, points: Float[np.ndarray, "K 2"], pose: PoseVariant, confidence: bool = True
