@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
+
+from PIL import Image
 
 from homolog.errors import HomologError
+from homolog.image import reading
+
+_ADDRESS = re.compile(r"[A-Za-z]:/|[A-Za-z][A-Za-z0-9+.-]*://")
+"""How a path with a drive's letter or an address begins."""
 
 
 class ErrorCollector:
@@ -50,6 +60,10 @@ class ErrorCollector:
 class ImageFinder:
     """Finds the images that an annotation file names.
 
+    Names are taken as they are written. Where there is no such image, backslashes count as
+    slashes and `%20` as a blank; folders in front of a name may be those of the folder that is
+    searched; and of absolute paths and addresses, as other machines write them, the end does.
+
     Args:
         path: the annotation file.
         folder: the folder that names are relative to. Without it they are looked up in the file's
@@ -62,6 +76,7 @@ class ImageFinder:
         below = (parent / name for parent in near for name in ("images", "data"))
         folders = (*near, *below) if folder is None else (folder,)
         self.folders: Sequence[Path] = folders if fallback is None else (*folders, fallback)
+        self._searched_below = folder is not None
 
     def find(self, name: str) -> Path:
         """The path of the image with that name.
@@ -69,11 +84,66 @@ class ImageFinder:
         Raises:
             HomologError: it is in none of the folders.
         """
+        written = (folder / name for folder in self.folders)
+        for path in itertools.chain(written, self._variants(name)):
+            if _is_file(path):
+                return path
+        raise HomologError(f"expected an image {name} in {self._searched()}, got none")
+
+    def find_stem(self, name: str | int) -> Path:
+        """The path of the image whose name without its ending is that; zeros before a number count.
+
+        Raises:
+            HomologError: it is in none of the folders, or there are several.
+        """
+        found = self._by_stem.get(name, [])
+        if len(found) != 1:
+            paths = abbreviate(map(str, found)) or "none"
+            raise HomologError(f"expected an image {name} in {self._searched()}, got {paths}")
+        return found[0]
+
+    @cached_property
+    def _by_stem(self) -> dict[str | int, list[Path]]:
+        """All images by names without ending, with folders and without, and by numbers."""
+        suffixes = Image.registered_extensions()
+        found: dict[str | int, list[Path]] = {}
+        for folder in filter(Path.is_dir, self.folders):
+            # Without a folder given, those near the file may hold anything: only files count.
+            files = reading.find_images([folder]) if self._searched_below else folder.iterdir()
+            for path in files:
+                if path.suffix.lower() not in suffixes:
+                    continue
+                inside = path.relative_to(folder).with_suffix("")
+                names: set[str | int] = {inside.as_posix(), path.stem}
+                if path.stem.isdecimal():
+                    names.add(int(path.stem))
+                for name in names:
+                    if path not in found.setdefault(name, []):
+                        found[name].append(path)
+        return found
+
+    def _variants(self, name: str) -> Iterator[Path]:
+        """Where an image may be whose name was written otherwise than its path."""
+        plain = unquote(name.replace("\\", "/"))
+        parts = PurePosixPath(plain).parts
+        foreign = plain.startswith("/") or _ADDRESS.match(plain) is not None
         for folder in self.folders:
-            if (folder / name).is_file():
-                return folder / name
-        searched = ", ".join(map(str, self.folders))
-        raise HomologError(f"expected an image {name} in {searched}, got none")
+            yield folder / plain
+            own = folder.absolute().parts
+            for count in range(1, len(parts)):
+                if foreign or own[-count:] == parts[:count]:
+                    yield folder.joinpath(*parts[count:])
+
+    def _searched(self) -> str:
+        return ", ".join(map(str, self.folders))
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file is there; names that no file can have are none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def read_json(path: Path) -> Any:

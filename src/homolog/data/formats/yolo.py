@@ -53,7 +53,7 @@ def read(
     present = [each for each in folders if each.is_dir()]
     annotations = []
     for image in reading.find_images(present or folders, "exemplars"):
-        labels = _label_file(image)
+        labels = label_file(image)
         if labels is not None:
             annotations += _read_labels(image, labels, layout)
     return annotations, layout.categories
@@ -82,7 +82,8 @@ def _read_layout(path: Path) -> _Layout:
             for number, name in names.items()
         ]
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise HomologError(f"exemplars: expected a YAML file {path}, got: {error}") from None
+        reason = " ".join(str(error).split())  # YAML's go over several lines
+        raise HomologError(f"exemplars: expected a YAML file {path}, got: {reason}") from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise HomologError(
             f"exemplars: {path}: expected kpt_shape, names and train as Ultralytics describes "
@@ -91,7 +92,7 @@ def _read_layout(path: Path) -> _Layout:
     return _Layout(categories, [root / part for part in parts], count, dimensions)
 
 
-def _label_file(image: Path) -> Path | None:
+def label_file(image: Path) -> Path | None:
     """The image's labels: in `labels` where its path has `images`, or beside it."""
     beside = image.with_suffix(".txt")
     parts = list(image.parts)

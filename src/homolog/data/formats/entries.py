@@ -1,0 +1,75 @@
+"""Entries of objects as files give them: what every reader of boxes returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+MaskReader = Callable[[], Bool[np.ndarray, "height width"]]
+"""Reads or decodes the mask of an object when it is called."""
+
+BoxForm = Literal["box", "corners", "fractions"]
+"""What the four numbers of an entry are: (x, y, width, height), or (x0, y0, x1, y1), in pixels; or
+the centre's x and y, width and height as fractions of the image."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """An object as a file gives it, not checked.
+
+    Attributes:
+        location: file and entry, such as `boxes.csv, line 3`.
+        image: the name of its image as in the file, the path of it where the reader found it, or a
+            number where the file has no name.
+        numbers: of its box.
+        form: what these numbers are.
+        instance: its id, None where the file has none.
+        score: None where the file has none.
+        category: its name, None where the file has none.
+        mask: gives its mask; None where there is none.
+        mask_size: width and height of that.
+    """
+
+    location: str
+    image: str | int | Path
+    numbers: Any
+    form: BoxForm = "box"
+    instance: Any = None
+    score: Any = None
+    category: str | None = None
+    mask: MaskReader | None = None
+    mask_size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Entries:
+    """All entries of a file.
+
+    Attributes:
+        entries: in the order of the file.
+        images: names or paths of images that the file lists, with objects or without.
+        sizes: width and height that the file gives for images, by their names.
+        problems: a line for each entry that cannot be understood.
+        notes: other remarks, a line each.
+    """
+
+    entries: Sequence[Entry]
+    images: Sequence[str | Path] = ()
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    problems: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+
+def corners_around(points: Float[np.ndarray, "K 2"] | Sequence[Sequence[float]]) -> list[float]:
+    """The corners (x0, y0, x1, y1) of the box around those points that are finite.
+
+    Of fewer than two points that is no box, and whoever checks it says so.
+    """
+    array = np.asarray(points, dtype=float)
+    seen = array[np.isfinite(array).all(axis=1)]
+    return [*seen.min(axis=0), *seen.max(axis=0)] if len(seen) else [np.nan] * 4
