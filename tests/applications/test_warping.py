@@ -82,6 +82,25 @@ def test_the_background_is_the_target_grey_or_transparent(colour_matcher, shifte
     assert 0 < steps < 0.75, "edges are soft"
 
 
+def test_boxes_say_which_of_several_objects_is_warped(colour_matcher):
+    """Of two objects beside each other, the one in the box is warped onto the one in the box."""
+    first, second = random_image(96, 96, seed=3), random_image(96, 96, seed=4)
+    source, target = Image.new("RGB", (288, 144), GREY), Image.new("RGB", (288, 144), GREY)
+    for image, left, right in ((source, first, second), (target, second, first)):
+        image.paste(left, (24, 24))
+        image.paste(right, (168, 24))
+    left, right = (24, 24, 96, 96), (168, 24, 96, 96)
+    warped = warp(
+        colour_matcher, source, target, background="grey", box0=left, box1=right,
+        mask0=square((288, 144), (24, 24), 96), mask1=square((288, 144), (168, 24), 96),
+    )  # fmt: skip
+    assert warped.flow.backward.transform0.region.to_list() == [158, 14, 116, 116]
+    inside = square((288, 144), (178, 34), 76)
+    assert warped.alpha[inside].mean() > 0.8 and not warped.alpha[:, :150].any()
+    assert difference(warped.image, target)[inside].mean() < 12
+    assert difference(source, target)[inside].mean() > 40
+
+
 @pytest.mark.parametrize("which", ["mask0", "mask1"])
 def test_a_mask_restricts_what_comes_from_the_source(colour_matcher, which):
     image = random_image(96, 96)

@@ -136,6 +136,60 @@ def test_flow_and_heatmap(capsys, folder):
     assert pixels(folder / "flow.jpg").shape[0] > pixels(folder / "heat.webp").shape[0]
 
 
+def test_boxes_fill_the_canvas(capsys, folder, matcher):
+    """The command finds what the library finds in the same boxes, and says which part it saw."""
+    points, boxes = (
+        [[41.0, 186], [109, 163]],
+        {"box0": (20, 60, 200, 150), "box1": (30, 30, 250, 200)},
+    )
+    arguments = ["--box0", "20,60,200,150", "--box1", "30,30,250,200"]
+    common = ["match", "a.jpg", "b.jpg", "--points", "41,186", "109,163", "--json", "-"]
+    status, out, _ = run(capsys, *common, *arguments, "--out", "boxed.png")
+    data, expected = json.loads(out), matcher.transfer("a.jpg", "b.jpg", points, **boxes)
+    assert status == 0 and data["keypoints1"] == expected.keypoints1.tolist()
+    assert data["region0"] == expected.region0.to_list() == [0, 40, 240, 190]
+    assert data["region1"] == expected.region1.to_list()
+    _, out, _ = run(capsys, *common, "--out", "whole.png")
+    whole = json.loads(out)
+    assert "region0" not in whole and whole["keypoints1"] != data["keypoints1"]
+    assert (pixels(folder / "boxed.png") != pixels(folder / "whole.png")).any()
+    _, out, _ = run(capsys, *common, "--zoom", "auto")
+    zoomed = matcher.transfer("a.jpg", "b.jpg", points, zoom="auto")
+    assert json.loads(out)["keypoints1"] == zoomed.keypoints1.tolist()
+    _, out, _ = run(capsys, *common, "--zoom", "none")
+    assert json.loads(out) == whole
+
+
+def test_a_grid_of_points_in_a_box(capsys, folder):
+    arguments = ["--grid", "4", "--box0", "20,60,200,150", "--json", "-"]
+    _, out, _ = run(capsys, "match", "a.jpg", "b.jpg", *arguments)
+    points = np.array(json.loads(out)["keypoints0"])
+    assert points.min(0).tolist() == [45, 85] and points.max(0).tolist() == [195, 185]
+    assert len(points) == 12
+
+
+@pytest.mark.parametrize(
+    "command", [("flow",), ("heatmap", "--point", "41,186"), ("warp",)], ids=lambda c: c[0]
+)
+def test_boxes_in_other_commands(capsys, folder, command):
+    name, *options = command
+    results = []
+    for boxes in ([], ["--box0", "20,60,200,150", "--box1=-1,30,250,200", "--zoom", "auto"]):
+        status, _, _ = run(capsys, name, "a.jpg", "b.jpg", *options, *boxes, "--out", "o.png")
+        assert status == 0
+        results.append(pixels(folder / "o.png"))
+    assert results[0].shape == results[1].shape and (results[0] != results[1]).mean() > 0.02
+
+
+def test_sides_in_a_box(capsys, folder, matcher):
+    arguments = ["sides", "a.jpg", "--box", "20,60,200,150", "--json", "-"]
+    status, out, _ = run(capsys, *arguments, "--out", "o.png")
+    expected = matcher.sides("a.jpg", box=(20, 60, 200, 150))
+    assert status == 0 and json.loads(out) == json.loads(json.dumps(expected.to_dict()))
+    points = np.array(json.loads(out)["points"])
+    assert points.max(0).tolist() < [250, 240] and pixels(folder / "o.png").std() > 20
+
+
 def test_demo(capsys, folder):
     status, out, err = run(capsys, "demo")
     assert status == 0 and "image: homolog-demo.png" in err and "pair score" in out
@@ -222,6 +276,32 @@ WRONG = {
     "option": (["match", "a.jpg", "b.jpg", "--nonesuch", "1"], "nonesuch"),
     "missing": (["match", "a.jpg"], "image1"),
     "command": (["nonesuch"], "nonesuch"),
+    "box of three": (
+        ["match", "a.jpg", "b.jpg", "--box0", "1,2,3"],
+        "box0: expected x,y,width,height, got '1,2,3'",
+    ),
+    "box of words": (
+        ["flow", "a.jpg", "b.jpg", "--box1", "left", "--out", "o.png"],
+        "box1: expected x,y,width,height, got 'left'",
+    ),
+    "box outside": (
+        ["match", "a.jpg", "b.jpg", "--box1", "700,0,50,50"],
+        "box1: expected (x, y, width, height) in pixels, got (700, 0, 50, 50), which lies outside",
+    ),
+    "box of corners": (
+        ["warp", "a.jpg", "b.jpg", "--box0", "300,200,640,480", "--out", "o.png"],
+        "(300, 200, 340, 280)?",
+    ),
+    "box of nothing": (
+        ["sides", "a.jpg", "--box", "9,9,0,9"],
+        "box: expected (x, y, width, height) in pixels, got (9, 9, 0, 9), which is empty",
+    ),
+    "box of sides": (["sides", "a.jpg", "--box", "9"], "box: expected x,y,width,height, got '9'"),
+    "box not finite": (["match", "a.jpg", "b.jpg", "--box0", "0,0,nan,5"], "box0: expected (x, y"),
+    "zoom": (
+        ["match", "a.jpg", "b.jpg", "--zoom", "2"],
+        "zoom: expected one of auto, none, got '2'",
+    ),
     "heatmap point": (["heatmap", "a.jpg", "b.jpg", "--point", "7", "--out", "o.png"], "'7'"),
 }
 

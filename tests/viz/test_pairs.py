@@ -103,6 +103,32 @@ def test_flows_and_heatmaps(colour_matcher):
     assert flow.height > 1.5 * heatmap.height and flow.mode == heatmap.mode == "RGB"
 
 
+def test_regions_are_outlined_and_whole_images_are_not(colour_matcher):
+    image = Image.new("RGB", (96, 96), (200, 200, 200))
+    box = {"box0": (24, 24, 40, 40)}
+    for result, plot in (
+        (colour_matcher.transfer(image, image, [[44, 44]], **box), plot_matches),
+        (colour_matcher.heatmap(image, image, [[44, 44]], **box), plot_heatmap),
+    ):
+        matches = getattr(result, "matches", result)
+        region = matches.region0
+        whole = dataclasses.replace(matches, region0=None)
+        without = dataclasses.replace(result, matches=whole) if result is not matches else whole
+        drawn = plot(image, image, result)
+        changed = changes(drawn, plot(image, image, without))
+        panel = (drawn.width - 3 * GAP) / 2
+        edges = np.array(
+            [[region.x, region.x + region.width], [region.y, region.y + region.height]]
+        )
+        (left, right), (top, bottom) = np.round(GAP + edges / 96 * panel).astype(int)
+        rows, columns = np.nonzero(changed)
+        assert abs(columns.min() - left) <= 3 and abs(columns.max() - right) <= 3
+        assert abs(rows.min() - top) <= 3 and abs(rows.max() - bottom) <= 3
+        assert not changed[top + 5 : bottom - 5, left + 5 : right - 5].any(), "an outline alone"
+    boxed = plot_flow(image, image, colour_matcher.flow(image, image, **box))
+    assert changes(boxed, plot_flow(image, image, colour_matcher.flow(image, image))).any()
+
+
 def test_features_are_drawn_like_images(colour_matcher):
     image = random_image(90, 60)
     features = colour_matcher.extract(image)

@@ -14,10 +14,12 @@ from homolog.errors import HomologError
 from homolog.flow import Flow, FlowField
 from homolog.image import masks, reading
 from homolog.image.geometry import interpolate
+from homolog.image.regions import BoxLike
 from homolog.loading import MaskLike
 from homolog.matcher import Matcher, PosesLike
 from homolog.pair import ImagePair
 from homolog.viz.raster import MAX_SIZE, UNMATCHED_GREY, reduced_size, sample_along_flow
+from homolog.zoom import Zoom
 
 Background = Literal["target", "grey", "transparent"]
 """What is visible where the source was not warped to."""
@@ -48,6 +50,9 @@ def warp(
     poses: PosesLike = "none",
     mask0: MaskLike | None = None,
     mask1: MaskLike | None = None,
+    box0: BoxLike | None = None,
+    box1: BoxLike | None = None,
+    zoom: Zoom = None,
 ) -> Warped:
     """Warp the source's object onto the shape of the target's object.
 
@@ -63,6 +68,9 @@ def warp(
         poses: poses of the source to choose from, as for `Matcher.pair`.
         mask0: the object in the source.
         mask1: the object in the target.
+        box0: as for `Matcher.pair`; nothing beyond its margin is warped.
+        box1: as for `Matcher.pair`; nothing is warped to beyond its margin.
+        zoom: as for `Matcher.pair`.
 
     Raises:
         HomologError: an argument cannot be used; the message names it.
@@ -73,17 +81,18 @@ def warp(
         raise HomologError(
             f"background: expected {', '.join(get_args(Background))}, got {background!r}"
         )
-    source, target = matcher.load_image(image0, "image0"), matcher.load_image(image1, "image1")
+    pair = matcher.pair(
+        image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom
+    )
     object0, object1 = (
         None
         if mask is None
         else masks.read_mask(mask, image.size, max_pixels=matcher.max_pixels, name=name)
-        for mask, image, name in ((mask0, source, "mask0"), (mask1, target, "mask1"))
+        for mask, image, name in ((mask0, pair.image0, "mask0"), (mask1, pair.image1, "mask1"))
     )
-    pair = matcher.pair(source, target, poses=poses, mask0=object0, mask1=object1)
     flow = pair.flow(flip=True)
     field = flow.backward.smoothed()
-    output = reduced_size(target.size, size)
+    output = reduced_size(pair.image1.size, size)
     alpha = flow_opacity(field, output)
     if object0 is None and object1 is None:
         alpha *= _saliency_opacity(pair, field, output)

@@ -49,7 +49,7 @@ def warp(
     """
     suffixes = (".png", ".webp") if background == "transparent" else IMAGE_SUFFIXES
     out = check_output(out, suffixes, inputs=(image0, image1))
-    poses = pair_options.poses(model)
+    poses, objects = pair_options.poses(model), pair_options.objects()
     with ProgressBar(3) as progress:
         from homolog.applications import warping
         from homolog.viz.raster import save_image
@@ -58,9 +58,8 @@ def warp(
         matcher = model.matcher()
         progress.update("warping")
         warped = warping.warp(
-            matcher, image0, image1, size=size, background=background, poses=poses,
-            mask0=pair_options.mask0, mask1=pair_options.mask1,
-        )  # fmt: skip
+            matcher, image0, image1, size=size, background=background, poses=poses, **objects
+        )
         progress.update("writing")
         save_image(warped.image, out)
     flow = warped.flow

@@ -52,7 +52,7 @@ def match(
     points
         Points of the first image: `120,80 200,95`, or one file (CSV, text or JSON).
     grid
-        A grid of points over the first image or its mask: so many along the longer edge.
+        A grid of points over the first image, its box or its mask: so many along the longer edge.
     schema
         What the points mean: `ap10k`, `spair:<category>` or a COCO file. Flips need it.
     point_ids
@@ -74,6 +74,7 @@ def match(
     with ProgressBar(5) as progress:
         from homolog.image import masks
         from homolog.image.points import grid_points
+        from homolog.image.regions import as_box
         from homolog.keypoints import KeypointSchema
         from homolog.viz.pairs import plot_matches
         from homolog.viz.raster import save_image
@@ -81,10 +82,10 @@ def match(
         named = None if schema is None else KeypointSchema.load(schema)
         matcher, pair = pair_options.prepare(model, image0, image1, progress, named)
         if grid is not None:
-            mask = None
+            mask, box, size = None, pair_options.objects()["box0"], pair.image0.size
             if pair_options.mask0 is not None:
-                mask = masks.read_mask(pair_options.mask0, pair.image0.size, name="mask0")
-            queries = grid_points(pair.image0.size, grid, mask)
+                mask = masks.read_mask(pair_options.mask0, size, name="mask0")
+            queries = grid_points(size, grid, mask, None if box is None else as_box(box, size))
         if queries is None:
             matches = pair.match(max_matches)
         else:

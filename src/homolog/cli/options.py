@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -151,11 +151,22 @@ class PairOptions:
         A grey image, not black where the object is in the first image.
     mask1
         The same for the second image.
+    box0
+        The object in the first image, `x,y,width,height` in pixels: it fills the canvas, with a
+        margin around it.
+    box1
+        The same for the second image.
+    zoom
+        `auto` takes a second look at each object that does not fill its image, given by its box or
+        mask, or found, and matches both views together.
     """
 
     pose: str | None = None
     mask0: Path | None = None
     mask1: Path | None = None
+    box0: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
+    box1: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
+    zoom: Literal["auto", "none"] = "none"
 
     def poses(self, model: ModelOptions) -> tuple[PoseVariant, ...]:
         """The poses of the first image to choose from.
@@ -166,6 +177,20 @@ class PairOptions:
         from homolog.image.geometry import as_poses
 
         return model.pose_list() if self.pose is None else as_poses([self.pose])
+
+    def objects(self) -> dict[str, Any]:
+        """Where the objects are, as arguments of `Matcher.pair`.
+
+        Raises:
+            HomologError: a box is not four numbers.
+        """
+        return {
+            "mask0": self.mask0,
+            "mask1": self.mask1,
+            "box0": None if self.box0 is None else parse_box(self.box0, "box0"),
+            "box1": None if self.box1 is None else parse_box(self.box1, "box1"),
+            "zoom": None if self.zoom == "none" else self.zoom,
+        }
 
     def prepare(
         self,
@@ -181,18 +206,16 @@ class PairOptions:
             HomologError: an option or an image cannot be used.
         """
         progress.update("loading the model")
-        poses = self.poses(model)  # checked before the weights are read
+        poses, objects = self.poses(model), self.objects()  # checked before the weights are read
         matcher = model.matcher()
         progress.update(f"extracting features of {image0}")
-        # Both are read before the first is worked on: a broken file is found at once.
-        source, target = matcher.load_image(image0, "image0"), matcher.load_image(image1, "image1")
-        source = matcher.extract(source, poses)
+        # Both are read before the first is worked on, except by a zoom without boxes, which looks
+        # for the objects: a broken file is found at once.
+        pair = matcher.pair(image0, image1, poses=poses, schema=schema, **objects)
+        matcher.extract(pair.image0, poses)
         progress.update(f"extracting features of {image1}")
-        target = matcher.extract(target)
+        matcher.extract(pair.image1)
         progress.update("matching")
-        pair = matcher.pair(
-            source, target, poses=poses, mask0=self.mask0, mask1=self.mask1, schema=schema
-        )
         _log.info("%r", pair)
         return matcher, pair
 
@@ -215,7 +238,9 @@ class DatasetOptions:
     exclude
         ap10k: a file of images to skip, an id or a file name on each line.
     single
-        ap10k: skip images with several annotated animals.
+        ap10k, coco: skip images with several annotated objects.
+    all_objects
+        ap10k: every annotated animal, in place of the first of each image.
     manifest
         ap10k: the pairs that this file lists.
     images
@@ -228,6 +253,7 @@ class DatasetOptions:
     seed: int | None = None
     exclude: Path | None = None
     single: bool = False
+    all_objects: bool = False
     manifest: Path | None = None
     images: Path | None = None
 
@@ -240,7 +266,8 @@ class DatasetOptions:
         """The options as they are written on the command line."""
         arguments = []
         for name, value in self.given().items():
-            arguments += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+            option = f"--{name.replace('_', '-')}"
+            arguments += [option] if value is True else [option, str(value)]
         return arguments
 
     def load(self, dataset: str, root: Path) -> DataSet:
@@ -267,6 +294,19 @@ def read_points(texts: list[str]) -> tuple[Any, list[str] | None]:
     ):
         return from_file(texts[0])
     return [parse_point(text, "points") for text in texts], None
+
+
+def parse_box(text: str, name: str = "box") -> tuple[float, ...]:
+    """Parse a box written as `x,y,width,height`; whether it fits an image is checked with that.
+
+    Raises:
+        HomologError: it is not four numbers; the message calls it by `name`.
+    """
+    try:
+        x, y, width, height = map(float, text.split(","))
+    except ValueError:
+        raise HomologError(f"{name}: expected x,y,width,height, got {text!r}") from None
+    return x, y, width, height
 
 
 def parse_point(text: str, name: str = "point") -> list[float]:

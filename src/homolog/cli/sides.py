@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from homolog.cli.options import IMAGE_SUFFIXES, ModelOptions
+from homolog.cli.options import IMAGE_SUFFIXES, ModelOptions, parse_box
 from homolog.utils.outputs import check_output, write_atomically
 from homolog.utils.progress import ProgressBar
 
@@ -18,6 +18,7 @@ def sides(
     image: Annotated[Path, Parameter(name=["--image", "--picture"])],
     *,
     model: ModelOptions = ModelOptions(),
+    box: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     out: Path | None = None,
     json_file: Annotated[Path | None, Parameter(name="--json", allow_leading_hyphen=True)] = None,
 ) -> None:
@@ -27,6 +28,8 @@ def sides(
     ----------
     image
         The image.
+    box
+        The object, `x,y,width,height` in pixels: it fills the canvas, with a margin around it.
     out
         The image to draw.
     json_file
@@ -37,11 +40,12 @@ def sides(
     file = json_file if json_file is not None and str(json_file) != "-" else None
     if file is not None:
         file = check_output(file, (".json",), "json")
+    region = None if box is None else parse_box(box)
     with ProgressBar(3) as progress:
         progress.update("loading the model")
         matcher = model.matcher()
         progress.update(f"extracting features of {image}")
-        found = matcher.sides(matcher.load_image(image))
+        found = matcher.sides(image, box=region)
         progress.update("drawing")
         if out is not None:
             from homolog.viz.pairs import plot_sides

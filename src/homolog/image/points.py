@@ -57,29 +57,35 @@ def as_points(
 
 
 def grid_points(
-    size: tuple[int, int], count: int, mask: Bool[np.ndarray, "height width"] | None = None
+    size: tuple[int, int],
+    count: int,
+    mask: Bool[np.ndarray, "height width"] | None = None,
+    box: tuple[float, float, float, float] | None = None,
 ) -> Float[np.ndarray, "K 2"]:
-    """A regular grid of points over an image.
+    """A regular grid of points over an image, or over a box of it.
 
     Args:
         size: width and height of the image in pixels.
         count: number of points along the longer edge, at least 1; along the shorter edge the
             spacing is as equal to that as can be.
         mask: keep only the points where it is true.
+        box: (x, y, width, height) in pixels, within the image.
 
     Raises:
         HomologError: the count is below 1, or no point of the grid lies on the mask.
 
     >>> grid_points((40, 20), 2).tolist()
     [[10.0, 10.0], [30.0, 10.0]]
+    >>> grid_points((40, 20), 2, box=(20.0, 0.0, 10.0, 20.0)).tolist()
+    [[25.0, 5.0], [25.0, 15.0]]
     """
     if count < 1:
         raise HomologError(f"grid: expected at least 1 point along the longer edge, got {count}")
-    width, height = size
-    spacing = max(size) / count
-    columns, rows = (max(1, round(length / spacing)) for length in size)
-    x = (np.arange(columns) + 0.5) * width / columns
-    y = (np.arange(rows) + 0.5) * height / rows
+    left, top, width, height = box or (0, 0, *size)
+    spacing = max(width, height) / count
+    columns, rows = (max(1, round(length / spacing)) for length in (width, height))
+    x = left + (np.arange(columns) + 0.5) * width / columns
+    y = top + (np.arange(rows) + 0.5) * height / rows
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     if mask is not None:
         column, row = points.astype(int).T

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
+from homolog.image.regions import Region
 from homolog.viz.palette import INK, Colour, text_colour_on
 
 if TYPE_CHECKING:
@@ -139,6 +140,26 @@ def render(figure: Figure) -> Image.Image:
 def extent(size: tuple[int, int]) -> tuple[float, float, float, float]:
     """The extent of an image whose pixel (0, 0) has its corner at the origin of the axes."""
     return 0, size[0], size[1], 0
+
+
+def plot_regions(panels: Sequence[Axes], regions: Sequence[Region | None]) -> None:
+    """Draw the outline of a region into each panel that has one.
+
+    Args:
+        panels: with the image that the region is of, in its pixels.
+        regions: of each panel; None for the whole image, of which no outline is drawn.
+    """
+    from matplotlib.patches import Rectangle
+
+    for panel, region in zip(panels, regions, strict=True):
+        if region is not None:
+            for colour, width in (("white", 2.4), (INK, 1.0)):
+                panel.add_patch(
+                    Rectangle(
+                        (region.x, region.y), region.width, region.height, fill=False,
+                        edgecolor=colour, linewidth=width, zorder=4, clip_on=False,
+                    )
+                )  # fmt: skip
 
 
 def plot_point(

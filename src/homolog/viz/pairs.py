@@ -14,7 +14,7 @@ from homolog.descriptors import Features, FeaturesLike
 from homolog.flow import Flow
 from homolog.image.reading import ImageLike, load_image
 from homolog.results import Heatmap, Matches, Sides
-from homolog.viz.figures import PanelFigure, extent, plot_point
+from homolog.viz.figures import PanelFigure, extent, plot_point, plot_regions
 from homolog.viz.palette import CORRECT, INK, LEFT, RIGHT, WRONG, colour_map, colours_by_position
 from homolog.viz.raster import MAX_SIZE, reduced_size, warp_image
 
@@ -24,7 +24,8 @@ _MAX_NUMBERED = 40
 def plot_matches(image0: FeaturesLike, image1: FeaturesLike, matches: Matches) -> Image.Image:
     """Both images side by side, with lines that join the matching points.
 
-    A point has the same colour and number in both images; below them stand the names of named
+    A thin rectangle is the part of an image that filled the canvas, if that was not all of it. A
+    point has the same colour and number in both images; below them stand the names of named
     points. The more confident a match, the wider and the more opaque its line; points with a
     score below 0.5 are white.
 
@@ -38,6 +39,7 @@ def plot_matches(image0: FeaturesLike, image1: FeaturesLike, matches: Matches) -
     numbered = len(matches) <= _MAX_NUMBERED
     sizes, names = (matches.size0, matches.size1), matches.point_names if numbered else None
     drawing = PanelFigure([_pixels(image0), _pixels(image1)], sizes, names=names)
+    plot_regions(drawing.panels, (matches.region0, matches.region1))
     colours = colours_by_position(matches.keypoints0, matches.size0)
     # The most confident matches are drawn last, on top.
     for rank, index in enumerate(np.argsort(matches.matching_scores, kind="stable")):
@@ -87,6 +89,7 @@ def plot_heatmap(
     matches = heatmap.matches
     sizes = matches.size0, matches.size1
     drawing = PanelFigure([_pixels(image0), _pixels(image1)], sizes)
+    plot_regions(drawing.panels, (matches.region0, matches.region1))
     source, target = drawing.panels
     probability = heatmap.probability(temperature)[0]
     pixels = reduced_size(matches.size1)
@@ -120,6 +123,7 @@ def plot_sides(image: FeaturesLike, sides: Sides) -> Image.Image:
 
     size = sides.transform.width, sides.transform.height
     drawing = PanelFigure([_pixels(image).convert("L").convert("RGB")], [size], columns=1)
+    plot_regions(drawing.panels, [sides.transform.region])
     (axes,) = drawing.panels
     left, right, confidence = np.moveaxis(sides.dense(reduced_size(size)), -1, 0)
     colours = np.where((left > right)[..., None], LEFT, RIGHT)
@@ -154,6 +158,7 @@ def plot_flow(image0: FeaturesLike, image1: FeaturesLike, flow: Flow) -> Image.I
     forward, backward = flow.forward.smoothed(), flow.backward.smoothed()
     warped = [warp_image(images[1], forward), warp_image(images[0], backward)]
     drawing = PanelFigure([*images, *warped], sizes * 2, columns=2)
+    plot_regions(drawing.panels[:2], [f.transform0.region for f in (flow.forward, flow.backward)])
     source, target, below_source, below_target = drawing.panels
     for panel, field, size in ((source, forward, sizes[0]), (target, backward, sizes[1])):
         pixels = reduced_size(size)
