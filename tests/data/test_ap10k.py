@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -158,6 +159,105 @@ def test_ap10k_exclusions(tmp_path):
     alone = [ap10k.load(root, split, single=True) for split in ap10k.SPLITS]
     assert twice not in {a.name for dataset in alone for a in dataset.annotations}
     assert "images left out, several annotated animals: 1" in alone[0].notes
+
+
+@pytest.fixture
+def herds(tmp_path):
+    """AP-10K with further animals in some images, a few of another species."""
+    root = datasets.make_ap10k(tmp_path, hidden=0.4)
+    for number, name in enumerate(ap10k.FILES):
+
+        def change(file, number=number):
+            rng = np.random.default_rng(number)
+            more = []
+            for entry in file["annotations"]:
+                for copy in range(int(rng.integers(0, 3))):
+                    category = entry["category_id"] if rng.random() < 0.8 else 1
+                    # Some precede the animal that was the first, with too few keypoints to count.
+                    sign = 1 if rng.random() < 0.93 else -1
+                    seen = rng.random(17) > (0.4 if sign > 0 else 0.9)
+                    points = np.column_stack([rng.uniform(10, 40, (17, 2)).round(1), 2 * seen])
+                    more.append(
+                        {**entry, "id": sign * (10_000 * (copy + 1) + entry["id"]),
+                         "category_id": category, "bbox": [8, 8, 30, 30],
+                         "keypoints": points.ravel().tolist()}
+                    )  # fmt: skip
+            file["annotations"] += more
+
+        datasets.edit_json(root / "annotations" / name, change)
+    return root
+
+
+def test_every_animal_can_be_used(herds):
+    """Brute force: whatever is usable, in the published splits, and no pair within an image."""
+    published = {split: by_the_rules(herds)[split] for split in ap10k.SPLITS}
+    split_of = {name: split for split, images in published.items() for name, *_ in images}
+    every = {split: ap10k.load(herds, split, all_objects=True) for split in ap10k.SPLITS}
+    entries, names, species = {}, {}, {}
+    for name in ap10k.FILES:
+        file = json.loads((herds / "annotations" / name).read_text())
+        names |= {image["id"]: image["file_name"] for image in file["images"]}
+        species |= {category["id"]: category["name"] for category in file["categories"]}
+        entries |= {entry["id"]: entry for entry in file["annotations"]}
+    seen = {
+        number: {i for i, v in enumerate(entry["keypoints"][2::3]) if v}
+        for number, entry in entries.items()
+    }
+    usable = [number for number in entries if len(seen[number]) >= 3]
+    counts = Counter(entry["image_id"] for entry in entries.values())
+    shared = {number for number, entry in entries.items() if counts[entry["image_id"]] > 1}
+    found = {}
+    for split, data in every.items():
+        assert data.name == f"AP-10K intra-species {split}, every animal"
+        assert len({a.name for a in data.annotations}) == len(data.annotations)
+        for annotation in data.annotations:
+            found.setdefault(annotation.path.name, set()).add(split)
+            assert annotation.shares_image == ("#" in annotation.name)
+        assert all(pair.source.path < pair.target.path for pair in data.pairs)
+    assert all(len(splits) == 1 for splits in found.values()), "splits share no image"
+    assert all(found[name] == {split_of[name]} for name in found if name in split_of)
+    assert any(name not in split_of for name in found), "images that the published rules drop"
+    test = [n for n in usable if found.get(names[entries[n]["image_id"]]) == {"test"}]
+
+    def name(number):
+        file_name = names[entries[number]["image_id"]]
+        return f"{file_name}#{number}" if number in shared else file_name
+
+    expected = {
+        (name(a), name(b))
+        for a, b in itertools.permutations(test, 2)
+        if names[entries[a]["image_id"]] < names[entries[b]["image_id"]]
+        and entries[a]["category_id"] == entries[b]["category_id"]
+        and len(seen[a] & seen[b]) >= 3
+    }
+    assert set(datasets.pair_names(every["test"])) == expected
+
+
+def test_a_manifest_says_whether_every_animal_is_used(herds, tmp_path):
+    data = ap10k.load(herds, all_objects=True)
+    path = tmp_path / "pairs.json"
+    manifest.write(path, data, ap10k.rules(all_objects=True))
+    assert manifest.read(path).rules["all_objects"] is True
+    assert datasets.pair_names(ap10k.load(herds, manifest=path)) == datasets.pair_names(data)
+    assert "all_objects" not in ap10k.rules()
+    single = ap10k.load(herds, all_objects=True, single=True)
+    assert single.pairs and not any(a.shares_image for a in single.annotations)
+
+
+def test_an_animal_whose_box_cannot_be_right_is_left_out(herds):
+    def change(file):
+        counts = Counter(entry["image_id"] for entry in file["annotations"])
+        for entry in file["annotations"]:
+            if counts[entry["image_id"]] > 1:
+                entry["bbox"] = [0, 0, 500, 500]
+
+    before = ap10k.load(herds)
+    for name in ap10k.FILES:
+        datasets.edit_json(herds / "annotations" / name, change)
+    data = ap10k.load(herds, all_objects=True)
+    assert not any(a.shares_image for a in data.annotations)
+    assert any("animals left out, boxes that cannot be right" in note for note in data.notes)
+    assert datasets.pair_names(ap10k.load(herds)) == datasets.pair_names(before)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import json
 import numpy as np
 import pytest
 import real_images
-from helpers import datasets
+from helpers import crowds, datasets
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from homolog import KeypointSchema
 from homolog.data import ErrorCollector, coco
@@ -91,7 +93,7 @@ def test_coco_notes_what_is_left_out(tmp_path):
         file["categories"].append({"id": 8, "name": "rock"})
         file["categories"].append({"id": 9, "name": "owl", "keypoints": ["beak"]})
 
-    dataset = coco.load(datasets.edit_json(path, change))
+    dataset = coco.load(datasets.edit_json(path, change), single=True)
     assert dataset.notes == (
         "images with several annotated objects, left out: 1",
         "categories without keypoints: rock",
@@ -99,6 +101,63 @@ def test_coco_notes_what_is_left_out(tmp_path):
     )
     assert "fox_0.jpg" not in {name for pair in datasets.pair_names(dataset) for name in pair}
     assert "fox_1.jpg" in {name for pair in datasets.pair_names(dataset) for name in pair}
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=5))
+@settings(max_examples=15)
+def test_every_annotation_with_keypoints_is_an_object(tmp_path_factory, counts):
+    path = crowds.make_crowds(tmp_path_factory.mktemp("crowds"), counts)
+    file = json.loads(path.read_text())
+    of = {image["id"]: image["file_name"] for image in file["images"]}
+    data = coco.load(path)
+    objects = {}
+    for entry in file["annotations"]:
+        several = counts[entry["image_id"] - 1] > 1
+        name = of[entry["image_id"]]
+        objects[f"{name}#{entry['id']}" if several else name] = entry, several
+    expected = {
+        (a, b)
+        for a, b in itertools.permutations(objects, 2)
+        if objects[a][0]["image_id"] != objects[b][0]["image_id"]
+    }
+    assert set(datasets.pair_names(data)) == expected and len(data.pairs) == len(expected)
+    if expected:
+        assert len(data.annotations) == len(objects) == sum(counts)
+    for found in data.annotations:
+        entry, several = objects[found.name]
+        points = np.reshape(entry["keypoints"], (-1, 3))[:, :2]
+        assert found.xywh == tuple(entry["bbox"]) and (found.keypoints == points).all()
+        assert found.path.name == of[entry["image_id"]] and found.shares_image == several
+    single = coco.load(path, single=True)
+    alone = {name for name, (_, several) in objects.items() if not several}
+    assert set(datasets.pair_names(single)) == set(itertools.permutations(alone, 2))
+
+
+def test_objects_do_not_depend_on_the_order_of_the_file(tmp_path):
+    path = crowds.make_crowds(tmp_path, [3, 1, 4])
+    before = datasets.pair_names(coco.load(path))
+    datasets.edit_json(path, lambda file: file["annotations"].reverse())
+    assert datasets.pair_names(coco.load(path)) == before
+
+
+@pytest.mark.parametrize("sized", [True, False])
+def test_an_object_whose_box_cannot_be_right_is_left_out(tmp_path, sized):
+    """The others of its image remain; the check of the data set says which it is."""
+    path = crowds.make_crowds(tmp_path, [2, 3], sized=sized)
+    datasets.edit_json(path, datasets.change_first("annotations", bbox=[900, 20, 60, 60]))
+    data = coco.load(path)
+    assert len(data.annotations) == 4 and len(data.pairs) == 2 * 3
+    (line,) = (note for note in data.notes if "left out" in note)
+    assert line.startswith("objects left out for their boxes: annotation 11: box: expected")
+    assert "outside the image of 480 x 320 pixels" in line
+    problems = ErrorCollector(collect=True)
+    coco.load(path, problems=problems)
+    (message,) = problems.messages
+    assert message.startswith(f"{path}: annotation 11: box: expected (x, y, width, height)")
+    # An object that is alone in its image needs no box to be told from others.
+    alone = crowds.make_crowds(tmp_path / "alone", [1, 1], sized=sized)
+    datasets.edit_json(alone, datasets.change_first("annotations", bbox=[900, 20, 60, 60]))
+    assert len(coco.load(alone).annotations) == 2 and coco.load(alone).notes == ()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ everything is sorted, and samples are drawn by hashes of file names.
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import itertools
 from collections import Counter
@@ -23,6 +24,7 @@ from homolog.data.formats import coco
 from homolog.data.pairs import Annotation, DataSet, LazyPairs, shared_keypoints
 from homolog.data.reading import ErrorCollector, abbreviate, check_choice, unreadable
 from homolog.errors import HomologError
+from homolog.image import regions
 from homolog.keypoints import KeypointSchema
 
 Ap10kSplit = Literal["trn", "val", "test"]
@@ -36,9 +38,9 @@ MIN_KEYPOINTS = 3
 """Visible keypoints that an image must have, and keypoints that a pair must share."""
 
 TRAINING_PAIRS = 50
-"""Training pairs of a species for each of its images, at most."""
+"""Training pairs of a species for each of its annotations, at most."""
 
-_SPLIT_IMAGES = {"test": slice(-30, None), "val": slice(-50, -30), "trn": slice(None, -50)}
+_TEST_IMAGES, _VALIDATION_IMAGES = 30, 20  # of a species, the last ones
 _MAX_PAIRS = {
     ("val", "cross-species"): 400,
     ("test", "cross-species"): 900,
@@ -55,14 +57,21 @@ def load(
     seed: int = 0,
     exclude: Path | None = None,
     single: bool = False,
+    all_objects: bool = False,
     manifest: Path | None = None,
     problems: ErrorCollector | None = None,
 ) -> DataSet:
     """Load one split of the benchmark: pairs with at least three visible keypoints in common.
 
-    Only the first annotation of each image is used. Within a species the last 30 images by file
-    name are the test set, the 20 before them the validation set, the others the training set. The
-    source of a pair is the image whose file name comes first.
+    As published, only the first annotation of each image is used, and the whole image is matched.
+    Within a species the last 30 images by file name are the test set, the 20 before them the
+    validation set, the others the training set. The source of a pair is the image whose file name
+    comes first.
+
+    With `all_objects` every annotated animal is used; where an image has several, each is told from
+    the others by its box, and named by the image and the id of its annotation. Images are in the
+    same splits as without; one whose first animal has too few keypoints is in that of its next
+    animal's species. Two animals of one image are no pair.
 
     Args:
         root: the folder with `annotations` and `data`.
@@ -74,6 +83,7 @@ def load(
         seed: of the samples.
         exclude: a file that names images to leave out, a file name or id a line.
         single: leave out images with several annotated animals.
+        all_objects: use every annotated animal.
         manifest: take the pairs that this file lists, instead of choosing them.
         problems: collects errors, instead of raising the first.
 
@@ -86,22 +96,25 @@ def load(
     check_choice("subset", subset, SUBSETS)
     if split == "trn" and subset != "intra-species":
         raise HomologError(f"subset: expected intra-species for training pairs, got {subset!r}")
-    images = _read_images(root, problems)
-    if manifest is None:
-        usable, notes = _filter(images, exclude, single)
-        images = _of_split(usable, split)
-        present = {image.species for image in images}
-        if empty := sorted({image.species for image in usable} - present):
+    listed = None if manifest is None else manifests.read(manifest)
+    if listed is not None:
+        all_objects |= listed.rules.get("all_objects") is True
+    animals = _read_animals(root, problems, all_objects)
+    if listed is None:
+        usable, notes = _filter(animals, exclude, single)
+        animals = _of_split(usable, split)
+        present = {animal.species for animal in animals}
+        if empty := sorted({animal.species for animal in usable} - present):
             notes.append(f"no images in split {split}: {abbreviate(empty)}")
-        index = _choose_pairs(images, split, subset, seed)
+        index = _choose_pairs(animals, split, subset, seed)
     else:
-        index = _listed_pairs(images, manifest, {"split": split, "subset": subset})
-        notes = [f"pairs as listed in {manifest.name}"]
+        index = _listed_pairs(animals, listed, {"split": split, "subset": subset})
+        notes = [f"pairs as listed in {listed.path.name}"]
     if len(index) == 0:
         problems.add(root, f"expected {subset} pairs in split {split}, got none")
-    annotations = [image.annotation for image in images]
+    annotations = [animal.annotation for animal in animals]
     return DataSet(
-        f"AP-10K {subset} {split}",
+        f"AP-10K {subset} {split}" + (", every animal" if all_objects else ""),
         root,
         {
             species: KeypointSchema.ap10k()
@@ -121,32 +134,38 @@ def rules(
     seed: int = 0,
     exclude: Path | None = None,
     single: bool = False,
+    all_objects: bool = False,
 ) -> dict[str, Any]:
     """The arguments of `load` by which pairs were chosen, to be written into their manifest."""
-    return {
+    chosen = {
         "split": split,
         "subset": subset,
         "seed": seed,
         "single": single,
         "excluded": sorted(_read_exclusions(exclude)),
     }
+    return chosen | ({"all_objects": True} if all_objects else {})
 
 
 @dataclass(frozen=True, eq=False)
-class _AnimalImage:
-    """An image of AP-10K with its first annotation.
+class _Animal:
+    """An annotated animal of AP-10K.
 
     Attributes:
-        annotation: named by the image's file name.
+        annotation: named by the image's file name; with all animals of an image, by its id, too.
+        file_name: of the image.
         image_id: AP-10K's own.
         family: of the species.
         animals: how many animals are annotated in the image.
+        first: whether it is the first of them, which the published rules use.
     """
 
     annotation: Annotation
+    file_name: str
     image_id: int
     family: str
     animals: int
+    first: bool
 
     @property
     def species(self) -> str:
@@ -154,8 +173,8 @@ class _AnimalImage:
         return self.annotation.category
 
 
-def _read_images(root: Path, problems: ErrorCollector) -> list[_AnimalImage]:
-    """All annotated images, sorted by file name."""
+def _read_animals(root: Path, problems: ErrorCollector, all_objects: bool) -> list[_Animal]:
+    """The first animal of each image, or all of them, sorted by file name and id."""
     instances: dict[int, coco.Instance] = {}
     families: dict[str, str] = {}
     names = KeypointSchema.ap10k().names
@@ -183,35 +202,45 @@ def _read_images(root: Path, problems: ErrorCollector) -> list[_AnimalImage]:
     firsts: dict[str, coco.Instance] = {}
     for number in sorted(instances):
         firsts.setdefault(instances[number].file_name, instances[number])
+    used = instances.values() if all_objects else firsts.values()
     return [
-        _AnimalImage(
-            instance.annotation(root / "data" / name),
+        _Animal(
+            instance.annotation(
+                root / "data" / instance.file_name,
+                shares_image=all_objects and animals[instance.file_name] > 1,
+            ),
+            instance.file_name,
             instance.image_id,
             families[instance.category],
-            animals[name],
+            animals[instance.file_name],
+            instance is firsts[instance.file_name],
         )
-        for name, instance in sorted(firsts.items())
+        for instance in sorted(used, key=lambda each: (each.file_name, each.id))
     ]
 
 
 def _filter(
-    images: list[_AnimalImage], exclude: Path | None, single: bool
-) -> tuple[list[_AnimalImage], list[str]]:
-    """The images that the rules keep, and notes about the others."""
+    animals: list[_Animal], exclude: Path | None, single: bool
+) -> tuple[list[_Animal], list[str]]:
+    """The animals that the rules keep, and notes about the others."""
     excluded = _read_exclusions(exclude)
     usable, used_exclusions = [], set()
     reasons: Counter[str] = Counter()
-    for image in images:
-        if named := excluded & {image.annotation.name, str(image.image_id)}:
+    for animal in animals:
+        annotation = animal.annotation
+        if named := excluded & {animal.file_name, str(animal.image_id)}:
             used_exclusions |= named
             reasons["named in the list of exclusions"] += 1
-        elif single and image.animals > 1:
+        elif single and animal.animals > 1:
             reasons["several annotated animals"] += 1
-        elif image.annotation.visible.sum() < MIN_KEYPOINTS:
+        elif annotation.visible.sum() < MIN_KEYPOINTS:
             reasons[f"fewer than {MIN_KEYPOINTS} visible keypoints"] += 1
+        elif annotation.shares_image and not _has_usable_box(annotation):
+            reasons["boxes that cannot be right"] += 1
         else:
-            usable.append(image)
-    notes = [f"images left out, {reason}: {count}" for reason, count in reasons.items()]
+            usable.append(animal)
+    what = "images" if all(animal.first for animal in animals) else "animals"
+    notes = [f"{what} left out, {reason}: {count}" for reason, count in reasons.items()]
     if unknown := sorted(excluded - used_exclusions):
         notes.append(f"exclusions that name no image: {abbreviate(unknown)}")
     return usable, notes
@@ -230,39 +259,64 @@ def _read_exclusions(path: Path | None) -> set[str]:
     return {str(int(line)) if line.isdecimal() else line for line in lines}
 
 
-def _of_split(images: list[_AnimalImage], split: Ap10kSplit) -> list[_AnimalImage]:
-    """The images of a split, sorted by file name."""
-    by_species: dict[str, list[_AnimalImage]] = {}
-    for image in images:
-        by_species.setdefault(image.species, []).append(image)
-    chosen = [image for members in by_species.values() for image in members[_SPLIT_IMAGES[split]]]
-    return sorted(chosen, key=lambda image: image.annotation.name)
+def _has_usable_box(annotation: Annotation) -> bool:
+    """Whether a box can tell an animal from others of its image, as far as its size is known."""
+    try:
+        if annotation.size is not None:
+            regions.as_box(annotation.xywh, annotation.size)
+    except HomologError:
+        return False
+    return True
+
+
+def _of_split(animals: list[_Animal], split: Ap10kSplit) -> list[_Animal]:
+    """The animals of a split, in the order given, which is that of file names."""
+    ranked: dict[str, list[str]] = {}  # of each species, the images that the rules count
+    species: dict[str, str] = {}  # of an image: that of the first animal that can be used
+    for animal in animals:
+        species.setdefault(animal.file_name, animal.species)
+        if animal.first:
+            ranked.setdefault(animal.species, []).append(animal.file_name)
+
+    def split_of(file_name: str) -> Ap10kSplit:
+        names = ranked.get(species[file_name], [])
+        rank = len(names) - bisect.bisect_left(names, file_name)  # from the end, the last is 1
+        return (
+            "test"
+            if rank <= _TEST_IMAGES
+            else "val"
+            if rank <= _TEST_IMAGES + _VALIDATION_IMAGES
+            else "trn"
+        )
+
+    return [animal for animal in animals if split_of(animal.file_name) == split]
 
 
 def _listed_pairs(
-    images: list[_AnimalImage], path: Path, expected: dict[str, str]
+    animals: list[_Animal], manifest: manifests.Manifest, expected: dict[str, str]
 ) -> Int[np.ndarray, "P 2"]:
-    """The pairs of a manifest, as positions of images, if it was made by the expected rules."""
-    manifest = manifests.read(path)
+    """The pairs of a manifest, as positions of animals, if it was made by the expected rules."""
     for name, value in expected.items():
-        if manifest.rules.get(name) != value:
-            raise HomologError(f"{path}: {name}: expected {value}, got {manifest.rules.get(name)}")
-    return manifest.index([image.annotation.name for image in images])
+        if (found := manifest.rules.get(name)) != value:
+            raise HomologError(f"{manifest.path}: {name}: expected {value}, got {found}")
+    return manifest.index([animal.annotation.name for animal in animals])
 
 
 def _choose_pairs(
-    images: list[_AnimalImage], split: Ap10kSplit, subset: Ap10kSubset, seed: int
+    animals: list[_Animal], split: Ap10kSplit, subset: Ap10kSubset, seed: int
 ) -> Int[np.ndarray, "P 2"]:
-    """The pairs of a split, as positions of images, by group, within it by source and target."""
-    species = np.array([image.species for image in images])
-    hashes = _name_hashes(images, seed)
+    """The pairs of a split, as positions of animals, by group, within it by source and target."""
+    species = np.array([animal.species for animal in animals])
+    file_names = np.array([animal.file_name for animal in animals])
+    hashes = _name_hashes(animals, seed)
     chosen = [np.empty((0, 2), dtype=int)]
-    for group, other in _paired_groups(images, subset):
-        members, others = ([images[i].annotation for i in each] for each in (group, other))
+    for group, other in _paired_groups(animals, subset):
+        members, others = ([animals[i].annotation for i in each] for each in (group, other))
         i, j = np.nonzero(shared_keypoints(members, others) >= MIN_KEYPOINTS)
         pairs = np.stack([group[i], other[j]], axis=1)
         if group is other:
             pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+        pairs = pairs[file_names[pairs[:, 0]] != file_names[pairs[:, 1]]]
         pairs.sort(axis=1)
         if subset == "cross-species":
             pairs = pairs[species[pairs[:, 0]] != species[pairs[:, 1]]]
@@ -275,12 +329,12 @@ def _choose_pairs(
 
 
 def _paired_groups(
-    images: list[_AnimalImage], subset: Ap10kSubset
+    animals: list[_Animal], subset: Ap10kSubset
 ) -> Iterator[tuple[Int[np.ndarray, "N"], Int[np.ndarray, "M"]]]:
-    """Positions of the images that are paired: a group with itself, or with another group."""
+    """Positions of the animals that are paired: a group with itself, or with another group."""
     groups: dict[str, list[int]] = {}
-    for position, image in enumerate(images):
-        name = image.species if subset == "intra-species" else image.family
+    for position, animal in enumerate(animals):
+        name = animal.species if subset == "intra-species" else animal.family
         groups.setdefault(name, []).append(position)
     members = [np.array(groups[name]) for name in sorted(groups)]
     if subset == "cross-family":
@@ -289,9 +343,9 @@ def _paired_groups(
         yield from ((positions, positions) for positions in members)
 
 
-def _name_hashes(images: list[_AnimalImage], seed: int) -> UInt64[np.ndarray, "N"]:
-    """A hash of each image's file name."""
-    texts = (f"{seed}:{image.annotation.name}".encode() for image in images)
+def _name_hashes(animals: list[_Animal], seed: int) -> UInt64[np.ndarray, "N"]:
+    """A hash of each annotation's name."""
+    texts = (f"{seed}:{animal.annotation.name}".encode() for animal in animals)
     digests = (hashlib.blake2b(text, digest_size=8).digest() for text in texts)
     return np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.uint64)
 

@@ -1,4 +1,4 @@
-"""Any COCO file with keypoints as a data set: all pairs of images of one category."""
+"""Any COCO file with keypoints as a data set: all pairs of objects of one category."""
 
 from __future__ import annotations
 
@@ -15,40 +15,48 @@ from homolog.data.formats.coco import CocoFile
 from homolog.data.pairs import Annotation, DataSet, LazyPairs, shared_keypoints
 from homolog.data.reading import ErrorCollector, ImageFinder, abbreviate
 from homolog.errors import HomologError
+from homolog.image import reading
+from homolog.image.regions import as_box
 
 HOMEPAGE = file_format.SPECIFICATION
 _ROWS = 1024
-"""Images whose pairs are found at once, which bounds the memory needed."""
+"""Objects whose pairs are found at once, which bounds the memory needed."""
 
 
 def load(
-    path: Path, *, images: Path | None = None, problems: ErrorCollector | None = None
+    path: Path,
+    *,
+    images: Path | None = None,
+    single: bool = False,
+    problems: ErrorCollector | None = None,
 ) -> DataSet:
-    """Load all ordered pairs of images of one category with a visible keypoint in common.
+    """Load all ordered pairs of objects of one category with a visible keypoint in common.
 
-    Whole images are matched, so those with several annotated objects are left out.
+    Every annotation with a visible keypoint is an object. Where an image has several, each is
+    named by the image and the id of its annotation, and told from the others by its box. Two
+    objects of one image are no pair: they share the light, the camera and often the pose, so that
+    such a pair is easier than others.
 
     Args:
         path: the COCO file.
         images: the folder of its images. Without it they are looked up in the file's folder, in its
             parent, and in `images` and `data` of either.
-        problems: collects errors, instead of raising the first.
+        single: leave out images with several objects.
+        problems: collects errors, instead of raising the first. An object that is not alone in its
+            image and has a box that cannot be right is left out, with a note.
 
     Raises:
         HomologError: the file cannot be read, an entry is malformed, or an image is missing.
     """
     problems = problems or ErrorCollector()
     file = file_format.read(path, problems)
-    members, several = _members(file, ImageFinder(path, images), path, problems)
+    members, notes = _members(file, ImageFinder(path, images), path, single, problems)
     schemas = {c.name: c.schema for c in file.categories.values() if c.schema is not None}
     annotations: list[Annotation] = []
     index = [np.empty((0, 2), dtype=np.int32)]
     for category in sorted(schemas):
         index.append(_ordered_pairs(members[category]) + len(annotations))
         annotations += members[category]
-    notes = []
-    if several:
-        notes.append(f"images with several annotated objects, left out: {several}")
     if file.unlisted:
         numbers = abbreviate(map(str, file.unlisted))
         notes.append(
@@ -56,7 +64,7 @@ def load(
         )
     if without_keypoints := sorted(members.keys() - schemas.keys()):
         notes.append(f"categories without keypoints: {abbreviate(without_keypoints)}")
-    if small := [name for name in sorted(schemas) if len(members[name]) < 2]:
+    if small := [name for name in sorted(schemas) if len({a.path for a in members[name]}) < 2]:
         notes.append(f"categories with fewer than two images: {abbreviate(small)}")
     return DataSet(
         f"{path.absolute().parent.name} {path.stem}",
@@ -70,30 +78,56 @@ def load(
 
 
 def _members(
-    file: CocoFile, finder: ImageFinder, path: Path, problems: ErrorCollector
-) -> tuple[dict[str, list[Annotation]], int]:
-    """Annotations by category and file name, and how many images have several and are left out."""
+    file: CocoFile, finder: ImageFinder, path: Path, single: bool, problems: ErrorCollector
+) -> tuple[dict[str, list[Annotation]], list[str]]:
+    """Annotations by category, sorted by file name and id, and notes on images with several."""
     instances = [each for each in file.instances if np.isfinite(each.keypoints).any()]
     per_image = Counter(each.image_id for each in instances)
     members: dict[str, list[Annotation]] = {c.name: [] for c in file.categories.values()}
-    for instance in sorted(instances, key=lambda each: each.file_name):
-        if per_image[instance.image_id] > 1:
+    beside = []  # other objects
+    wrong = []
+    for instance in sorted(instances, key=lambda each: (each.file_name, each.id)):
+        several = per_image[instance.image_id] > 1
+        if several and single:
             continue
         try:
-            annotation = instance.annotation(finder.find(instance.file_name))
-            members[instance.category].append(annotation)
+            annotation = instance.annotation(finder.find(instance.file_name), several)
         except HomologError as error:
             problems.add(path, f"annotation {instance.id}: {error}")
-    return members, sum(1 for count in per_image.values() if count > 1)
+            continue
+        if several:
+            try:
+                as_box(annotation.xywh, annotation.size or reading.image_size(annotation.path))
+            except HomologError as error:
+                wrong.append(f"annotation {instance.id}: {error}")
+                continue
+            beside.append(annotation)
+        members[instance.category].append(annotation)
+    images = sum(1 for count in per_image.values() if count > 1)
+    notes = []
+    if images and single:
+        notes.append(f"images with several annotated objects, left out: {images}")
+    elif images:
+        notes.append(
+            f"images with several annotated objects: {images}, with {len(beside)} objects, which "
+            "are paired with those of other images alone"
+        )
+    if wrong:
+        notes.append(f"objects left out for their boxes: {abbreviate(wrong)}")
+        if problems.collect:
+            for message in wrong:
+                problems.add(path, message)
+    return members, notes
 
 
 def _ordered_pairs(annotations: list[Annotation]) -> Int[np.ndarray, "P 2"]:
     """Positions of all ordered pairs with a keypoint in common, by source, then by target."""
     found = [np.empty((0, 2), dtype=np.int32)]
+    _, image = np.unique([str(each.path) for each in annotations], return_inverse=True)
     for start in range(0, len(annotations), _ROWS):
         shared = shared_keypoints(annotations[start : start + _ROWS], annotations) > 0
-        rows = np.arange(len(shared))
-        shared[rows, start + rows] = False  # nothing is paired with itself
+        # Nothing is paired with itself, nor with others of its image.
+        shared &= image[start : start + _ROWS, None] != image
         found.append((np.argwhere(shared) + np.array([start, 0])).astype(np.int32))
     return np.concatenate(found)
 

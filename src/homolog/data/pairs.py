@@ -27,7 +27,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, eq=False)
 class Annotation:
-    """An image with the annotated keypoints and bounding box of one object.
+    """The annotated keypoints and bounding box of one object in an image.
 
     Attributes:
         name: identifies the annotation within its data set.
@@ -38,6 +38,8 @@ class Annotation:
         box: of the object, (x0, y0, x1, y1) in pixels.
         size: width and height of the image in pixels, if the annotation gives them.
         azimuth: the object's viewpoint in eighths of a turn, 0 to 7, if annotated.
+        shares_image: whether the data set has other objects of the same image, so that only its
+            box tells which one is meant.
     """
 
     name: str
@@ -47,6 +49,13 @@ class Annotation:
     box: Box
     size: tuple[int, int] | None = None
     azimuth: int | None = None
+    shares_image: bool = False
+
+    @property
+    def xywh(self) -> tuple[float, float, float, float]:
+        """The box as (x, y, width, height), as matchers take it."""
+        x0, y0, x1, y1 = self.box
+        return x0, y0, x1 - x0, y1 - y0
 
     @property
     def visible(self) -> Bool[np.ndarray, "K"]:

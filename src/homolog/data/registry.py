@@ -125,7 +125,7 @@ DATASETS: dict[str, DatasetEntry] = {
     "ap10k": DatasetEntry(
         title="AP-10K",
         load=ap10k.load,
-        options=("split", "subset", "seed", "exclude", "single", "manifest"),
+        options=("split", "subset", "seed", "exclude", "single", "all_objects", "manifest"),
         find_splits=_ap10k_splits,
         layout="a folder with annotations/ap10k-*-split1.json",
         homepage=ap10k.HOMEPAGE,
@@ -150,7 +150,7 @@ DATASETS: dict[str, DatasetEntry] = {
     "coco": DatasetEntry(
         title="COCO",
         load=coco.load,
-        options=("images",),
+        options=("images", "single"),
         find_splits=lambda root: {root.stem: {}} if root.is_file() else {},
         layout="a .json file with keypoints",
         homepage=coco.HOMEPAGE,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 
-from homolog.data.pairs import Annotation, DataSet
+from homolog.data.pairs import DataSet
 
 _MIN_IMAGES = 10
 """A category with fewer images is not split: none can be spared."""
@@ -25,17 +26,21 @@ def hold_out(data: DataSet, fraction: float) -> tuple[DataSet, DataSet | None]:
     Returns:
         The training set and the held-out set; None if no category has enough images.
     """
-    members: dict[str, list[Annotation]] = {}
+    names: dict[str, dict[Path, str]] = {}  # of the images of each category
     for annotation in data.annotations:
-        members.setdefault(annotation.category, []).append(annotation)
-    held: set[Annotation] = set()
-    for images in members.values():
+        of_category = names.setdefault(annotation.category, {})
+        first = of_category.setdefault(annotation.path, annotation.name)
+        of_category[annotation.path] = min(first, annotation.name)
+    held: set[Path] = set()
+    for of_category in names.values():
+        images = sorted(of_category, key=of_category.__getitem__)
         if len(images) >= _MIN_IMAGES:
-            images.sort(key=lambda annotation: annotation.name)
             held.update(images[len(images) - math.ceil(fraction * len(images)) :])
     if not held:
         return data, None
-    held_members = np.array([(pair.source in held) + (pair.target in held) for pair in data.pairs])
+    held_members = np.array(
+        [(pair.source.path in held) + (pair.target.path in held) for pair in data.pairs]
+    )
     return (
         data.select(np.flatnonzero(held_members == 0)),
         data.select(np.flatnonzero(held_members == 2), name=f"{data.name}, held out"),

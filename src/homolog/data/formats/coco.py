@@ -58,9 +58,19 @@ class Instance:
     keypoints: Float[np.ndarray, "K 2"]
     box: Box
 
-    def annotation(self, path: Path) -> Annotation:
-        """The instance as an `Annotation` of the image at that path."""
-        return Annotation(self.file_name, path, self.category, self.keypoints, self.box, self.size)
+    def annotation(self, path: Path, shares_image: bool = False) -> Annotation:
+        """The instance as an `Annotation`.
+
+        Args:
+            path: of the image.
+            shares_image: whether others of the image are annotations, too; the id of each is then
+                part of its name.
+        """
+        name = f"{self.file_name}#{self.id}" if shares_image else self.file_name
+        return Annotation(
+            name, path, self.category, self.keypoints, self.box, self.size,
+            shares_image=shares_image,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
