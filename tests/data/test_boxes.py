@@ -9,7 +9,8 @@ import yaml
 from helpers import datasets
 from PIL import ExifTags, Image
 
-from homolog.data.boxes import BoxSet, as_instance, read_boxes
+from homolog.data.boxes import BoxSet, read_boxes
+from homolog.data.formats.entries import as_instance
 
 SIZES = {"a.png": (64, 48), "b.png": (80, 100), "sub/c.png": (50, 50)}
 OBJECTS = {

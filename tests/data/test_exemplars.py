@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import toy_annotate
 from helpers.toy_training import SCHEMA, toy_data
@@ -103,14 +104,14 @@ def test_csv(tmp_path):
 
 
 def test_exemplars_that_cannot_be_used(tmp_path):
-    data = toy_data(tmp_path / "images", 2)
+    toy_data(tmp_path / "images", 2)
     for name, content, reason in (
         ("a.txt", "", r"expected a file in .json, .yaml, .yml, .csv"),
         ("a.json", None, "expected an existing file"),
         ("a.json", "{}", "expected a COCO file"),
         ("a.yaml", "names: [toy]", "expected kpt_shape"),
         ("a.yaml", "a: [", "expected a YAML file"),
-        ("a.csv", "image,keypoint,x,y", "expected images with keypoints of one object, got none"),
+        ("a.csv", "image,keypoint,x,y", "expected objects with visible keypoints, got none"),
     ):
         path = tmp_path / name
         path.unlink(missing_ok=True)
@@ -118,11 +119,111 @@ def test_exemplars_that_cannot_be_used(tmp_path):
             path.write_text(content)
         with pytest.raises(HomologError, match=reason):
             read(path, tmp_path)
-    twice = as_coco(data)
-    twice["annotations"] += [a | {"id": a["id"] + 9} for a in twice["annotations"]]
-    (tmp_path / "a.json").write_text(json.dumps(twice))
-    with pytest.raises(HomologError, match="of one object"):
-        read(tmp_path / "a.json", tmp_path / "images")
+
+
+def crowd(data) -> dict:
+    """A COCO file with the objects of three images in the first of them, side by side."""
+    file = as_coco(data)
+    for number, entry in enumerate(file["annotations"]):
+        entry["image_id"] = 0
+        entry["bbox"] = [30.0 * number, 4.0, 28.0, 60.0]
+    return file
+
+
+def test_every_object_of_an_image_is_an_exemplar(tmp_path):
+    data = toy_data(tmp_path / "images", 3)
+    path = tmp_path / "labels.json"
+    file = crowd(data)
+    path.write_text(json.dumps(file))
+    found = read(path, tmp_path / "images")
+    assert [a.name for a in found.annotations] == ["toy0.png#1", "toy0.png#2", "toy0.png#3"]
+    assert found.instances == [1, 2, 3] and found.notes == ()
+    for annotation, known in zip(found.annotations, data.annotations, strict=True):
+        assert annotation.path.name == "toy0.png" and annotation.shares_image
+        np.testing.assert_allclose(annotation.keypoints, known.keypoints)
+    assert found.annotations[1].xywh == (30.0, 4.0, 28.0, 60.0)
+    # Track ids name them; those without get a number that is free.
+    file["annotations"][0]["track_id"] = "queen"
+    file["annotations"][2]["attributes"] = {"track_id": 1}
+    path.write_text(json.dumps(file))
+    assert read(path, tmp_path / "images").instances == ["queen", 2, 1]
+    # One that shows nothing is no exemplar, and the other two keep their ids.
+    file["annotations"][1]["keypoints"] = [0] * 15
+    path.write_text(json.dumps(file))
+    assert read(path, tmp_path / "images").instances == ["queen", 1]
+    # What is alone in its image is named as the image is.
+    file["annotations"][0]["keypoints"] = [0] * 15
+    path.write_text(json.dumps(file))
+    (alone,) = read(path, tmp_path / "images").annotations
+    assert alone.name == "toy0.png" and not alone.shares_image
+
+
+def test_objects_that_cannot_be_told_apart_are_left_out(tmp_path):
+    data = toy_data(tmp_path / "images", 3)
+    path = tmp_path / "labels.json"
+    file = crowd(data)
+    file["annotations"][0]["bbox"] = [200, 4, 28, 60]
+    file["annotations"][1]["track_id"] = file["annotations"][2]["track_id"] = "queen"
+    path.write_text(json.dumps(file))
+    found = read(path, tmp_path / "images")
+    assert [a.name for a in found.annotations] == ["toy0.png#queen"]
+    outside, twice = found.notes
+    assert outside.startswith(f"{path}: toy0.png#1: box: expected") and "outside" in outside
+    assert twice == (
+        f"{path}: toy0.png#queen: expected each instance once in an image, got it again; "
+        "it is left out"
+    )
+    for entry in file["annotations"]:
+        entry["bbox"] = [200, 4, 28, 60]
+    path.write_text(json.dumps(file))
+    with pytest.raises(HomologError, match=r"visible keypoints, got none in .*toy0.png#1: box"):
+        read(path, tmp_path / "images")
+    file["annotations"][0]["track_id"] = [1]
+    path.write_text(json.dumps(file))
+    with pytest.raises(HomologError, match=r"annotation 1: instance: expected text or a whole"):
+        read(path, tmp_path / "images")
+
+
+def test_several_rows_of_a_yolo_file(tmp_path):
+    toy_data(tmp_path / "images", 1)
+    rows = []
+    for left in (0.25, 0.75):
+        points = " ".join(f"{left + 0.04 * k} {0.2 + 0.1 * k} 2" for k in range(5))
+        rows.append(f"0 {left} 0.5 0.4 0.8 {points}\n")
+    (tmp_path / "images" / "toy0.txt").write_text("".join(rows))
+    (tmp_path / "toys.yaml").write_text("train: images\nkpt_shape: [5, 3]\nnames: [toy]\n")
+    found = read(tmp_path / "toys.yaml")
+    assert [a.name for a in found.annotations] == ["toy0.png#1", "toy0.png#2"]
+    assert found.instances == [1, 2]
+    np.testing.assert_allclose(found.annotations[1].xywh, (0.55 * 96, 8, 38.4, 64))
+    np.testing.assert_allclose(found.annotations[1].keypoints[0], (72, 16))
+
+
+def test_a_table_with_instances(tmp_path):
+    toy_data(tmp_path / "images", 2)
+    rows = [
+        {"image": image, "keypoint": part, "x": 20 * number + x, "y": 30 + y, "instance": name}
+        for image, names in (("toy0.png", ("m1", "2")), ("toy1.png", ("m1",)))
+        for number, name in enumerate(names)
+        for part, x, y in (("nose", 1, 2), ("tail", 9, 14))
+    ]
+    path = tmp_path / "toys.csv"
+    pd.DataFrame(rows).sample(frac=1, random_state=3).sort_values(["image"]).to_csv(path)
+    found = read(path, tmp_path / "images")
+    assert {a.name: i for a, i in zip(found.annotations, found.instances, strict=True)} == {
+        "toy0.png#m1": "m1", "toy0.png#2": 2, "toy1.png": "m1"
+    }  # fmt: skip
+    second = next(a for a in found.annotations if a.name == "toy0.png#2")
+    order = [list(found.schemas["thing"].names).index(part) for part in ("nose", "tail")]
+    assert second.keypoints[order].tolist() == [[21, 32], [29, 44]]
+    assert second.xywh == (21, 32, 8, 12), "the box around its keypoints"
+    pd.DataFrame(rows).drop(columns="instance").to_csv(path)
+    with pytest.raises(HomologError, match=r"'nose' again; try a column instance"):
+        read(path, tmp_path / "images")
+    # An object of one keypoint has no box that tells it from its neighbour.
+    pd.DataFrame(rows[:3]).to_csv(path)
+    found = read(path, tmp_path / "images")
+    assert found.instances == ["m1"] and "empty or flipped" in found.notes[0]
 
 
 def test_only_reviewed_keypoints_of_predicted_labels_count(tmp_path):

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from homolog.data.formats import box_table, coco_boxes, label_masks, yolo_boxes
-from homolog.data.formats.entries import Entries, Entry, MaskReader
+from homolog.data.formats.entries import (
+    Entries,
+    Entry,
+    InstanceId,
+    MaskReader,
+    as_instance,
+    number_instances,
+)
 from homolog.data.reading import ImageFinder
 from homolog.errors import HomologError
 from homolog.image import reading
@@ -21,9 +27,6 @@ from homolog.image.regions import as_box
 
 XYWH = tuple[float, float, float, float]
 """(x, y, width, height) in pixels of the upright image."""
-
-InstanceId = int | str
-"""Names one object of several in an image; the same object has the same id in every file."""
 
 SUFFIXES = (".json", ".csv", ".yaml", ".yml")
 """Of the files that hold boxes."""
@@ -123,22 +126,6 @@ def read_boxes(path: Path, folder: Path | None = None, *, images: Path | None = 
     return BoxSet(reader.objects, tuple(reader.problems), tuple(entries.notes))
 
 
-def as_instance(value: Any) -> InstanceId:
-    """An instance id from what a file holds: whole numbers in text become numbers.
-
-    Raises:
-        ValueError: it is neither a whole number nor text.
-
-    >>> as_instance("07"), as_instance("7"), as_instance(7.0)
-    ('07', 7, 7)
-    """
-    if isinstance(value, str) and (text := value.strip()):
-        return int(text) if text.isdecimal() and str(int(text)) == text else text
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value // 1:
-        return int(value)
-    raise ValueError(f"instance: expected text or a whole number, got {value!r}")
-
-
 def _read_entries(path: Path, folder: Path | None, images: Path | None) -> Entries:
     """The entries of a file or folder, by its kind."""
     if folder is not None and not folder.is_dir():
@@ -202,10 +189,8 @@ class _Reader:
             if instance is not None:
                 taken[image].add(instance)
             checked.append((image, instance, score, entry, box))
-        numbers = defaultdict[Path, Iterator[int]](lambda: itertools.count(1))
-        for image, instance, score, entry, box in checked:
-            if instance is None:
-                instance = next(n for n in numbers[image] if n not in taken[image])
+        instances = number_instances([each[0] for each in checked], [each[1] for each in checked])
+        for (image, _, score, entry, box), instance in zip(checked, instances, strict=True):
             self.objects.setdefault(image, []).append(
                 BoxedObject(instance, box, score, entry.category, entry.mask)
             )

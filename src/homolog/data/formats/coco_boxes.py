@@ -41,7 +41,9 @@ def read(path: Path, images: Path | None = None) -> Entries:
     listed = _Listed(data)
     problems = [f"{path}: {line}" for line in listed.problems]
     entries, crowds = [], 0
-    given = any(isinstance(raw, dict) and _instance(raw) is not None for raw in data["annotations"])
+    given = any(
+        isinstance(raw, dict) and instance_of(raw) is not None for raw in data["annotations"]
+    )
     for position, raw in enumerate(data["annotations"]):
         location = f"{path}: {_which('annotation', raw, position)}"
         try:
@@ -148,7 +150,7 @@ def _entry(
         location,
         image,
         _numbers(raw, mask),
-        instance=raw.get("id") if by_id else _instance(raw),
+        instance=raw.get("id") if by_id else instance_of(raw),
         score=raw.get("score"),
         category=None if category is None else str(category),
         mask=mask,
@@ -169,7 +171,7 @@ def _numbers(raw: Mapping[str, Any], mask: MaskReader | None) -> Any:
     return raw["bbox"]
 
 
-def _instance(raw: Mapping[str, Any]) -> Any:
+def instance_of(raw: Mapping[str, Any]) -> Any:
     """What a member of an annotation says about the instance; None if there is none."""
     attributes = raw.get("attributes")
     given = {**attributes, **raw} if isinstance(attributes, dict) else raw

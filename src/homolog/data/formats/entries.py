@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
+
+InstanceId = int | str
+"""Names one object of several in an image; the same object has the same id in every file."""
 
 MaskReader = Callable[[], Bool[np.ndarray, "height width"]]
 """Reads or decodes the mask of an object when it is called."""
@@ -73,3 +78,38 @@ def corners_around(points: Float[np.ndarray, "K 2"] | Sequence[Sequence[float]])
     array = np.asarray(points, dtype=float)
     seen = array[np.isfinite(array).all(axis=1)]
     return [*seen.min(axis=0), *seen.max(axis=0)] if len(seen) else [np.nan] * 4
+
+
+def as_instance(value: Any) -> InstanceId:
+    """An instance id from what a file holds: whole numbers in text become numbers.
+
+    Raises:
+        ValueError: it is neither a whole number nor text.
+
+    >>> as_instance("07"), as_instance("7"), as_instance(7.0)
+    ('07', 7, 7)
+    """
+    if isinstance(value, str) and (text := value.strip()):
+        return int(text) if text.isdecimal() and str(int(text)) == text else text
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value // 1:
+        return int(value)
+    raise ValueError(f"instance: expected text or a whole number, got {value!r}")
+
+
+def number_instances(
+    images: Sequence[Path], instances: Sequence[InstanceId | None]
+) -> list[InstanceId]:
+    """Give objects without an instance id the lowest number that is free in their image.
+
+    >>> number_instances([Path("a"), Path("a"), Path("b"), Path("a")], [None, 1, None, None])
+    [2, 1, 1, 3]
+    """
+    taken: dict[Path, set[InstanceId]] = defaultdict(set)
+    for image, instance in zip(images, instances, strict=True):
+        if instance is not None:
+            taken[image].add(instance)
+    numbers = defaultdict[Path, Iterator[int]](lambda: itertools.count(1))
+    return [
+        next(n for n in numbers[image] if n not in taken[image]) if instance is None else instance
+        for image, instance in zip(images, instances, strict=True)
+    ]

@@ -1,4 +1,7 @@
-"""Tables of keypoints (`.csv`): columns `image`, `keypoint`, `x`, `y`, and perhaps `category`."""
+"""Tables of keypoints (`.csv`): columns `image`, `keypoint`, `x`, `y`, perhaps others.
+
+The others are `instance`, which tells the objects of an image from each other, and `category`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from homolog.data.formats.entries import InstanceId, as_instance
 from homolog.data.pairs import Annotation, box_around
 from homolog.data.reading import ImageFinder
 from homolog.errors import HomologError
@@ -20,7 +24,7 @@ _DEFAULT_CATEGORY = "thing"
 
 def read(
     path: Path, folder: Path | None = None
-) -> tuple[list[Annotation], Sequence[Mapping[str, Any]]]:
+) -> tuple[list[Annotation], list[InstanceId | None], Sequence[Mapping[str, Any]]]:
     """Read a table of keypoints, a row each, x and y in pixels.
 
     Args:
@@ -28,8 +32,9 @@ def read(
         folder: where images are looked up that are not beside it.
 
     Returns:
-        The annotations, one for each image and category, and the categories as in a COCO file,
-        with keypoints in order of first appearance.
+        The annotations, one for each image, category and instance; their instances, None
+        where the table does not give them; and the categories as in a COCO file, with
+        keypoints in order of first appearance.
 
     Raises:
         HomologError: the file cannot be read, a row is malformed, or an image is missing.
@@ -40,17 +45,19 @@ def read(
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise HomologError(f"exemplars: expected a CSV table {path}, got: {error}") from None
     finder = ImageFinder(path, fallback=folder)
-    points: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
+    points: dict[tuple[str, str, InstanceId | None], dict[str, tuple[float, float]]] = {}
     names: dict[str, list[str]] = {}
     for number, row in enumerate(rows, start=2):
         try:
             category = row.get("category") or _DEFAULT_CATEGORY
-            of_image = points.setdefault((row["image"], category), {})
-            if row["keypoint"] in of_image:
+            instance = as_instance(row["instance"]) if row.get("instance") else None
+            of_object = points.setdefault((row["image"], category, instance), {})
+            if row["keypoint"] in of_object:
                 raise ValueError(
                     f"expected each keypoint of {row['image']} once, got {row['keypoint']!r} again"
+                    + ("; try a column instance" if instance is None else "")
                 )
-            of_image[row["keypoint"]] = float(row["x"]), float(row["y"])
+            of_object[row["keypoint"]] = float(row["x"]), float(row["y"])
             if row["keypoint"] not in names.setdefault(category, []):
                 names[category].append(row["keypoint"])
         except (KeyError, TypeError, ValueError) as error:
@@ -59,7 +66,7 @@ def read(
             )
             raise HomologError(f"exemplars: {path}, line {number}: {message}") from None
     annotations = []
-    for (image, category), known in points.items():
+    for (image, category, _), known in points.items():
         keypoints = np.array([known.get(name, (np.nan, np.nan)) for name in names[category]])
         found, box = finder.find(image), box_around(keypoints)
         size = reading.image_size(found)
@@ -68,4 +75,4 @@ def read(
         {"id": number, "name": category, "keypoints": keypoints}
         for number, (category, keypoints) in enumerate(names.items(), start=1)
     ]
-    return annotations, categories
+    return annotations, [instance for *_, instance in points], categories

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from homolog.data.formats.entries import InstanceId
 from homolog.data.pairs import Annotation, as_box
 from homolog.errors import HomologError
 from homolog.image import reading
@@ -33,7 +34,7 @@ class _Layout:
 
 def read(
     path: Path, folder: Path | None = None
-) -> tuple[list[Annotation], Sequence[Mapping[str, Any]]]:
+) -> tuple[list[Annotation], list[InstanceId | None], Sequence[Mapping[str, Any]]]:
     """Read the training images of a YOLO-pose data set.
 
     Args:
@@ -41,8 +42,8 @@ def read(
         folder: of the images, in place of those that the file names.
 
     Returns:
-        The annotations, several an image if it shows several objects, and the categories as in a
-        COCO file.
+        The annotations, several an image if it shows several objects; their instances, which
+        the files do not give; and the categories as in a COCO file.
 
     Raises:
         HomologError: the file cannot be read, a member is missing, there are no images, or a line
@@ -56,7 +57,7 @@ def read(
         labels = label_file(image)
         if labels is not None:
             annotations += _read_labels(image, labels, layout)
-    return annotations, layout.categories
+    return annotations, [None] * len(annotations), layout.categories
 
 
 def _read_layout(path: Path) -> _Layout:
