@@ -397,6 +397,62 @@ def test_deeplabcut_of_a_video(tmp_path):
     datasets.refused(lambda: read_boxes(path), path, "line 5: expected the name of an image, got 0")
 
 
+def test_sleap(folder):
+    """A file written by sleap-io, with images, tracks, predictions and corrections of them."""
+    sio = pytest.importorskip("sleap_io", reason="no sleap-io, which reads SLEAP's files")
+    skeleton = sio.Skeleton(["nose", "ear", "tail"])
+    images = list(SIZES)
+    video = sio.Video.from_filename([str(folder / name) for name in images])
+    film = sio.Video(filename="cage.mp4", open_backend=False)
+    tracks = {number: sio.Track(f"m{number}") for number, *_ in flat()}
+
+    def points_in(box):
+        x, y, width, height = box
+        return np.array([[x, y + 1], [x + width, y], [x + 1, y + height]])
+
+    frames = []
+    for name in images:
+        instances = []
+        for number, image, index, box, _, score in flat():
+            if image != name:
+                continue
+            options = {"skeleton": skeleton, "track": tracks[number]}
+            if index == 1:
+                predicted = sio.PredictedInstance.from_numpy(
+                    points_in(box) + 1, point_scores=np.ones(3), score=0.5, **options
+                )
+                corrected = sio.Instance.from_numpy(points_in(box), **options)
+                corrected.from_predicted = predicted
+                instances += [predicted, corrected]
+            else:
+                instances.append(
+                    sio.PredictedInstance.from_numpy(
+                        points_in(box), point_scores=np.ones(3), score=score, **options
+                    )
+                )
+        frames.append(
+            sio.LabeledFrame(video=video, frame_idx=images.index(name), instances=instances)
+        )
+    lost = sio.Instance.from_numpy(np.full((3, 2), np.nan), skeleton=skeleton)
+    of_film = sio.LabeledFrame(video=film, frame_idx=4, instances=[lost])
+    path = folder / "mice.slp"
+    sio.Labels([*frames, of_film]).save(str(path))
+    found = read_boxes(path)
+    assert found.notes == (f"{path}: frames of cage.mp4, which are left out: 1",)
+    assert found.problems == () and found.count == 5
+    for number, name, index, box, _, score in flat():
+        got = found.of(folder / name)[index - 1]
+        np.testing.assert_allclose(got.box, box)
+        assert got.instance == f"m{number}"
+        assert got.score == (None if index == 1 else pytest.approx(score))
+    sio.Labels(frames).save(str(folder / "mice.pkg.slp"), embed=True, verbose=False)
+    assert read_boxes(folder / "mice.pkg.slp").count == 5, "packed with its images"
+    sio.Labels([of_film]).save(str(path))
+    datasets.refused(lambda: read_boxes(path), "got frames of cage.mp4", path)
+    path.write_text("no HDF5")
+    datasets.refused(lambda: read_boxes(path), "boxes: expected a SLEAP file", path)
+
+
 def test_masks(folder):
     masks = folder.parent / "masks"
     (masks / "sub").mkdir(parents=True)
@@ -696,7 +752,7 @@ def test_files_that_hold_no_boxes(tmp_path):
     (tmp_path / "mask").mkdir()
     (tmp_path / "mask" / "a.jpg").write_text("")
     for name, content, reason in (
-        ("a.txt", "", "expected a file in .json, .csv, .yaml, .yml, or a folder"),
+        ("a.txt", "", "expected a file in .json, .csv, .yaml, .yml, .slp, or a folder"),
         ("none.json", None, "expected an existing file or folder"),
         ("a.json", "{}", "expected a COCO file with the lists"),
         ("a.json", "[]", "expected at least one to use in"),

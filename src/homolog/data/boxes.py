@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from homolog.data.formats import box_table, coco_boxes, label_masks, yolo_boxes
+from homolog.data.formats import box_table, coco_boxes, label_masks, sleap, yolo_boxes
 from homolog.data.formats.entries import (
     Entries,
     Entry,
@@ -28,7 +28,7 @@ from homolog.image.regions import as_box
 XYWH = tuple[float, float, float, float]
 """(x, y, width, height) in pixels of the upright image."""
 
-SUFFIXES = (".json", ".csv", ".yaml", ".yml")
+SUFFIXES = (".json", ".csv", ".yaml", ".yml", ".slp")
 """Of the files that hold boxes."""
 
 _SHOWN = 10  # problems that `BoxSet.messages` lists
@@ -101,6 +101,8 @@ def read_boxes(path: Path, folder: Path | None = None, *, images: Path | None = 
     - Table (`.csv`): a header with `image`, and `x`, `y`, `width`, `height` or corners such as
       `x0`, `y0`, `x1`, `y1`, and perhaps `instance`, `score`, `category`; or a table of keypoints
       of homolog or DeepLabCut, whose boxes are those around the keypoints of each instance.
+    - SLEAP (`.slp`): the boxes around the keypoints of each instance in labelled images; its track
+      is its instance id. This needs sleap-io.
     - Masks: a folder of images, named as those in `folder`, in which every value above 0 is an
       object.
 
@@ -143,6 +145,8 @@ def _read_entries(path: Path, folder: Path | None, images: Path | None) -> Entri
             return box_table.read(path)
         case ".yaml" | ".yml":
             return yolo_boxes.read(path, folder)
+        case ".slp":
+            return sleap.read(path)
     raise HomologError(
         f"boxes: expected a file in {', '.join(SUFFIXES)}, or a folder of YOLO labels or masks, "
         f"got {path}"
