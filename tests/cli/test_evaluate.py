@@ -111,6 +111,18 @@ def test_checking(capsys, tmp_path):
     assert status == 2 and "expected one of SPair-71k" in err and err.count("\n") == 1
 
 
+def test_checking_boxes(capsys, tmp_path):
+    datasets.save_image(tmp_path / "photos" / "a.png", 0)
+    boxes = tmp_path / "boxes.csv"
+    rows = "image,x,y,width,height\na.png,1,2,30,40\na.png,5,6,30,40\n"
+    boxes.write_text(rows)
+    options = ("data", "check", boxes, "--images", tmp_path / "photos")
+    assert run(capsys, *options) == (0, "boxes boxes: 1 images, 2 objects\n", "")
+    boxes.write_text(rows + "b.png,1,2,30,40\n")
+    status, out, err = run(capsys, *options)
+    assert status == 1 and "line 4: expected an image b.png" in out and err == "problems: 1\n"
+
+
 def test_views(capsys, tmp_path):
     for seed, view in enumerate(("left", "right", "front", "back")):
         for folder in (view, "templates"):

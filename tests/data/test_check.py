@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 from helpers import datasets
+from PIL import Image
 from scipy.io import savemat
 
 from homolog.data import ap10k, coco, pf_pascal, spair
@@ -99,3 +100,83 @@ def test_checks_of_nothing_known(tmp_path):
     )
     assert all(kind in message for kind in ("SPair-71k", "AP-10K", "PF-PASCAL", "PF-WILLOW"))
     datasets.refused(lambda: check(tmp_path / "none"), "expected a file or folder")
+
+
+def test_checks_count_objects_and_images(tmp_path):
+    """Two of three images show a second object; boxes without keypoints are counted apart."""
+    path = datasets.make_coco(tmp_path)
+
+    def crowd(file):
+        for number, entry in enumerate(file["annotations"][:2]):
+            again = {**entry, "id": 900 + number, "bbox": [30, 4, 20, 30]}
+            file["annotations"].append(again)
+
+    plain = check(path)
+    assert plain.objects == plain.images and plain.problems == () and plain.notes == ()
+    datasets.edit_json(path, crowd)
+    report = check(path)
+    assert report.images == plain.images and report.problems == ()
+    assert report.objects == {"annotations": plain.objects["annotations"] + 2}
+
+    def more(file):
+        box = {"image_id": file["images"][0]["id"], "category_id": 3, "iscrowd": 0}
+        file["annotations"] += [
+            {**box, "id": 910, "bbox": [1, 2, 3, 4]},
+            {**box, "id": 911, "bbox": [100, 2, 3, 4]},
+        ]
+
+    report = check(datasets.edit_json(path, more))
+    total = report.objects["annotations"] + 1
+    assert f"boxes: {report.images['annotations']} images, {total} objects" in report.notes
+    assert report.problems == () and any("annotation 911: box: " in n for n in report.notes)
+
+
+def test_checks_of_boxes(tmp_path):
+    images = tmp_path / "photos"
+    for number in range(3):
+        datasets.save_image(images / f"{number}.png", number)
+    results = [
+        {"image_id": f"{n}.png", "category_id": 1, "bbox": [1 + n, 2, 20, 30], "score": 0.5}
+        for n in (0, 0, 1, 2)
+    ]
+    path = datasets.save_json(tmp_path / "results.json", results)
+    report = check(path, images)
+    assert report.title == "boxes" and report.pairs == {} and report.problems == ()
+    assert report.images == {"results": 3} and report.objects == {"results": 4}
+    results[0]["segmentation"] = {"size": [48, 64], "counts": [5]}
+    results[1]["segmentation"] = {"size": [48, 64], "counts": [48 * 64]}
+    results[2]["bbox"] = [1, 2, -3, 4]
+    datasets.save_json(path, results)
+    broken = images / "2.png"
+    broken.write_bytes(broken.read_bytes()[:-100])
+    problems = check(path, images).problems
+    for reason in (
+        "result at position 2: box: .* which is empty or flipped",
+        "2.png, which cannot be read",
+        "0.png, instance 1: segmentation: expected run lengths of 3072 pixels, got 5",
+        "0.png, instance 2: mask: expected at least one pixel",
+    ):
+        assert len([line for line in problems if re.search(reason, line)]) == 1, reason
+    assert len(problems) == 4
+
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    (labels / "0.txt").write_text("0 0.5 0.5 0.2 0.2\n1 0.2 0.2 0.1 0.1\n")
+    report = check(labels, images)
+    assert report.images == {"labels": 1} and report.objects == {"labels": 2}
+    masks = datasets.save_image(tmp_path / "masks" / "0.png", 0)
+    Image.new("L", datasets.SIZE, 255).save(masks)
+    assert check(masks.parent, images).objects == {"masks": 1}
+    file = datasets.make_coco(tmp_path / "coco")
+    datasets.edit_json(file, lambda data: [c.pop("keypoints") for c in data["categories"]])
+    assert check(file).title == "boxes" and check(file).objects == {"annotations": 8}
+
+
+def test_checks_with_a_folder_of_images(tmp_path):
+    path = datasets.make_coco(tmp_path / "set")
+    before = check(path)
+    (path.parent / "images").rename(tmp_path / "moved")
+    assert len(check(path).problems) == 8
+    assert check(path, tmp_path / "moved") == before
+    root = datasets.make_pf_willow(tmp_path / "willow")
+    datasets.refused(lambda: check(root, tmp_path), "images: expected none with PF-WILLOW")

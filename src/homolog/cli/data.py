@@ -15,19 +15,27 @@ app = App(name="data", help="Check data sets, and write the pairs of a benchmark
 
 
 @app.command
-def check(root: Path) -> None:
-    """List everything missing or broken in a data set; the exit status is 1 if anything is.
+def check(root: Path, *, images: Path | None = None) -> None:
+    """List everything missing or broken in a data set or in boxes; the exit status is 1 if any is.
 
     Parameters
     ----------
     root
-        The folder of SPair-71k, AP-10K, PF-PASCAL or PF-WILLOW, or a COCO file.
+        The folder of SPair-71k, AP-10K, PF-PASCAL or PF-WILLOW, a COCO file, or boxes: results of a
+        detector (.json), YOLO labels, a table (.csv), SLEAP's instances (.slp) or masks.
+    images
+        The folder of the images, if they are not near the file.
     """
     from homolog.data.check import check as run_check
 
-    report = run_check(root)
-    for split, pairs in report.pairs.items():
-        print(f"{report.title} {split}: {report.images[split]:,} images, {pairs:,} pairs")
+    report = run_check(root, images)
+    for split, number in report.images.items():
+        counts = [f"{number:,} images"]
+        if split not in report.pairs or report.objects[split] != number:
+            counts.append(f"{report.objects[split]:,} objects")
+        if split in report.pairs:
+            counts.append(f"{report.pairs[split]:,} pairs")
+        print(f"{report.title} {split}: {', '.join(counts)}")
     for note in report.notes:
         print(f"note: {note}")
     for problem in report.problems:

@@ -1,17 +1,18 @@
-"""Checks of a data set that list everything wrong with it at once."""
+"""Checks of a data set or a file of boxes that list everything wrong with it at once."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from homolog import moved
+from homolog.data.boxes import SUFFIXES, read_boxes
 from homolog.data.pairs import Annotation, DataSet, out_of_bounds
-from homolog.data.reading import ErrorCollector
+from homolog.data.reading import ErrorCollector, read_json
 from homolog.data.registry import detect_layout
 from homolog.errors import HomologError
 from homolog.image import reading
@@ -22,15 +23,17 @@ _Sizes = dict[Path, tuple[int, int] | None]
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The result of checking a data set.
+    """The result of checking a data set or a file of boxes.
 
     Attributes:
-        title: of the data set, such as `SPair-71k`.
-        images: number of images that occur in pairs, by split.
-        pairs: number of pairs, by split.
+        title: of the data set, such as `SPair-71k`, or `boxes`.
+        images: number of images that occur in pairs or have boxes, by split.
+        pairs: number of pairs, by split; empty for boxes.
         problems: errors to be corrected, a line each.
         notes: other remarks, a line each, such as what is left out and keypoints outside their
             image.
+        objects: number of objects that occur in pairs or have boxes, by split: more than images
+            where some show several.
     """
 
     title: str
@@ -38,62 +41,151 @@ class CheckReport:
     pairs: Mapping[str, int]
     problems: tuple[str, ...]
     notes: tuple[str, ...]
+    objects: Mapping[str, int]
 
 
-def check(root: Path) -> CheckReport:
-    """Load every split of a data set, decode every image, and list all errors.
+def check(root: Path, images: Path | None = None) -> CheckReport:
+    """Load every split of a data set, or all boxes, decode every image, and list all errors.
 
     Args:
-        root: the folder of SPair-71k, AP-10K, PF-PASCAL or PF-WILLOW as published, or a COCO file.
+        root: the folder of SPair-71k, AP-10K, PF-PASCAL or PF-WILLOW as published, a COCO file, or
+            a file or folder of boxes (`homolog.data.boxes.read_boxes`).
+        images: the folder of the images that a file or a folder of masks belongs to. Without it
+            they are looked up near the file.
 
     Raises:
         HomologError: it is none of these.
     """
-    entry, splits = detect_layout(root)
+    if _holds_only_boxes(root):
+        return _check_boxes(root, images)
+    try:
+        entry, splits = detect_layout(root)
+    except HomologError:
+        if root.is_dir() and (images is not None or any(root.rglob("*.txt"))):
+            return _check_boxes(root, images)
+        raise
+    if images is not None and "images" not in entry.options:
+        raise HomologError(f"images: expected none with {entry.title}, got {images}")
+    options = {} if images is None else {"images": images}
     problems = ErrorCollector(collect=True)
     notes: list[str] = []
     datasets: dict[str, DataSet] = {}
-    for split, options in splits.items():
+    for split, of_split in splits.items():
         try:
-            datasets[split] = entry.load(root, **options, problems=problems)
+            datasets[split] = entry.load(root, **of_split, **options, problems=problems)
         except HomologError as error:
             problems.add_error(error)
     sizes: _Sizes = {}
-    images: dict[str, int] = {}
+    number_of_images: dict[str, int] = {}
+    objects: dict[str, int] = {}
     categories = {name for dataset in datasets.values() for name in dataset.schemas}
     for split, dataset in datasets.items():
         annotations = dataset.annotations
-        images[split] = len({annotation.path for annotation in annotations})
-        problems.messages += _check_images(annotations, sizes)
+        number_of_images[split] = len({annotation.path for annotation in annotations})
+        objects[split] = len({_identity(annotation) for annotation in annotations})
+        problems.messages += _check_images(((a.path, a.name, a.size) for a in annotations), sizes)
         problems.messages += (f"{dataset.root}: {split}: {line}" for line in _repeated(dataset))
         notes += (f"{split}: {note}" for note in dataset.notes)
         notes += out_of_bounds(_with_sizes(annotations, sizes))
         paired = {pair.category for pair in dataset.pairs}
         notes += (f"{split}: no pairs of {name}" for name in sorted(categories - paired))
+    if root.is_file():
+        notes += _notes_on_boxes(root, images, sum(objects.values()), problems.messages)
     return CheckReport(
         entry.title,
-        images,
+        number_of_images,
         {split: len(dataset.pairs) for split, dataset in datasets.items()},
         tuple(dict.fromkeys(problems.messages)),
         tuple(dict.fromkeys(notes)),
+        objects,
     )
 
 
-def _check_images(annotations: Iterable[Annotation], sizes: _Sizes) -> Iterator[str]:
-    """A line for each image that cannot be read or has another size; adds to the sizes."""
-    for annotation in annotations:
-        path = annotation.path
+def _holds_only_boxes(root: Path) -> bool:
+    """Whether a file has boxes but no keypoints that make pairs: a COCO file may have both."""
+    if not root.is_file():
+        return False
+    if root.suffix.lower() != ".json":
+        return root.suffix.lower() in SUFFIXES
+    try:
+        content = read_json(root)
+    except HomologError:
+        return False
+    if isinstance(content, list):
+        return True
+    categories = content.get("categories") if isinstance(content, dict) else None
+    return isinstance(categories, list) and not any(
+        isinstance(each, dict) and each.get("keypoints") for each in categories
+    )
+
+
+def _check_boxes(root: Path, images: Path | None) -> CheckReport:
+    """Read all boxes and masks, and decode the images that have some."""
+    found = read_boxes(root, images)
+    objects = {path: each for path, each in found.objects.items() if each}
+    problems = [*found.problems, *_check_images(((p, p.name, None) for p in objects), {})]
+    for path, of_image in objects.items():
+        for each in of_image:
+            try:
+                if each.mask is not None and not each.mask().any():
+                    raise HomologError("mask: expected at least one pixel of the object, got none")
+            except HomologError as error:
+                problems.append(f"{root}: {path.name}, instance {each.instance}: {error}")
+    return CheckReport(
+        "boxes", {root.stem: len(objects)}, {}, tuple(problems), found.notes,
+        {root.stem: found.count},
+    )  # fmt: skip
+
+
+def _notes_on_boxes(
+    root: Path, images: Path | None, paired: int, problems: Sequence[str]
+) -> list[str]:
+    """What reading only the boxes of a COCO file says beyond the problems of its keypoints.
+
+    Args:
+        root: the file.
+        images: the folder of its images.
+        paired: number of objects that occur in pairs.
+        problems: those of the data set.
+    """
+    known = {_entry_of(root, line) for line in problems}
+    try:
+        found = read_boxes(root, images)
+    except HomologError as error:
+        return [] if problems else [str(error)]
+    notes = [line for line in found.problems if _entry_of(root, line) not in known]
+    if found.count != paired:
+        used = sum(1 for each in found.objects.values() if each)
+        notes.insert(0, f"boxes: {used} images, {found.count} objects")
+    return notes
+
+
+def _entry_of(root: Path, line: str) -> str:
+    """The entry of a file that a line is about, such as `annotation 7`."""
+    return line.removeprefix(f"{root}: ").partition(":")[0]
+
+
+def _check_images(
+    images: Iterable[tuple[Path, str, tuple[int, int] | None]], sizes: _Sizes
+) -> Iterator[str]:
+    """A line for each image that cannot be read or has another size; adds to the sizes.
+
+    Args:
+        images: path, name and the size that it should have, if that is known.
+        sizes: those of images that were read before.
+    """
+    for path, name, expected in images:
         if path not in sizes:
             try:
                 # Decoded completely, for a truncated file shows only then, but to a small image.
-                image = reading.load_image(path, longest_edge=32, name=annotation.name)
+                image = reading.load_image(path, longest_edge=32, name=name)
                 sizes[path] = image.width, image.height
             except HomologError as error:
                 sizes[path] = None
                 yield str(error)
         size = sizes[path]
-        if size is not None and annotation.size not in (None, size):
-            yield f"{path}: expected {_format(annotation.size)} pixels, got {_format(size)}"
+        if size is not None and expected not in (None, size):
+            yield f"{path}: expected {_format(expected)} pixels, got {_format(size)}"
 
 
 def _format(size: tuple[int, int] | None) -> str:
@@ -109,11 +201,19 @@ def _with_sizes(annotations: Iterable[Annotation], sizes: _Sizes) -> Iterator[An
 
 
 def _repeated(dataset: DataSet) -> Iterator[str]:
-    """A line for each pair of images that occurs several times."""
-    pairs = ((pair.source.path, pair.target.path, pair.category) for pair in dataset.pairs)
-    for (source, target, _), count in Counter(pairs).items():
+    """A line for each pair of objects that occurs several times."""
+    pairs = (
+        (_identity(pair.source), _identity(pair.target), pair.category) for pair in dataset.pairs
+    )
+    for ((source, first), (target, second), _), count in Counter(pairs).items():
         if count > 1:
-            yield f"expected {source.name} and {target.name} as a pair once, got {count} times"
+            names = f"{first or source.name} and {second or target.name}"
+            yield f"expected {names} as a pair once, got {count} times"
+
+
+def _identity(annotation: Annotation) -> tuple[Path, str | None]:
+    """What tells an object from all others: its image, and its name if it is not alone there."""
+    return annotation.path, annotation.name if annotation.shares_image else None
 
 
 def __getattr__(name: str) -> Any:
