@@ -245,6 +245,7 @@ def fill_hub(cache: Path) -> None:
         # As many layers as the pages ask for: of the large one the sixth from the end.
         foundation.save_dino(snapshot(name), kind, layers=6 if "large" in name else 4)
     _diffusion(snapshot("stable-diffusion-v1-5/stable-diffusion-v1-5"))
+    foundation.save_detector(snapshot("PekingU/rtdetr_v2_r18vd"))
 
 
 def _diffusion(folder: Path) -> None:

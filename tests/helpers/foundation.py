@@ -35,6 +35,30 @@ def save_dino(folder: Path, kind: str, layers: int = 3) -> Path:
     return folder
 
 
+def save_detector(folder: Path) -> Path:
+    """A small RT-DETRv2 that finds cats and dogs wherever it looks, with scores above a half."""
+    import transformers as t
+
+    torch.manual_seed(0)
+    layers = t.RTDetrResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1], layer_type="basic",
+        out_features=["stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    config = t.RTDetrV2Config(
+        backbone_config=layers, encoder_hidden_dim=16, encoder_in_channels=[8, 16, 16],
+        encoder_ffn_dim=16, encoder_attention_heads=2, d_model=16, num_queries=4,
+        decoder_in_channels=[16, 16, 16], decoder_ffn_dim=16, decoder_layers=2,
+        decoder_attention_heads=2, num_denoising=0, id2label={0: "cat", 1: "dog"},
+        label2id={"cat": 0, "dog": 1},
+    )  # fmt: skip
+    model = t.RTDetrV2ForObjectDetection(config)
+    for layer in model.model.decoder.class_embed:
+        torch.nn.init.constant_(layer.bias, 2)
+    model.save_pretrained(folder)
+    t.RTDetrImageProcessorPil(size={"height": 64, "width": 64}).save_pretrained(folder)
+    return folder
+
+
 def save_stable_diffusion(folder: Path, **unet) -> Path:
     """A small model with all its parts, perhaps with a UNet of other blocks."""
     import diffusers
