@@ -5,12 +5,13 @@ import shlex
 
 import numpy as np
 import pytest
-from helpers import datasets
+from helpers import crowds, datasets
 from helpers.command import run
 from helpers.toys import ColourBackbone
 from PIL import Image
 
 from homolog import Matcher
+from homolog.cli.options import DatasetOptions
 from homolog.utils import progress
 
 
@@ -73,6 +74,44 @@ def test_evaluating_a_coco_file_into_a_folder_named_after_it(capsys, tmp_path):
     before = (folder / "predictions.jsonl").read_bytes()
     assert run(capsys, "evaluate", "coco", path)[0] == 0
     assert (folder / "predictions.jsonl").read_bytes() == before
+
+
+def test_objects_that_share_an_image(capsys, tmp_path):
+    """Their boxes are used unless told otherwise; each choice has a folder of its own."""
+    path = crowds.make_crowds(tmp_path / "herd", [2, 1, 2])
+    shown = {}
+    for options in (
+        (), ("--boxes", "annotated"), ("--boxes", "none"), ("--zoom", "auto"), ("--single",),
+    ):  # fmt: skip
+        status, out, err = run(capsys, "evaluate", "coco", path, *options, "--limit", "4")
+        assert status == (2 if options == ("--single",) else 0), err
+        shown[options] = out
+    assert "expected pairs in herd crowds, got none" in err and err.count("\n") == 1
+    names = sorted(folder.name for folder in (tmp_path / "evaluations").iterdir())
+    assert names == [
+        "herd-crowds-embedded", "herd-crowds-embedded-boxes", "herd-crowds-embedded-whole-images",
+        "herd-crowds-embedded-zoom",
+    ]  # fmt: skip
+    assert "note: images with several annotated objects: 2, with 4 objects" in shown[()]
+    assert "share their image with others; each of these is matched in the region" in shown[()]
+    assert "a second look is taken" in shown["--zoom", "auto"]
+    for folder, expected in zip(
+        names, (("annotated where images are shared", "none"), ("annotated", "none"),
+                ("none", "none"), ("annotated where images are shared", "auto")), strict=True,
+    ):  # fmt: skip
+        found = json.loads((tmp_path / "evaluations" / folder / "results.json").read_text())
+        assert (found["boxes"], found["zoom"]) == expected
+
+
+def test_every_animal_of_ap10k(capsys, tmp_path):
+    root = datasets.make_ap10k(tmp_path / "ap10k", images=True)
+    options = ("--all-objects", "--limit", "5", "--out", "run")
+    status, out, err = run(capsys, "evaluate", "ap10k", root, *options)
+    assert status == 0 and "AP-10K intra-species test, every animal" in out, err
+    assert run(capsys, "evaluate", "spair", root, "--all-objects")[0] == 2
+    assert DatasetOptions(seed=2, all_objects=True).to_arguments() == [
+        "--seed", "2", "--all-objects"
+    ]  # fmt: skip
 
 
 def test_the_next_command_is_printed(capsys, tmp_path):
@@ -141,6 +180,12 @@ def test_views(capsys, tmp_path):
             "split: expected an option of pf-willow",
         ),
         (["evaluate", "pf-willow", "willow", "--limit", "0"], "limit: expected at least 1 pair"),
+        (["evaluate", "pf-willow", "willow", "--boxes", "all"], "boxes"),
+        (["evaluate", "pf-willow", "willow", "--zoom", "2"], "zoom"),
+        (
+            ["evaluate", "pf-willow", "willow", "--single"],
+            "single: expected an option of pf-willow (none), got single",
+        ),
         (["evaluate", "pf-willow", "willow", "--poses", "up"], "pose: expected identity, flip"),
         (["evaluate", "pf-willow", "willow", "--out", "file"], "out: cannot write file"),
         (["evaluate", "spair", "willow"], "expected a folder of pairs, got none"),

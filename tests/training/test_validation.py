@@ -21,8 +21,8 @@ class Counted(Matcher):
         self.alive: list[weakref.ref] = []
         self.most_alive = 0
 
-    def extract(self, images, poses="none", category=None):
-        features = super().extract(images, poses, category)
+    def extract(self, images, poses="none", category=None, **shown):
+        features = super().extract(images, poses, category, **shown)
         self.extracted.append((images.stem, category))
         self.alive.append(weakref.ref(features))
         gc.collect()

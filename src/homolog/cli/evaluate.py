@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from typing import Literal
 
 from homolog.cli.options import DatasetOptions, ModelOptions
 from homolog.errors import HomologError
@@ -18,6 +19,8 @@ def evaluate(
     *,
     dataset_options: DatasetOptions = DatasetOptions(),
     model: ModelOptions = ModelOptions(),
+    boxes: Literal["none", "annotated"] | None = None,
+    zoom: Literal["auto", "none"] = "none",
     limit: int | None = None,
     out: Path | None = None,
     memory: float = 4.0,
@@ -35,6 +38,13 @@ def evaluate(
         that way, and ROOT/templates with an image of each view.
     root
         The data set's folder or file.
+    boxes
+        `annotated` matches in the region around each object's box, `none` matches whole images. By
+        default boxes are used where an image has several annotated objects, for nothing else tells
+        which of them is meant.
+    zoom
+        `auto` takes a second look at each object that does not fill its image, given by its box or
+        found, and matches both views together.
     limit
         Evaluate at most as many pairs, evenly sampled.
     out
@@ -53,6 +63,8 @@ def evaluate(
     poses = model.pose_list()
     if out is None:
         parts = [data.name, model.preset, "" if len(poses) == 1 else model.poses or ""]
+        parts += [{"annotated": "boxes", "none": "whole images"}.get(boxes or "", "")]
+        parts += ["zoom" if zoom == "auto" else ""]
         slug = re.sub(r"[^a-z0-9]+", "-", " ".join(parts).lower()).strip("-")
         out = Path("evaluations") / slug
     from homolog import evaluation
@@ -62,8 +74,9 @@ def evaluate(
     if cache is not None:
         matcher = matcher.with_cache(FeatureCache(cache))
     report = evaluation.evaluate(
-        matcher, data, out, model.preset, poses, model.poses or "none", memory=int(memory * 1e9)
-    )
+        matcher, data, out, model.preset, poses, model.poses or "none", boxes,
+        None if zoom == "none" else zoom, memory=int(memory * 1e9),
+    )  # fmt: skip
     report.print()
     print(f"tables, predictions and charts: {out}", file=sys.stderr)
     if limit is None:

@@ -19,6 +19,7 @@ from rich.table import Table
 from homolog.data import DataSet
 from homolog.data.pairs import out_of_bounds
 from homolog.evaluation.metrics import PCKAccumulator, Row
+from homolog.evaluation.views import ObjectViews
 from homolog.utils.outputs import write_atomically
 
 HEADINGS = {
@@ -49,6 +50,8 @@ class Report:
         rows: the metrics.
         unaligned: those without pose alignment, if it was used.
         notes: remarks, such as what was left out.
+        boxes: of which objects boxes were used; None for predictions of which that is not known.
+        zoom: the way of zooming, likewise.
     """
 
     data: str
@@ -58,6 +61,8 @@ class Report:
     rows: Sequence[Row]
     unaligned: Sequence[Row]
     notes: Sequence[str]
+    boxes: str | None = None
+    zoom: str | None = None
 
     @classmethod
     def of(
@@ -68,6 +73,7 @@ class Report:
         notes: Sequence[str] = (),
         poses: str = "none",
         unaligned: PCKAccumulator | None = None,
+        views: ObjectViews | None = None,
     ) -> Report:
         """Create the report on scored predictions.
 
@@ -78,6 +84,7 @@ class Report:
             notes: remarks on the predictions.
             poses: name of the poses that pose alignment selected from.
             unaligned: the predictions without pose alignment, if it was used.
+            views: what the method was shown of the images, if that is known.
         """
         protocol = (
             f"PCK@alpha: within alpha times the longer side of the target's {scored.threshold}, in "
@@ -88,7 +95,9 @@ class Report:
             note = f"{len(outliers)} keypoints lie outside their image, such as {outliers[0]}"
             notes = [*notes, note]
         rows = () if unaligned is None else unaligned.rows()
-        return cls(data.name, model, poses, protocol, scored.rows(), rows, [*data.notes, *notes])
+        all_notes = [*data.notes, *(() if views is None else views.notes), *notes]
+        shown = (None, None) if views is None else (views.boxes_name, views.zoom_name)
+        return cls(data.name, model, poses, protocol, scored.rows(), rows, all_notes, *shown)
 
     def to_dict(self) -> dict[str, Any]:
         """All metrics as fractions, 0 to 1, by kind (and label) and name, ready for JSON."""
@@ -99,6 +108,8 @@ class Report:
             "protocol": self.protocol,
             "notes": list(self.notes),
         }
+        shown = {"boxes": self.boxes, "zoom": self.zoom}
+        plain |= {name: value for name, value in shown.items() if value is not None}
         plain |= _to_plain(self.rows)
         if self.unaligned:
             plain["unaligned"] = _to_plain(self.unaligned)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,14 +16,14 @@ from homolog.evaluation.charts import plot_best_and_worst, plot_pck
 from homolog.evaluation.metrics import score
 from homolog.evaluation.predictions import UNALIGNED, read_predictions, to_record
 from homolog.evaluation.report import Report
-from homolog.features import FeatureCache
+from homolog.evaluation.views import Boxes, FeatureStore, ObjectViews, queries
 from homolog.image.geometry import IDENTITY, PoseVariant
 from homolog.matcher import Matcher
-from homolog.utils.lru_cache import LRUCache
 from homolog.utils.outputs import claim_run_dir
 from homolog.utils.progress import ProgressBar
 from homolog.utils.resume_log import ResumeLog
 from homolog.utils.serialization import to_plain
+from homolog.zoom import Zoom
 
 MEMORY = 4_000_000_000
 """Bytes of features that are kept in memory by default."""
@@ -37,9 +35,11 @@ def predict(
     folder: Path,
     *,
     poses: Sequence[PoseVariant] = (IDENTITY,),
+    boxes: Boxes = None,
+    zoom: Zoom = None,
     memory: int = MEMORY,
 ) -> Path:
-    """Predict all keypoints of all pairs, with one backbone pass for each image and pose.
+    """Predict all keypoints of all pairs, with one backbone pass for each object and pose.
 
     The folder gets `run.json`, which identifies the run, and `predictions.jsonl`, a line for each
     pair as soon as it is done. An interrupted run resumes there. With several poses each line also
@@ -50,6 +50,9 @@ def predict(
         data: the data set.
         folder: created if it does not exist.
         poses: of the source, for pose alignment.
+        boxes: `annotated` to match in the regions around the objects' boxes, `none` to match whole
+            images; None for boxes where an image has several objects.
+        zoom: `auto` for a second look at each object that does not fill its image.
         memory: bytes of features to keep in memory; the others are in the matcher's cache, or in a
             temporary one in the folder.
 
@@ -57,9 +60,14 @@ def predict(
         The file of predictions.
 
     Raises:
-        HomologError: there are no pairs, images are missing or broken, the folder has another run,
-            or it cannot be written.
+        HomologError: there are no pairs, images are missing or broken, the box of an object that
+            shares its image cannot be right, the folder has another run, or it cannot be written.
     """
+    return _predict(matcher, data, folder, poses, _views(data, boxes, zoom), memory)
+
+
+def _views(data: DataSet, boxes: Boxes, zoom: Zoom) -> ObjectViews:
+    """How the objects of a data set are shown, after a check that their images are there."""
     if not data.pairs:
         raise HomologError(f"{data.root}: expected pairs in {data.name}, got none")
     for annotation in data.annotations:
@@ -67,13 +75,25 @@ def predict(
             raise HomologError(
                 f"{annotation.path}: expected the image of {annotation.name}, got none"
             )
+    return ObjectViews.of(data, boxes, zoom)
+
+
+def _predict(
+    matcher: Matcher,
+    data: DataSet,
+    folder: Path,
+    poses: Sequence[PoseVariant],
+    views: ObjectViews,
+    memory: int,
+) -> Path:
+    """As `predict`, of objects that are shown in a certain way."""
     path = folder / "predictions.jsonl"
-    claim_run_dir(folder, _run_identity(matcher, data, poses))
+    claim_run_dir(folder, _run_identity(matcher, data, poses, views))
     log = ResumeLog(path, "pair")
     done = log.records
     remaining = data.select([i for i, pair in enumerate(data.pairs) if pair.name not in done])
     with (
-        _FeatureStore.open(matcher, poses, remaining, memory, folder) as features,
+        FeatureStore.open(matcher, views, remaining, poses, memory, folder) as features,
         log,
         ProgressBar(len(remaining.pairs)) as progress,
     ):
@@ -96,7 +116,7 @@ def predict_pair(
         matcher: the matcher.
         data: has the keypoints' schemas.
         pair: the pair.
-        features: returns the features of an annotation's image.
+        features: returns the features of an annotated object, or of its image.
         poses: of the source, for pose alignment.
 
     Returns:
@@ -109,7 +129,7 @@ def predict_pair(
     if len(given) == 0:
         nothing = np.empty((0, 2))
         return nothing, None if len(poses) == 1 else nothing
-    points = np.clip(pair.source.keypoints[given], 0, source.size)
+    points = queries(pair.source.keypoints[given], source)
     rows = np.searchsorted(given, pair.keypoint_ids)
     schema = data.schemas[pair.source.category]
     aligned = matcher.pair(source, target, poses=poses, schema=schema)
@@ -126,6 +146,8 @@ def evaluate(
     model: str,
     poses: Sequence[PoseVariant] = (IDENTITY,),
     poses_name: str = "none",
+    boxes: Boxes = None,
+    zoom: Zoom = None,
     memory: int = MEMORY,
 ) -> Report:
     """Predict all keypoints, score them, and write tables, predictions and charts into a folder.
@@ -137,73 +159,34 @@ def evaluate(
         model: the matcher's name in the tables.
         poses: of the source, for pose alignment.
         poses_name: their name in the tables.
+        boxes: as for `predict`.
+        zoom: as for `predict`.
         memory: bytes of features to keep in memory.
 
     Raises:
         HomologError: as `predict`.
     """
-    path = predict(matcher, data, folder, poses=poses, memory=memory)
+    views = _views(data, boxes, zoom)
+    path = _predict(matcher, data, folder, poses, views, memory)
     predictions, notes = read_predictions(path, data)
     scored, unaligned = score(data, predictions), None
     if len(poses) > 1:
         unaligned = score(data, read_predictions(path, data, UNALIGNED)[0])
-    report = Report.of(data, scored, model, notes, poses_name, unaligned)
+    report = Report.of(data, scored, model, notes, poses_name, unaligned, views)
     report.write(folder)
     plot_pck(folder, report, scored, unaligned)
     plot_best_and_worst(folder, scored, predictions)
     return report
 
 
-class _FeatureStore:
-    """Features of images by their annotation: the latest in memory, the others on disk."""
-
-    def __init__(self, matcher: Matcher, poses: Sequence[PoseVariant], memory: int):
-        self.matcher = matcher
-        self.poses = tuple(dict.fromkeys((IDENTITY, *poses)))
-        # Both images of a pair must fit.
-        self.features: LRUCache[tuple[Path, str], Features] = LRUCache(
-            memory, lambda features: features.nbytes, min_items=2
-        )
-
-    @classmethod
-    @contextmanager
-    def open(
-        cls,
-        matcher: Matcher,
-        poses: Sequence[PoseVariant],
-        data: DataSet,
-        memory: int,
-        folder: Path,
-    ) -> Iterator[_FeatureStore]:
-        """A store for the images of a data set; with a cache on disk if they exceed the memory."""
-        store = cls(matcher, poses, memory)
-        images = {annotation.path for annotation in data.annotations}
-        if not images:
-            yield store
-            return
-        one = store(data.pairs[0].source)
-        if matcher.cache is not None or one.nbytes * len(images) <= memory:
-            yield store
-            return
-        try:
-            temporary = TemporaryDirectory(dir=folder, prefix=".features-")
-        except OSError as error:
-            raise HomologError(f"out: cannot write {folder}: {error.strerror}") from error
-        with temporary as name:
-            yield cls(matcher.with_cache(FeatureCache(name)), poses, memory)
-
-    def __call__(self, annotation: Annotation) -> Features:
-        path, category = annotation.path, annotation.category
-        return self.features.get(
-            (path, category), lambda: self.matcher.extract(path, self.poses, category)
-        )
-
-
-def _run_identity(matcher: Matcher, data: DataSet, poses: Sequence[PoseVariant]) -> dict[str, Any]:
+def _run_identity(
+    matcher: Matcher, data: DataSet, poses: Sequence[PoseVariant], views: ObjectViews
+) -> dict[str, Any]:
     """What predictions depend on, to tell one run from another."""
     return {
         **data.fingerprint(),
         "model": to_plain(matcher.config),
         "weights": matcher.weights_digest,
         "poses": [pose.name for pose in poses],
+        **views.identity(),
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 from homolog import checkpoints, evaluation
 from homolog.data import DataSet
 from homolog.evaluation.report import Report
+from homolog.evaluation.views import ObjectViews
 from homolog.matcher import Matcher
 from homolog.training.logs import curve, read_log
 from homolog.training.recipes import TrainingConfig
@@ -64,4 +65,5 @@ def read_report(folder: Path, validation: DataSet, config: TrainingConfig) -> Re
     """
     data = validation.subsample(config.validation_pairs)
     predictions, notes = evaluation.read_predictions(folder / REPORT / "predictions.jsonl", data)
-    return Report.of(data, evaluation.score(data, predictions), str(folder), notes)
+    scored, views = evaluation.score(data, predictions), ObjectViews.of(data)
+    return Report.of(data, scored, str(folder), notes, views=views)

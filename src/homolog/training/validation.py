@@ -6,15 +6,14 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from homolog.data import Annotation, DataSet
-from homolog.descriptors import Features
+from homolog.data import DataSet
 from homolog.evaluation.metrics import PCKAccumulator
+from homolog.evaluation.views import FeatureStore, ObjectViews, queries
 from homolog.matcher import Matcher
 from homolog.training.distributed import SINGLE_PROCESS, Process
-from homolog.utils.lru_cache import LRUCache
 
 FEATURE_BYTES = 2_000_000_000
-"""Memory for the features of validation images; those used least recently are extracted again."""
+"""Memory for the features of validation objects; those used least recently are extracted again."""
 
 
 @torch.no_grad()
@@ -26,6 +25,8 @@ def validate(
 ) -> PCKAccumulator:
     """The PCK of a matcher on a validation set; each process matches its share of the pairs.
 
+    Objects that share an image are matched in the regions around their boxes.
+
     Args:
         matcher: with the weights so far.
         data: the held-out pairs.
@@ -35,20 +36,13 @@ def validate(
     Raises:
         HomologError: an image cannot be read.
     """
-    features: LRUCache[Annotation, Features] = LRUCache(
-        max_bytes, lambda features: features.nbytes, min_items=2
-    )
-
-    def extract(annotation: Annotation) -> Features:
-        path, category = annotation.path, annotation.category
-        return features.get(annotation, lambda: matcher.extract(path, category=category))
-
+    features = FeatureStore(matcher, ObjectViews.of(data), max_bytes=max_bytes)
     predicted: dict[int, Float[np.ndarray, "K 2"]] = {}
     # Neighbouring pairs mostly share their source, so each process gets a run of them.
     for index in np.array_split(np.arange(len(data.pairs)), process.world_size)[process.rank]:
         pair = data.pairs[int(index)]
-        points = pair.source.keypoints[pair.keypoint_ids]
-        source, target = extract(pair.source), extract(pair.target)
+        source, target = features(pair.source), features(pair.target)
+        points = queries(pair.source.keypoints[pair.keypoint_ids], source)
         predicted[int(index)] = matcher.pair(source, target).transfer_points(points)
         del source, target  # before others are extracted
     accumulator = PCKAccumulator(data)

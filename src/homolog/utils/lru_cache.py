@@ -29,9 +29,16 @@ class LRUCache(Generic[K, V]):
         if key in self._values:
             self._values.move_to_end(key)
             return self._values[key]
-        value = self._values[key] = make()
+        value = make()
+        self.put(key, value)
+        return value
+
+    def put(self, key: K, value: V) -> None:
+        """Store a value, perhaps in place of one that is there."""
+        if key in self._values:
+            self._used_bytes -= self._sizeof(self._values.pop(key))
+        self._values[key] = value
         self._used_bytes += self._sizeof(value)
         while self._used_bytes > self._max_bytes and len(self._values) > self._min_items:
             _, evicted = self._values.popitem(last=False)
             self._used_bytes -= self._sizeof(evicted)
-        return value
