@@ -11,8 +11,7 @@ from PIL import Image
 
 from homolog import HomologError
 from homolog.example import pair
-from homolog.image.geometry import POSE_SETS
-from homolog.serve.jobs import MatchService, parse_pose
+from homolog.serve.jobs import MatchService, PairRequest, parse_pose
 from homolog.serve.uploads import StoredImage
 
 
@@ -78,17 +77,18 @@ def test_features_are_bounded(colour_matcher, images):
 
 
 def test_pairs_are_prepared_once_and_bounded(colour_matcher, images):
-    service, pose = MatchService(colour_matcher, max_bytes=1), POSE_SETS["none"][0]
-    first = service.pair(images[0], images[1], pose)
-    service.pack(images[0], images[1], pose)
-    service.transfer(images[0], images[1], pose, 0, 10, 10)
-    service.transfer(images[0], images[1], pose, 1, 10, 10)
-    assert service.pair(images[0], images[1], pose) is first
-    service.pair(images[2], images[3], pose)
-    assert service.pair(images[0], images[1], pose) is first
-    service.pair(images[4], images[5], pose)
-    service.pair(images[6], images[7], pose)
-    assert service.pair(images[0], images[1], pose) is not first
+    service = MatchService(colour_matcher, max_bytes=1)
+    wanted = PairRequest(images[0], images[1])
+    first = service.pair(wanted)
+    service.pack(wanted)
+    service.transfer(wanted, 0, 10, 10)
+    service.transfer(wanted, 1, 10, 10)
+    assert service.pair(PairRequest(images[0], images[1])) is first
+    service.pair(PairRequest(images[2], images[3]))
+    assert service.pair(wanted) is first
+    service.pair(PairRequest(images[4], images[5]))
+    service.pair(PairRequest(images[6], images[7]))
+    assert service.pair(wanted) is not first
 
 
 def test_small_caches_answer_like_large_ones(colour_matcher):

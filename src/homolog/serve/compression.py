@@ -134,7 +134,10 @@ def _quantise_channels(
 
 
 def _transform(transform: CanvasTransform) -> dict[str, Any]:
-    """The affine maps between image points and cells: three rows each, for x, y and 1."""
+    """Which part of the image it is, and the affine maps between image points and cells.
+
+    Three rows each, for x, y and 1.
+    """
     corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
 
     def matrix(images: np.ndarray) -> list[list[float]]:
@@ -143,6 +146,7 @@ def _transform(transform: CanvasTransform) -> dict[str, Any]:
 
     return {
         "size": list(transform.size),
+        "region": None if transform.region is None else transform.region.to_list(),
         "grid": list(transform.grid.shape),
         "to_cells": matrix(transform.to_cells(corners)),
         "to_points": matrix(transform.to_points(corners)),

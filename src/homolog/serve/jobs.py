@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import inspect
 import io
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from PIL import Image
@@ -19,8 +22,12 @@ from homolog.serve.compression import CompressedPair
 from homolog.serve.uploads import StoredImage, hide_path
 from homolog.utils.lru_cache import LRUCache
 from homolog.viz.raster import warp_image
+from homolog.zoom import Zoom, find_object
 
 T = TypeVar("T")
+
+Box = tuple[float, float, float, float]
+"""(x, y, width, height) of an object in pixels of the upright image."""
 
 POSES = POSE_SETS["all"]
 """The poses of the source that the page offers."""
@@ -29,7 +36,31 @@ _MAX_MATCHES = 40
 _MIN_FEATURES = 4  # kept however large they are: two images, each in two poses
 _MIN_PAIRS = 2  # kept however large they are: the pair on the page, and the one before
 
+ZOOM: Zoom = inspect.signature(Matcher.pair).parameters["zoom"].default
+"""Whether the page zooms until it is told otherwise: as the library does."""
+
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PairRequest:
+    """Which pair a client asks for.
+
+    Attributes:
+        source: the source of the pair.
+        target: the target of the pair.
+        pose: of the source.
+        box0: the object in the source; None for the whole image.
+        box1: the object in the target; None for the whole image.
+        zoom: whether the objects are looked at twice.
+    """
+
+    source: StoredImage
+    target: StoredImage
+    pose: PoseVariant = IDENTITY
+    box0: Box | None = None
+    box1: Box | None = None
+    zoom: Zoom = None
 
 
 class SerialExecutor:
@@ -61,10 +92,10 @@ class MatchService:
 
     def __init__(self, matcher: Matcher, max_bytes: int):
         self._matcher = matcher
-        self._features: LRUCache[tuple[str, PoseVariant], Features] = LRUCache(
+        self._features: LRUCache[tuple[str, PoseVariant, Box | None, Zoom], Features] = LRUCache(
             max_bytes // 2, _feature_bytes, min_items=_MIN_FEATURES
         )
-        self._pairs: LRUCache[tuple[str, str, PoseVariant], CompressedPair] = LRUCache(
+        self._pairs: LRUCache[PairRequest, CompressedPair] = LRUCache(
             max_bytes // 2, _pair_bytes, min_items=_MIN_PAIRS
         )
 
@@ -73,60 +104,78 @@ class MatchService:
         features = self._matcher.extract(Image.new("RGB", (64, 64)))
         CompressedPair(self._matcher.pair(features, features)).pack()
 
-    def features(self, image: StoredImage, pose: PoseVariant = IDENTITY) -> Features:
-        """Features of an image in one pose.
+    def features(
+        self,
+        image: StoredImage,
+        pose: PoseVariant = IDENTITY,
+        box: Box | None = None,
+        zoom: Zoom = None,
+        name: str = "image",
+    ) -> Features:
+        """Features of an image in one pose, or of the region around a box of it.
+
+        Args:
+            image: the image.
+            pose: of the image.
+            box: the object.
+            zoom: whether the object, the box's or one that is found, is looked at twice.
+            name: what error messages call the image.
 
         Raises:
-            HomologError: it cannot be read.
+            HomologError: it cannot be read, or the box cannot be right.
         """
 
         def extract() -> Features:
-            _log.info("extracting features of %s in pose %s", image.name, pose.name)
+            _log.info("extracting features of %s in pose %s, box %s", image.name, pose.name, box)
             with hide_path(image):
-                return self._matcher.extract(self._matcher.load_image(image.path), [pose])
+                if box is None and zoom is None:
+                    found = self._matcher.load_image(image.path, name)
+                    return self._matcher.extract(found, [pose])
+                shown = box
+                if shown is None:
+                    shown = find_object(self._matcher.descriptor_map(self.features(image)))
+                whole = self.features(image, pose)
+                if shown is None:
+                    return whole
+                # Without what other regions have left there, which may become too much.
+                whole = dataclasses.replace(whole, zoomed={})
+                found = self._matcher.load_image(whole, name, box=shown, zoom=zoom)
+                return self._matcher.extract(found, [pose])
 
-        return self._features.get((image.id, pose), extract)
+        return self._features.get((image.id, pose, box, zoom), extract)
 
-    def pair(self, source: StoredImage, target: StoredImage, pose: PoseVariant) -> CompressedPair:
+    def pair(self, request: PairRequest) -> CompressedPair:
         """The pair of two images with the source in one pose, prepared once.
 
         Raises:
-            HomologError: an image cannot be read.
+            HomologError: an image cannot be read, or a box cannot be right.
         """
 
         def prepare() -> CompressedPair:
-            features = self.features(source, pose), self.features(target)
-            return CompressedPair(self._matcher.pair(*features, poses=[pose]))
+            zoom = request.zoom
+            source = self.features(request.source, request.pose, request.box0, zoom, "image0")
+            target = self.features(request.target, IDENTITY, request.box1, zoom, "image1")
+            return CompressedPair(self._matcher.pair(source, target, poses=[request.pose]))
 
-        return self._pairs.get((source.id, target.id, pose), prepare)
+        return self._pairs.get(request, prepare)
 
-    def pack(self, source: StoredImage, target: StoredImage, pose: PoseVariant) -> bytes:
+    def pack(self, request: PairRequest) -> bytes:
         """The pair of two images, packed for a browser (`CompressedPair.pack`)."""
-        return self.pair(source, target, pose).pack()
+        return self.pair(request).pack()
 
-    def transfer(
-        self,
-        source: StoredImage,
-        target: StoredImage,
-        pose: PoseVariant,
-        origin: int,
-        x: float,
-        y: float,
-    ) -> dict[str, float]:
+    def transfer(self, request: PairRequest, origin: int, x: float, y: float) -> dict[str, float]:
         """Match a point of either image in the other: x, y and score.
 
         Args:
-            source: the source of the pair.
-            target: the target of the pair.
-            pose: of the source.
+            request: which pair.
             origin: 0 for a point of the source, 1 for one of the target.
             x: of the point, in pixels.
             y: of the point, in pixels.
 
         Raises:
-            HomologError: the point lies outside the image.
+            HomologError: the point lies outside the image, or beyond the region around its box.
         """
-        pair = self.pair(source, target, pose).directions[origin]
+        pair = self.pair(request).directions[origin]
         width, height = pair.image0.size
         if not (0 <= x <= width and 0 <= y <= height):
             raise HomologError(
@@ -137,17 +186,43 @@ class MatchService:
         ((found_x, found_y),) = matches.keypoints1.tolist()
         return {"x": found_x, "y": found_y, "score": float(matches.matching_scores[0])}
 
-    def match(self, source: StoredImage, target: StoredImage, pose: PoseVariant) -> dict[str, Any]:
+    def match(self, request: PairRequest) -> dict[str, Any]:
         """Mutual nearest neighbours of two images (`Matches.to_dict`)."""
-        return self.pair(source, target, pose).directions[0].match(_MAX_MATCHES).to_dict()
+        return self.pair(request).directions[0].match(_MAX_MATCHES).to_dict()
 
-    def warp(self, source: StoredImage, target: StoredImage, pose: PoseVariant) -> bytes:
+    def warp(self, request: PairRequest) -> bytes:
         """The source warped onto the shape of the target, a JPEG."""
-        pair = self.pair(source, target, pose).directions[0]
+        pair = self.pair(request).directions[0]
         buffer = io.BytesIO()
         warped = warp_image(pair.image0.image, pair.flow().backward.smoothed())
         warped.save(buffer, "JPEG", quality=90)
         return buffer.getvalue()
+
+
+def parse_box(text: str | None, name: str) -> Box | None:
+    """A box written as `x,y,width,height`; whether it fits its image is checked with that.
+
+    Raises:
+        HomologError: it is not four numbers; the message calls it by `name`.
+    """
+    if text is None:
+        return None
+    try:
+        x, y, width, height = map(float, text.split(","))
+    except ValueError:
+        raise HomologError(f"{name}: expected x,y,width,height, got {text!r}") from None
+    return x, y, width, height
+
+
+def parse_zoom(name: str) -> Zoom:
+    """Whether to zoom, from `auto` or `none`.
+
+    Raises:
+        HomologError: it is neither.
+    """
+    if name not in ("auto", "none"):
+        raise HomologError(f"zoom: expected auto or none, got {name!r}")
+    return "auto" if name == "auto" else None
 
 
 def parse_pose(name: str) -> PoseVariant:
@@ -165,7 +240,10 @@ def parse_pose(name: str) -> PoseVariant:
 
 
 def _feature_bytes(features: Features) -> int:
-    return features.nbytes + 3 * features.image.width * features.image.height
+    """Bytes of the descriptors and of the images that features hold, and of their context's."""
+    shown = {id(image): image.width * image.height for image in (features.image, features.view)}
+    context = 0 if features.context is None else _feature_bytes(features.context)
+    return features.nbytes + 3 * sum(shown.values()) + context
 
 
 def _pair_bytes(pair: CompressedPair) -> int:

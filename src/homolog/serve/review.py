@@ -1,9 +1,10 @@
-"""Labels under review: shown point by point, corrected, and written at every correction."""
+"""Labels under review: shown point by point, corrected, and written at every change."""
 
 from __future__ import annotations
 
 import copy
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 from homolog.data import exemplars
 from homolog.data.labels import Labels
 from homolog.errors import HomologError
+from homolog.image.regions import as_box
+from homolog.serve.instances import Entry, Instances
 from homolog.serve.uploads import ImageStore, StoredImage
 
 
@@ -19,7 +22,7 @@ class Review:
     """A file of labels under review.
 
     Args:
-        path: the labels; every correction is written to them at once.
+        path: the labels; every change is written to them at once.
         folder: where their images are; none outside it is shown.
         exemplars: labels made by hand, to show what a keypoint means.
         images: the store that gives ids to the images.
@@ -29,20 +32,24 @@ class Review:
     """
 
     def __init__(self, path: Path, folder: Path, exemplars: Path | None, images: ImageStore):
-        self._path, self._labels = path, Labels.read(path)
+        self._path, self._instances = path, Instances(Labels.read(path))
         self._lock = threading.Lock()
         self._version = _file_version(path)
-        found = _images_in(folder, self._labels, images)
-        if self._labels.images and not found:
+        self._store = images
+        self._images = _images_in(folder, self._labels, images)
+        if self._labels.images and not self._images:
             name = self._labels.images[0]["file_name"]
             raise HomologError(
                 f"labels: expected images in {folder}, got none of those labelled, such as {name}"
             )
-        self._image_ids = {id: image.id for id, image in found.items()}
-        self._total = len(self._labels.doubtful())
+        self._to_review = set(self._labels.doubtful())  # now or earlier
         self._exemplars: dict[str, dict[str, Any]] = {}
         if exemplars is not None:
             self._exemplars = _exemplar_points(exemplars, folder, images)
+
+    @property
+    def _labels(self) -> Labels:
+        return self._instances.labels
 
     def state(self) -> dict[str, Any]:
         """All that the page shows: the labels in COCO's three lists, and the doubtful points."""
@@ -54,16 +61,18 @@ class Review:
                     {
                         "id": image["id"],
                         "name": image["file_name"],
-                        "picture": self._image_ids.get(image["id"]),
+                        "picture": self._images[image["id"]].id
+                        if image["id"] in self._images
+                        else None,
                     }
                     for image in self._labels.images
                 ],
                 "annotations": self._labels.annotations,
+                "deleted": self._instances.deleted,
                 "exemplars": self._exemplars,
-                "total": self._total,
-                "doubtful": self._labels.doubtful(),
+                **self._progress(),
             }
-            return copy.deepcopy(state)  # corrections come from another thread
+            return copy.deepcopy(state)  # changes come from another thread
 
     def correct(
         self, annotation: int, keypoint: int, point: tuple[float, float] | None, visible: bool
@@ -83,17 +92,115 @@ class Review:
             HomologError: the arguments do not fit the labels, the file cannot be written, or
                 another program has changed it.
         """
+
+        def edit() -> int:
+            self._instances.correct(annotation, keypoint, point, visible)
+            return annotation
+
+        return self._change(edit)
+
+    def add(self, image: int, category: int, box: tuple[float, ...]) -> dict[str, Any]:
+        """Add an instance without keypoints, and write the file.
+
+        Args:
+            image: id of the image in the labels.
+            category: id of the category.
+            box: (x, y, width, height) in pixels.
+
+        Returns:
+            As `correct`.
+
+        Raises:
+            HomologError: as `correct`.
+        """
+        return self._change(lambda: self._instances.add(image, category, self._checked(box, image)))
+
+    def set_box(self, annotation: int, box: tuple[float, ...]) -> dict[str, Any]:
+        """Move or resize the box of an instance, and write the file.
+
+        Args:
+            annotation: id of the annotation.
+            box: (x, y, width, height) in pixels.
+
+        Returns:
+            As `correct`.
+
+        Raises:
+            HomologError: as `correct`.
+        """
+
+        def edit() -> int:
+            image = self._instances[annotation]["image_id"]
+            self._instances.set_box(annotation, self._checked(box, image))
+            return annotation
+
+        return self._change(edit)
+
+    def delete(self, annotation: int) -> dict[str, Any]:
+        """Delete an instance, which can be restored, and write the file; as `correct`."""
+
+        def edit() -> int:
+            self._instances.delete(annotation)
+            return annotation
+
+        return self._change(edit)
+
+    def restore(self, annotation: int) -> dict[str, Any]:
+        """Restore a deleted instance, and write the file; as `correct`."""
+
+        def edit() -> int:
+            self._instances.restore(annotation)
+            return annotation
+
+        return self._change(edit)
+
+    def undo(self) -> dict[str, Any]:
+        """Undo the last change, and write the file; as `correct`."""
+        return self._change(self._instances.undo)
+
+    def redo(self) -> dict[str, Any]:
+        """Make the change again that was undone last, and write the file; as `correct`."""
+        return self._change(self._instances.redo)
+
+    def _change(self, edit: Callable[[], int]) -> dict[str, Any]:
+        """Run a change, which returns the id of its annotation, and write the file."""
         with self._lock:
             if _file_version(self._path) != self._version:
                 raise HomologError(
                     f"labels: expected {self._path.name} as last written here, got a file that "
                     "another program has changed; try to start homolog serve again"
                 )
-            self._labels.correct(annotation, keypoint, point, visible)
-            self._labels.write(self._path)
+            id = edit()
+            try:
+                self._labels.write(self._path)
+            except HomologError:
+                self._instances = Instances(Labels.read(self._path))
+                raise
             self._version = _file_version(self._path)
-            (current,) = (a for a in self._labels.annotations if a["id"] == annotation)
-            return {"annotation": copy.deepcopy(current), "doubtful": self._labels.doubtful()}
+            self._to_review |= set(self._labels.doubtful())
+            found: list[Entry] = [a for a in self._labels.annotations if a["id"] == id]
+            return {
+                "id": id,
+                "annotation": copy.deepcopy(found[-1]) if found else None,
+                "deleted": copy.deepcopy(self._instances.deleted),
+                **self._progress(),
+            }
+
+    def _progress(self) -> dict[str, Any]:
+        """What is left to review, and whether there are changes to undo."""
+        ids = {annotation["id"] for annotation in self._labels.annotations}
+        return {
+            "total": sum(annotation in ids for annotation, _ in self._to_review),
+            "doubtful": self._labels.doubtful(),
+            "undo": self._instances.can_undo,
+            "redo": self._instances.can_redo,
+        }
+
+    def _checked(self, box: tuple[float, ...], image: int) -> tuple[float, float, float, float]:
+        """A box after a check that it lies in its image."""
+        if image not in self._images:
+            raise HomologError(f"image: expected one that is in the folder, got {image}")
+        return as_box(box, self._store.size(self._images[image]))
 
 
 def _file_version(path: Path) -> tuple[int, int]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from homolog.errors import HomologError
-from homolog.image.geometry import PoseVariant
-from homolog.serve.jobs import POSES, parse_pose
+from homolog.serve.jobs import POSES, ZOOM, PairRequest, parse_box, parse_pose, parse_zoom
 from homolog.serve.review import Review
 from homolog.serve.uploads import StoredImage, UploadTooLarge
 
@@ -38,6 +37,55 @@ class Correction(BaseModel):
     visible: bool = True
 
 
+class NewInstance(BaseModel):
+    """An instance that is added to an image under review, as the page sends it.
+
+    Attributes:
+        image: id of the image in the labels.
+        category: id of the category.
+        box: (x, y, width, height) in pixels.
+    """
+
+    image: int
+    category: int
+    box: tuple[float, float, float, float]
+
+
+class NewBox(BaseModel):
+    """The box of an instance as it is to be, as the page sends it.
+
+    Attributes:
+        box: (x, y, width, height) in pixels.
+    """
+
+    box: tuple[float, float, float, float]
+
+
+def _state(request: Request) -> AppState:
+    state: AppState = request.app.state.homolog
+    return state
+
+
+async def _pair_request(
+    request: Request,
+    first: str,
+    second: str,
+    pose: str,
+    box0: str | None = None,
+    box1: str | None = None,
+    zoom: str = "none",
+) -> PairRequest:
+    """The pair that an address names: two images, a pose, and perhaps boxes and zoom."""
+    images = _state(request).images
+    return PairRequest(
+        images[first], images[second], parse_pose(pose),
+        parse_box(box0, "box0"), parse_box(box1, "box1"), parse_zoom(zoom),
+    )  # fmt: skip
+
+
+_Wanted = Annotated[PairRequest, Depends(_pair_request)]
+
+
 def add_image_routes(app: FastAPI) -> None:
     """Add the routes of images: the start of the page, uploads, and images as JPEG."""
 
@@ -47,6 +95,7 @@ def add_image_routes(app: FastAPI) -> None:
         return {
             "model": state.options.model,
             "poses": [pose.name for pose in POSES],
+            "zoom": ZOOM or "none",
             "max_bytes": state.options.max_bytes,
             "max_pixels": state.max_pixels,
             "folder": [{"id": image.id, "name": image.name} for image in state.folder],
@@ -106,40 +155,34 @@ def add_pair_routes(app: FastAPI) -> None:
     route = "/api/pairs/{first}/{second}/{pose}"
 
     @app.get(route)
-    async def pair(request: Request, first: str, second: str, pose: str) -> Response:
+    async def pair(request: Request, wanted: _Wanted) -> Response:
         state = _state(request)
-        content = await state.match_thread(state.service.pack, *images(state, first, second, pose))
+        content = await state.match_thread(state.service.pack, wanted)
         return Response(content, media_type="application/octet-stream")
 
     @app.get(f"{route}/point")
     async def point(
-        request: Request, first: str, second: str, pose: str, source: int, x: float, y: float
+        request: Request, wanted: _Wanted, source: int, x: float, y: float
     ) -> dict[str, float]:
         state = _state(request)
         if source not in (0, 1):
             raise HomologError(f"source: expected 0 or 1, got {source}")
-        given = images(state, first, second, pose)
-        return await state.match_thread(state.service.transfer, *given, source, x, y)
+        return await state.match_thread(state.service.transfer, wanted, source, x, y)
 
     @app.get(f"{route}/matches")
-    async def matches(request: Request, first: str, second: str, pose: str) -> dict[str, Any]:
+    async def matches(request: Request, wanted: _Wanted) -> dict[str, Any]:
         state = _state(request)
-        return await state.match_thread(state.service.match, *images(state, first, second, pose))
+        return await state.match_thread(state.service.match, wanted)
 
     @app.get(f"{route}/warp")
-    async def warp(request: Request, first: str, second: str, pose: str) -> Response:
+    async def warp(request: Request, wanted: _Wanted) -> Response:
         state = _state(request)
-        content = await state.match_thread(state.service.warp, *images(state, first, second, pose))
+        content = await state.match_thread(state.service.warp, wanted)
         return Response(content, media_type="image/jpeg", headers=_IMMUTABLE)
-
-    def images(
-        state: AppState, first: str, second: str, pose: str
-    ) -> tuple[StoredImage, StoredImage, PoseVariant]:
-        return state.images[first], state.images[second], parse_pose(pose)
 
 
 def add_review_routes(app: FastAPI) -> None:
-    """Add the routes of labels under review: all of them, and a correction of one."""
+    """Add the routes of labels under review: all of them, changes of points and instances."""
 
     def review(request: Request) -> Review:
         found = _state(request).review
@@ -150,9 +193,10 @@ def add_review_routes(app: FastAPI) -> None:
     async def labels(request: Request) -> dict[str, Any]:
         return review(request).state()
 
+    # Files are written one after the other, and not while a match is computed.
+
     @app.post("/api/review")
     async def correct(request: Request, correction: Correction) -> dict[str, Any]:
-        # Files are written one after the other, and not while a match is computed.
         return await _state(request).image_thread(
             review(request).correct,
             correction.annotation,
@@ -161,7 +205,28 @@ def add_review_routes(app: FastAPI) -> None:
             correction.visible,
         )
 
+    @app.post("/api/review/instances")
+    async def add(request: Request, new: NewInstance) -> dict[str, Any]:
+        return await _state(request).image_thread(
+            review(request).add, new.image, new.category, new.box
+        )
 
-def _state(request: Request) -> AppState:
-    state: AppState = request.app.state.homolog
-    return state
+    @app.post("/api/review/instances/{annotation}")
+    async def set_box(request: Request, annotation: int, new: NewBox) -> dict[str, Any]:
+        return await _state(request).image_thread(review(request).set_box, annotation, new.box)
+
+    @app.delete("/api/review/instances/{annotation}")
+    async def delete(request: Request, annotation: int) -> dict[str, Any]:
+        return await _state(request).image_thread(review(request).delete, annotation)
+
+    @app.post("/api/review/deleted/{annotation}")
+    async def restore(request: Request, annotation: int) -> dict[str, Any]:
+        return await _state(request).image_thread(review(request).restore, annotation)
+
+    @app.post("/api/review/undo")
+    async def undo(request: Request) -> dict[str, Any]:
+        return await _state(request).image_thread(review(request).undo)
+
+    @app.post("/api/review/redo")
+    async def redo(request: Request) -> dict[str, Any]:
+        return await _state(request).image_thread(review(request).redo)

@@ -13,8 +13,13 @@ export async function download(format, match) {
 
 const stem = ({ name }) => name.replace(/^.*\//, "").replace(/\.[^.]*$/, "");
 
-function json({ images, pins, pair, pose, pairs, options }) {
-  const distances = [...pairs].map(([name, { distance }]) => [name, distance]);
+/** The boxes that a pin was matched in, or null for whole images. */
+const boxes = ({ wanted }) => wanted.boxes;
+
+const anyBox = (pins) => pins.some((pin) => boxes(pin).some(Boolean));
+
+function json(match) {
+  const { images, pins, pair, pose, options } = match;
   const content = {
     image0: images[0].name,
     image1: images[1].name,
@@ -24,7 +29,7 @@ function json({ images, pins, pair, pose, pairs, options }) {
     matching_scores: pins.map(({ score }) => score),
     pair_score: pair.score,
     pose,
-    pose_distances: Object.fromEntries(distances),
+    pose_distances: Object.fromEntries(match.distances()),
     posed: pins.map((pin) => pin.pose === pose),
     point_ids: null,
     point_names: null,
@@ -33,13 +38,22 @@ function json({ images, pins, pair, pose, pairs, options }) {
     size1: [images[1].width, images[1].height],
     corrected: pins.map(({ corrected }) => corrected),
   };
+  if (anyBox(pins)) {
+    content.boxes0 = pins.map((pin) => boxes(pin)[0]);
+    content.boxes1 = pins.map((pin) => boxes(pin)[1]);
+  }
   return [`${JSON.stringify(content, null, 1)}\n`, "application/json", ".json"];
 }
 
 function csv({ pins }) {
-  const rows = pins.map(({ number, points, score, pose, corrected }) =>
-    [number, ...points.flat(), score, pose, corrected].join());
-  return [["number,x0,y0,x1,y1,score,pose,corrected", ...rows, ""].join("\n"), "text/csv", ".csv"];
+  const boxed = anyBox(pins);
+  const rows = pins.map((pin) => {
+    const { number, points, score, pose, corrected } = pin;
+    const row = [number, ...points.flat(), score, pose, corrected];
+    return (boxed ? [...row, ...boxes(pin).map((box) => box?.join(" ") ?? "")] : row).join();
+  });
+  const header = `number,x0,y0,x1,y1,score,pose,corrected${boxed ? ",box0,box1" : ""}`;
+  return [[header, ...rows, ""].join("\n"), "text/csv", ".csv"];
 }
 
 function coco({ images: pair, pins }) {
@@ -47,17 +61,24 @@ function coco({ images: pair, pins }) {
   if (images[0].file_name === images[1].file_name) {
     throw new Error("COCO: both images have the same name");
   }
-  const annotations = [0, 1].map((index) => {
-    const xs = pins.map(({ points }) => points[index][0]), ys = pins.map(({ points }) => points[index][1]);
-    const x = Math.min(...xs), y = Math.min(...ys);
+  // Each pair of boxes is a pair of objects, with the points that were matched in it.
+  const groups = new Map();
+  for (const pin of pins) {
+    const key = boxes(pin).join(" ");
+    if (!groups.has(key)) groups.set(key, []);
+    groups.get(key).push(pin);
+  }
+  const annotations = [...groups.values()].flatMap((group) => [0, 1].map((index) => {
+    const xs = group.map(({ points }) => points[index][0]), ys = group.map(({ points }) => points[index][1]);
+    const left = Math.min(...xs), top = Math.min(...ys);
     // COCO's readers refuse boxes of no width.
-    const width = Math.max(Math.max(...xs) - x, 1), height = Math.max(Math.max(...ys) - y, 1);
+    const around = [left, top, Math.max(Math.max(...xs) - left, 1), Math.max(Math.max(...ys) - top, 1)];
+    const bbox = boxes(group[0])[index] ?? around;
     return {
-      id: index + 1, image_id: index + 1, category_id: 1, iscrowd: 0,
-      bbox: [x, y, width, height], area: width * height, num_keypoints: pins.length,
-      keypoints: pins.flatMap(({ points }) => [...points[index], 2]),
+      image_id: index + 1, category_id: 1, iscrowd: 0, bbox, area: bbox[2] * bbox[3], num_keypoints: group.length,
+      keypoints: pins.flatMap((pin) => (group.includes(pin) ? [...pin.points[index], 2] : [0, 0, 0])),
     };
-  });
+  })).map((annotation, i) => ({ id: i + 1, ...annotation }));
   const categories = [{
     id: 1, name: "object", supercategory: "object", skeleton: [],
     keypoints: pins.map(({ number }) => `point_${number}`),
@@ -85,6 +106,15 @@ async function png({ images, pins }) {
   context.fillRect(0, 0, canvas.width, height);
   loaded.forEach((image, i) => context.drawImage(image, lefts[i], 0, widths[i], height));
   const position = (pin, i) => [lefts[i] + pin.points[i][0] * scales[i], pin.points[i][1] * scales[i]];
+  context.strokeStyle = "#fff";
+  context.lineWidth = 2;
+  for (const pin of pins) {
+    boxes(pin).forEach((box, i) => {
+      if (!box) return;
+      const [x, y, width, length] = box.map((value) => value * scales[i]);
+      context.strokeRect(lefts[i] + x, y, width, length);
+    });
+  }
   for (const pin of pins) {
     context.strokeStyle = pin.colour;
     context.globalAlpha = 0.25 + 0.6 * pin.score;

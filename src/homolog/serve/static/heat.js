@@ -20,7 +20,11 @@ const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 /** The channels of one image, on a grid of cells. */
 class ImageMap {
   constructor(header, quantised, scale, matchable) {
-    Object.assign(this, { size: header.size, toCells: header.to_cells, toPoints: header.to_points });
+    Object.assign(this, {
+      region: header.region, toCells: header.to_cells, toPoints: header.to_points,
+      // What is matched: x, y, width and height.
+      bounds: header.region ?? [0, 0, ...header.size],
+    });
     [this.height, this.width] = header.grid;
     this.channels = header.channels;
     this.matchable = matchable;
@@ -35,6 +39,18 @@ class ImageMap {
       for (let c = 0; c < this.channels; c++) sum += this.values[cell * this.channels + c] ** 2;
       this.lengths[cell] = Math.sqrt(sum);
     }
+  }
+
+  /** Whether a point lies in what is matched: the image, or a region of it. */
+  holds([x, y]) {
+    const [left, top, width, height] = this.bounds;
+    return x >= left && y >= top && x <= left + width && y <= top + height;
+  }
+
+  /** A position between cells as a point of the image, or of its region. */
+  toPoint(cells) {
+    const [left, top, width, height] = this.bounds, [x, y] = applyAffine(this.toPoints, cells);
+    return [clamp(x, left, left + width), clamp(y, top, top + height)];
   }
 
   /** The channels at a position between cells, of the interpolated length. */
@@ -134,11 +150,7 @@ export class Pair {
     const [back] = from.similarity([to.sample(position)]);
     for (let i = 0; i < back.length; i++) if (!from.matchable[i]) back[i] = -Infinity;
     const score = Math.sqrt(windowProbability(map, to, position) * windowProbability(back, from, cells));
-    const [x, y] = applyAffine(to.toPoints, position);
-    return {
-      map, best, score, height: to.height, width: to.width,
-      point: [clamp(x, 0, to.size[0]), clamp(y, 0, to.size[1])],
-    };
+    return { map, best, score, height: to.height, width: to.width, point: to.toPoint(position) };
   }
 
   /** Similarity corrected by the consensus of the pair, as homolog.matching.consensus does. */

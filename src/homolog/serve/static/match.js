@@ -1,9 +1,11 @@
 // Two images side by side: heatmaps, pinned pairs, poses, mutual matches and the warp.
 
+import { acceptFiles, showFolder, upload } from "./chooser.js";
 import { attempt, request } from "./common.js";
 import { download } from "./export.js";
 import { Pair } from "./heat.js";
-import { drawCrosshair, drawLabel, Panel } from "./panel.js";
+import { Objects } from "./objects.js";
+import { drawCrosshair, drawLabel, drawVeil, Panel } from "./panel.js";
 import { Pins } from "./pins.js";
 
 const $ = (id) => document.getElementById(id);
@@ -13,33 +15,45 @@ const POSES = {
   "rotate-90": "90° right",
 };
 
+const MAX_PAIRS = 12; // kept, to go back to a pose or a box without asking the server again
+
 export class Match {
   /** @param {object} options what the server offers: `/api/start` */
   constructor(options) {
     Object.assign(this, {
-      options, images: [null, null], pose: "identity", pairs: new Map(), pair: null,
-      hovered: null, heatmap: null, matches: null, requests: 0,
+      options, images: [null, null], pose: "identity", zoom: options.zoom, pairs: new Map(), pair: null,
+      loaded: null, hovered: null, heatmap: null, matches: null, requests: 0,
     });
     this.panels = [0, 1].map((index) => {
       const panel = new Panel(this.#section(index).querySelector(".stage"), {
         hover: (point) => this.#hover(index, point),
         pick: (point) => attempt(() => this.pinned.add(index, point)),
-        draw: (context) => this.#draw(index, context),
+        draw: (context) => this.#drawMarks(index, context),
       });
-      this.#acceptFiles(index);
+      acceptFiles(this.#section(index), index, options.folder.length > 0, {
+        files: (files) => attempt(() => this.#upload(index, files)),
+        stored: (id) => attempt(() => this.#loadImage(index, id)),
+      });
       return panel;
     });
+    this.objects = this.panels.map((panel, index) => new Objects(
+      panel, this.#section(index).querySelector(".objects"), index ? "second" : "first", {
+        changed: () => attempt(() => this.#loadPair()),
+        drawn: () => this.#draw(false),
+      },
+    ));
     this.pinned = new Pins($("pins"), this, () => this.#update());
     this.#addPoses();
     $("example").addEventListener("click", () => attempt(() => this.#loadImages(options.example)));
     $("show-heat").addEventListener("click", () => this.#toggle("show-heat"));
     $("show-matches").addEventListener("click", () => this.#toggle("show-matches"));
     $("show-warp").addEventListener("click", () => this.#toggle("show-warp"));
+    $("zoom").addEventListener("click", () => this.#toggleZoom());
     $("warp-slider").addEventListener("input", () => this.#showWarp());
     for (const button of $("export").children) {
       button.addEventListener("click", () => attempt(() => download(button.dataset.format, this)));
     }
-    this.#addFolder();
+    showFolder(options.folder, (id) => this.#pick(id));
     this.#update();
   }
 
@@ -49,7 +63,10 @@ export class Match {
 
   /** Handle a key press that is meant for the page. */
   key(event) {
+    if (event.key === "b") this.#draw(!this.objects.some(({ boxes }) => boxes.drawing));
+    if (event.key === "Escape") this.#draw(false);
     if (!this.pair) return;
+    if (event.key === "z") this.#toggleZoom();
     const names = { h: "show-heat", m: "show-matches", w: "show-warp" };
     if (event.key in names) this.#toggle(names[event.key]);
     if (event.key === "f") {
@@ -58,9 +75,24 @@ export class Match {
     }
   }
 
-  /** Address of what the server computes for the pair in a pose. */
-  route(pose = this.pose) {
-    return `/api/pairs/${this.images[0].id}/${this.images[1].id}/${encodeURIComponent(pose)}`;
+  /** What is matched: pose, boxes and zoom. */
+  get wanted() {
+    return { pose: this.pose, boxes: this.objects.map(({ box }) => box), zoom: this.zoom };
+  }
+
+  /** Address of something that the server computes for the pair: `point`, `matches` or `warp`. */
+  route(name = "", { pose, boxes, zoom } = this.wanted, parameters = {}) {
+    const query = new URLSearchParams(parameters);
+    boxes.forEach((box, index) => { if (box) query.set(`box${index}`, box.join()); });
+    if (zoom !== "none") query.set("zoom", zoom);
+    const path = `/api/pairs/${this.images[0].id}/${this.images[1].id}/${encodeURIComponent(pose)}${name && `/${name}`}`;
+    return query.size ? `${path}?${query}` : path;
+  }
+
+  /** Refuse a point that lies beyond what is matched. */
+  check(index, point) {
+    if (this.loaded !== this.route() || this.pair.maps[index].holds(point) || this.zoom !== "none") return;
+    throw new Error(`That is outside ${this.objects[index].text}. Match the whole image, or make the box larger.`);
   }
 
   #section(index) {
@@ -73,51 +105,13 @@ export class Match {
 
   // Choosing images.
 
-  #acceptFiles(index) {
-    const section = this.#section(index), stage = section.querySelector(".stage");
-    const input = section.querySelector("input");
-    const empty = document.createElement("button");
-    empty.type = "button";
-    empty.className = "empty";
-    empty.innerHTML = "<b></b><span></span>";
-    empty.firstChild.textContent = index ? "Second image" : "First image";
-    empty.lastChild.textContent = this.options.folder.length > 0
-      ? "Pick one below, drop one here, or choose a file" : "Drop it here, or choose a file";
-    stage.prepend(empty);
-    for (const button of [empty, section.querySelector(".choose")]) {
-      button.addEventListener("click", () => input.click());
-    }
-    input.addEventListener("change", () => {
-      attempt(() => this.#upload(index, [...input.files]));
-      input.value = "";
-    });
-    section.addEventListener("dragover", (event) => {
-      event.preventDefault();
-      section.classList.add("over");
-    });
-    section.addEventListener("dragleave", () => section.classList.remove("over"));
-    section.addEventListener("drop", (event) => {
-      event.preventDefault();
-      section.classList.remove("over");
-      const id = event.dataTransfer.getData("application/x-homolog");
-      if (id) attempt(() => this.#loadImage(index, id));
-      else attempt(() => this.#upload(index, [...event.dataTransfer.files]));
-    });
-  }
-
   /** Upload one file for a panel, or two for both. */
   async #upload(index, files) {
     if (files.length === 0) return;
     if (files.length > 2) throw new Error("Two images at most");
     const indices = files.length === 2 ? [0, 1] : [index];
     await Promise.all(files.map((file, i) => this.#busy(indices[i], async () => {
-      if (file.size > this.options.max_bytes) {
-        throw new Error(`${file.name} has more than ${this.options.max_bytes / 1e6} MB`);
-      }
-      const path = `/api/pictures?name=${encodeURIComponent(file.name)}`;
-      const headers = { "content-type": "application/octet-stream" };
-      const answer = await request(path, { method: "POST", body: file, headers });
-      this.#setImage(indices[i], await answer.json());
+      this.#setImage(indices[i], await upload(file, this.options.max_bytes));
     })));
     await this.#loadPair("identity");
   }
@@ -138,6 +132,13 @@ export class Match {
     });
   }
 
+  /** Show an image of the folder where none is, or else on either side in turn. */
+  #pick(id) {
+    const free = this.images.findIndex((each) => !each);
+    attempt(() => this.#loadImage(free < 0 ? this.next ?? 0 : free, id));
+    this.next = free < 0 ? 1 - (this.next ?? 0) : 0;
+  }
+
   /** Run a function while the panel shows that it is busy. */
   async #busy(index, work) {
     const section = this.#section(index);
@@ -153,60 +154,64 @@ export class Match {
     image.address = `/api/pictures/${image.id}/image`;
     this.images[index] = image;
     this.pairs.clear();
+    this.loaded = null;
     this.pair = null;
     this.pinned.clear();
     const section = this.#section(index);
     section.querySelector(".name").textContent = image.name;
     section.querySelector(".stage").setAttribute("aria-label", `${image.name}; arrow keys point, Enter pins`);
     this.panels[index].show(image);
+    this.objects[index].show(image.id);
     const shapes = this.images.filter(Boolean).map(({ width, height }) => width / height);
     $("panels").style.setProperty("--shape", Math.max(0.8, Math.min(...shapes)));
     this.#update();
   }
 
-  #addFolder() {
-    const { folder } = this.options;
-    $("folder").hidden = folder.length === 0;
-    $("start").hidden = folder.length > 0;
-    for (const { id, name } of folder) {
-      const button = document.createElement("button");
-      const image = document.createElement("img");
-      button.type = "button";
-      button.title = name;
-      button.draggable = true;
-      image.loading = "lazy";
-      image.alt = name;
-      image.src = `/api/pictures/${id}/thumbnail`;
-      button.append(image);
-      button.addEventListener("click", () => {
-        const free = this.images.findIndex((each) => !each);
-        attempt(() => this.#loadImage(free < 0 ? this.next ?? 0 : free, id));
-        this.next = free < 0 ? 1 - (this.next ?? 0) : 0;
-      });
-      button.addEventListener("dragstart", (event) => {
-        event.dataTransfer.setData("application/x-homolog", id);
-      });
-      $("strip").append(button);
-    }
-  }
-
   // Pairs and poses.
 
-  async #loadPair(pose) {
+  async #loadPair(pose = this.pose) {
     if (!this.images.every(Boolean)) return;
-    const number = ++this.requests;
-    if (!this.pairs.has(pose)) {
-      const pair = new Pair(await (await request(this.route(pose))).arrayBuffer());
-      if (number !== this.requests) return;
-      this.pairs.set(pose, pair);
+    const number = ++this.requests, wanted = { ...this.wanted, pose }, route = this.route("", wanted);
+    let pair;
+    try {
+      pair = await this.#busy(0, () => this.#busy(1, () => this.#fetchPair(route)));
+    } catch (error) {
+      if (number === this.requests && this.loaded !== this.route()) this.#setPair(null, null);
+      throw error;
     }
+    if (number !== this.requests) return;
     this.pose = pose;
-    this.pair = this.pairs.get(pose);
-    this.matches = null;
+    this.#setPair(pair, route);
+    await Promise.all([this.#loadMatches(), this.#showWarp(), this.#loadWhole(wanted)]);
+  }
+
+  async #fetchPair(route) {
+    const pair = this.pairs.get(route) ?? new Pair(await (await request(route)).arrayBuffer());
+    this.pairs.delete(route);
+    this.pairs.set(route, pair);
+    if (this.pairs.size > MAX_PAIRS) this.pairs.delete(this.pairs.keys().next().value);
+    return pair;
+  }
+
+  #setPair(pair, route) {
+    Object.assign(this, { pair, loaded: route, whole: null, matches: null });
     this.panels[1].setWarp(null);
     this.#update();
     this.#paint();
-    await Promise.all([this.#loadMatches(), this.#showWarp()]);
+  }
+
+  /** With zoom, points beyond the regions are matched in the whole images. */
+  async #loadWhole({ pose }) {
+    const { pair } = this;
+    if (this.zoom === "none" || pair.maps.every(({ region }) => !region)) return;
+    const whole = await this.#fetchPair(this.route("", { pose, boxes: [null, null], zoom: "none" }));
+    if (pair === this.pair) this.whole = whole;
+  }
+
+  #toggleZoom() {
+    this.zoom = this.zoom === "none" ? "auto" : "none";
+    this.#update();
+    attempt(() => this.#loadPair());
   }
 
   #addPoses() {
@@ -221,17 +226,25 @@ export class Match {
     }
   }
 
+  /** The instance matching distance in each pose that was tried, with these boxes and zoom. */
+  distances() {
+    if (!this.pair) return new Map();
+    const loaded = this.options.poses.map((pose) => [pose, this.pairs.get(this.route("", { ...this.wanted, pose }))]);
+    return new Map(loaded.filter(([, pair]) => pair).map(([pose, { distance }]) => [pose, distance]));
+  }
+
   #update() {
     const { pair } = this;
     $("tools").hidden = $("pairs").hidden = !pair;
     $("start").hidden = this.options.folder.length > 0 || this.images.some(Boolean);
     document.body.classList.toggle("ready", Boolean(pair));
-    const least = Math.min(...[...this.pairs.values()].map(({ distance }) => distance));
+    $("zoom").setAttribute("aria-pressed", this.zoom !== "none");
+    const distances = this.distances(), least = Math.min(...distances.values());
     for (const button of $("poses").querySelectorAll("button")) {
-      const loaded = this.pairs.get(button.dataset.pose), small = button.querySelector("small");
+      const distance = distances.get(button.dataset.pose), small = button.querySelector("small");
       button.setAttribute("aria-pressed", button.dataset.pose === this.pose);
-      small.textContent = loaded ? `IMD ${loaded.distance.toFixed(3)}` : "IMD –";
-      small.classList.toggle("least", this.pairs.size > 1 && loaded?.distance === least);
+      small.textContent = distance === undefined ? "IMD –" : `IMD ${distance.toFixed(3)}`;
+      small.classList.toggle("least", distances.size > 1 && distance === least);
       button.title = "Instance matching distance: the smaller, the more similar is the first image to the second";
     }
     if (!pair) return;
@@ -248,6 +261,11 @@ export class Match {
     $("hint").hidden = this.pins.length > 0;
   }
 
+  /** Draw a box with the next drag on either image, or no longer. */
+  #draw(on) {
+    for (const objects of this.objects) objects.draw(on);
+  }
+
   // The point under the pointer.
 
   #hover(index, point) {
@@ -262,10 +280,15 @@ export class Match {
     });
   }
 
+  /** The pair that matches a point of an image: without the regions if it lies beyond them. */
+  #pairAt({ index, point }) {
+    return [this.pair, this.whole].find((pair) => pair?.maps[index].holds(point)) ?? null;
+  }
+
   #paint() {
-    this.heatmap = null;
-    const { hovered, pair } = this;
-    if (pair && hovered) this.heatmap = pair.heatmap(hovered.index, hovered.point);
+    const { hovered } = this, pair = hovered && this.#pairAt(hovered);
+    this.shown = pair ?? this.pair;
+    this.heatmap = pair ? pair.heatmap(hovered.index, hovered.point) : null;
     for (const index of [0, 1]) {
       const panel = this.panels[index];
       if (this.heatmap && hovered.index !== index && this.#isOn("show-heat")) {
@@ -277,8 +300,10 @@ export class Match {
     }
   }
 
-  #draw(index, context) {
+  #drawMarks(index, context) {
     const panel = this.panels[index];
+    const region = this.shown?.maps[index].region;
+    if (region) drawVeil(context, panel, region);
     if (this.matches && this.#isOn("show-matches")) {
       this.matches.points[index].forEach((point, i) => {
         const [x, y] = panel.toStage(point), score = this.matches.scores[i];
@@ -312,7 +337,7 @@ export class Match {
   async #loadMatches() {
     if (!this.#isOn("show-matches") || !this.pair || this.matches) return;
     const { pair } = this;
-    const found = await (await request(`${this.route()}/matches`)).json();
+    const found = await (await request(this.route("matches"))).json();
     if (pair !== this.pair) return;
     // Colours by position in the first image, so that both layouts can be compared at a glance.
     const points = found.keypoints0;
@@ -329,6 +354,7 @@ export class Match {
     const on = this.#isOn("show-warp");
     $("warp-slider").hidden = !on;
     const opacity = $("warp-slider").querySelector("input").value / 100;
-    this.panels[1].setWarp(on && this.pair ? `${this.route()}/warp` : null, opacity);
+    const address = on && this.pair ? this.route("warp") : null;
+    this.panels[1].setWarp(address, opacity, this.pair?.maps[1].bounds);
   }
 }

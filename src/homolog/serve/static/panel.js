@@ -5,7 +5,8 @@ import { paint, placement } from "./heat.js";
 const CLICK_TOLERANCE = 4; // pixels that the pointer may move during a click
 const MAX_SCALE = 24; // screen pixels per image pixel
 
-function addElement(name, className, parent) {
+/** A new element at the end of another. */
+export function addElement(name, className, parent) {
   const made = document.createElement(name);
   made.className = className;
   parent.append(made);
@@ -20,11 +21,12 @@ export class Panel {
    * @param {object} options wheel: whether the wheel zooms without Ctrl
    */
   constructor(stage, on, { wheel = false } = {}) {
-    Object.assign(this, { stage, on, image: null, view: { scale: 1, x: 0, y: 0 }, pins: new Map() });
+    Object.assign(this, { stage, on, image: null, view: { scale: 1, x: 0, y: 0 }, pins: new Map(), layers: [] });
     this.sheet = addElement("div", "sheet", stage);
     this.imageElement = addElement("img", "", this.sheet);
     this.warp = addElement("img", "warp", this.sheet);
-    this.heat = addElement("canvas", "heat", this.sheet);
+    this.matched = addElement("div", "matched", this.sheet); // the part of the image that is matched
+    this.heat = addElement("canvas", "heat", this.matched);
     this.marks = addElement("canvas", "marks", stage);
     this.holder = addElement("div", "pins", stage);
     this.imageElement.alt = this.warp.alt = "";
@@ -110,21 +112,28 @@ export class Panel {
     return x >= 0 && y >= 0 && x <= this.image.width && y <= this.image.height;
   }
 
-  /** Show a heatmap on the cells of this panel's image (`Pair.maps`). */
+  /** Show a heatmap on the cells of this panel's image (`Pair.maps`), within what is matched. */
   showHeat(heatmap, map) {
     paint(this.heat, heatmap);
     this.heat.hidden = false;
-    this.heat.style.transform = `matrix(${placement(map).join()})`;
+    const [left, top, width, height] = map.bounds, [a, b, c, d, x, y] = placement(map);
+    Object.assign(this.matched.style, { left: `${left}px`, top: `${top}px`, width: `${width}px`, height: `${height}px` });
+    this.heat.style.transform = `matrix(${[a, b, c, d, x - left, y - top].join()})`;
   }
 
   clearHeat() {
     this.heat.hidden = true;
   }
 
-  setWarp(address, opacity = 1) {
+  /** Show the warp, if there is an address, within bounds: x, y, width and height. */
+  setWarp(address, opacity = 1, bounds = null) {
     this.warp.hidden = !address;
-    if (address && this.warp.getAttribute("src") !== address) this.warp.src = address;
+    if (!address) return;
+    if (this.warp.getAttribute("src") !== address) this.warp.src = address;
     this.warp.style.opacity = opacity;
+    const [x, y, width, height] = bounds, { image } = this;
+    const cut = [y, image.width - x - width, image.height - y - height, x];
+    this.warp.style.clipPath = `inset(${cut.map((pixels) => `${pixels}px`).join(" ")})`;
   }
 
   /** Draw marks and place pins for the current view. */
@@ -145,6 +154,7 @@ export class Panel {
     if (!this.image) return;
     this.on.draw?.(context, this);
     for (const pin of this.pins.values()) this.#placePin(pin);
+    for (const layer of this.layers) layer.place();
   }
 
   /**
@@ -182,41 +192,25 @@ export class Panel {
     button.style.transform = `translate(${x}px, ${y}px)`;
   }
 
-  #position(event) {
+  /** Where an event is on the stage. */
+  position(event) {
     const box = this.stage.getBoundingClientRect();
     return [event.clientX - box.left - this.stage.clientLeft, event.clientY - box.top - this.stage.clientTop];
   }
 
   #listenToPin(pin) {
-    const { button } = pin;
-    let start = null;
-    button.addEventListener("pointerdown", (event) => {
-      event.stopPropagation();
-      if (event.button !== 0) return;
-      button.setPointerCapture(event.pointerId);
-      start = { at: this.#position(event), point: pin.point, dragged: false };
+    const to = ([x, y], [dx, dy]) => this.within([x + dx, y + dy]);
+    drag(pin.button, this, {
+      begin: () => pin.point,
+      move: (start, by) => pin.moved?.(to(start, by), false),
+      end: () => pin.moved?.(pin.point, true),
     });
-    button.addEventListener("pointermove", (event) => {
-      event.stopPropagation();
-      if (!start) return;
-      const [x, y] = this.#position(event), dx = x - start.at[0], dy = y - start.at[1];
-      start.dragged ||= Math.hypot(dx, dy) > CLICK_TOLERANCE;
-      if (!start.dragged) return;
-      const { scale } = this.view;
-      pin.moved?.(this.within([start.point[0] + dx / scale, start.point[1] + dy / scale]), false);
-    });
-    const end = () => {
-      if (start?.dragged) pin.moved?.(pin.point, true);
-      start = null;
-    };
-    button.addEventListener("pointerup", end);
-    button.addEventListener("pointercancel", end);
-    button.addEventListener("keydown", (event) => {
+    pin.button.addEventListener("keydown", (event) => {
       const step = arrowStep(event);
       if (step) {
         event.preventDefault();
         event.stopPropagation();
-        pin.moved?.(this.within([pin.point[0] + step[0], pin.point[1] + step[1]]), true);
+        pin.moved?.(to(pin.point, step), true);
       } else {
         pin.key?.(event);
       }
@@ -229,14 +223,14 @@ export class Panel {
     stage.addEventListener("pointerdown", (event) => {
       if (!this.image || event.button !== 0) return;
       stage.setPointerCapture(event.pointerId);
-      pointers.set(event.pointerId, this.#position(event));
+      pointers.set(event.pointerId, this.position(event));
       clicking = pointers.size === 1;
-      stage.dataset.down = this.#position(event).join();
+      stage.dataset.down = this.position(event).join();
       if (clicking) this.#hover(event);
     });
     stage.addEventListener("pointermove", (event) => {
       if (!this.image) return;
-      const now = this.#position(event), before = pointers.get(event.pointerId);
+      const now = this.position(event), before = pointers.get(event.pointerId);
       if (before && pointers.size === 2) {
         const [, other] = [...pointers].find(([id]) => id !== event.pointerId);
         const apart = (a) => Math.hypot(a[0] - other[0], a[1] - other[1]);
@@ -257,7 +251,7 @@ export class Panel {
     const end = (event) => {
       const pressed = pointers.delete(event.pointerId);
       if (pressed && clicking && event.type === "pointerup") {
-        const point = this.toImage(this.#position(event));
+        const point = this.toImage(this.position(event));
         if (this.holds(point)) this.on.pick?.(point);
       }
       clicking = false;
@@ -273,7 +267,7 @@ export class Panel {
     stage.addEventListener("wheel", (event) => {
       if (!this.image || !(wheel || event.ctrlKey || event.metaKey)) return;
       event.preventDefault();
-      this.magnify(Math.exp(-event.deltaY * (event.ctrlKey ? 0.01 : 0.002)), this.#position(event));
+      this.magnify(Math.exp(-event.deltaY * (event.ctrlKey ? 0.01 : 0.002)), this.position(event));
     }, { passive: false });
     stage.addEventListener("keydown", (event) => {
       if (event.target !== stage || !this.image) return;
@@ -297,9 +291,44 @@ export class Panel {
   }
 
   #hover(event) {
-    const point = this.toImage(this.#position(event));
+    const point = this.toImage(this.position(event));
     this.on.hover?.(this.holds(point) ? point : null);
   }
+}
+
+/**
+ * Let an element on a panel's stage be dragged.
+ *
+ * @param {HTMLElement} element the element
+ * @param {Panel} panel the panel
+ * @param {object} on callbacks: begin() returns what is remembered of the start, null for nothing to
+ *   drag; move(start, by) and end(start, by) with the way in pixels of the image
+ */
+export function drag(element, panel, on) {
+  let from = null;
+  const way = (event) => {
+    const [x, y] = panel.position(event), { scale } = panel.view;
+    return [(x - from.at[0]) / scale, (y - from.at[1]) / scale];
+  };
+  element.addEventListener("pointerdown", (event) => {
+    event.stopPropagation();
+    if (event.button !== 0) return;
+    element.setPointerCapture(event.pointerId);
+    from = { at: panel.position(event), start: on.begin(), dragged: false };
+  });
+  element.addEventListener("pointermove", (event) => {
+    event.stopPropagation();
+    if (!from) return;
+    const [x, y] = panel.position(event);
+    from.dragged ||= Math.hypot(x - from.at[0], y - from.at[1]) > CLICK_TOLERANCE;
+    if (from.dragged && from.start !== null) on.move(from.start, way(event));
+  });
+  const end = (event) => {
+    if (from?.dragged && from.start !== null) on.end(from.start, way(event));
+    from = null;
+  };
+  element.addEventListener("pointerup", end);
+  element.addEventListener("pointercancel", end);
 }
 
 /** The step of an arrow key, in pixels; undefined for other keys. */
@@ -342,4 +371,15 @@ export function drawLabel(context, [x, y], text) {
   context.fillStyle = "#fff";
   context.textBaseline = "middle";
   context.fillText(text, x + 6, y + 0.5);
+}
+
+/** Darken what lies beyond a region of the image: x, y, width and height. */
+export function drawVeil(context, panel, [x, y, width, height]) {
+  const { image } = panel;
+  const [left, top] = panel.toStage([x, y]), [right, bottom] = panel.toStage([x + width, y + height]);
+  context.fillStyle = "rgba(8, 10, 14, 0.5)";
+  context.beginPath();
+  context.rect(...panel.toStage([0, 0]), image.width * panel.view.scale, image.height * panel.view.scale);
+  context.rect(left, bottom, right - left, top - bottom);
+  context.fill("evenodd");
 }

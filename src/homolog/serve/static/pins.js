@@ -32,8 +32,9 @@ export class Pins {
     const { match } = this;
     if (!match.pair) return;
     if (this.pins.length >= MAX_PINS) throw new Error(`At most ${MAX_PINS} pairs; remove some first`);
+    match.check(origin, point);
     const pin = {
-      number: ++this.count, origin, pose: match.pose, corrected: false, points: [], score: null,
+      number: ++this.count, origin, wanted: match.wanted, pose: match.pose, corrected: false, points: [], score: null,
     };
     pin.colour = COLOURS[(pin.number - 1) % COLOURS.length];
     pin.points[origin] = point;
@@ -46,9 +47,10 @@ export class Pins {
   async #transfer(pin) {
     const [x, y] = pin.points[pin.origin];
     const turn = pin.turn = (pin.turn ?? 0) + 1;
-    const query = new URLSearchParams({ source: pin.origin, x, y });
-    const found = await (await request(`${this.match.route(pin.pose)}/point?${query}`)).json();
+    const route = this.match.route("point", pin.wanted, { source: pin.origin, x, y });
+    const found = await (await request(route)).json();
     if (turn !== pin.turn) return;
+    pin.matched = [x, y];
     pin.points[1 - pin.origin] = [found.x, found.y];
     Object.assign(pin, { score: found.score, corrected: false });
   }
@@ -104,17 +106,24 @@ export class Pins {
 
   /** Moved at its origin, a pin is matched again; moved at its match, it is corrected. */
   #move(pin, index, to, done) {
-    const { pair, pose } = this.match;
+    const { pair, loaded } = this.match;
     pin.points[index] = to;
     if (index !== pin.origin) {
       pin.corrected = true;
     } else if (done) {
       clearTimeout(pin.timer);
       pin.timer = setTimeout(() => attempt(async () => {
-        await this.#transfer(pin);
-        if (this.pins.includes(pin)) this.#show(pin);
+        try {
+          await this.#transfer(pin);
+        } catch (error) {
+          pin.points[index] = pin.matched; // such as beyond its box
+          await this.#transfer(pin);
+          throw error;
+        } finally {
+          if (this.pins.includes(pin)) this.#show(pin);
+        }
       }), 150);
-    } else if (pair && pin.pose === pose) {
+    } else if (pair?.maps[index].holds(to) && loaded === this.match.route("", pin.wanted)) {
       pin.points[1 - index] = pair.heatmap(index, to).point;
     }
     this.#show(pin);
