@@ -19,6 +19,7 @@ from homolog.cli import (
     evaluate,
     features,
     match,
+    objects,
     serve,
     sides,
     synth,
@@ -52,6 +53,7 @@ app.command(convert.convert)
 app.command(backbones.backbones)
 app.command(data.app)
 app.command(features.app)
+app.command(objects.objects)
 app.command(annotate.annotate)
 app.command(serve.serve)
 app.command(synth.synth)

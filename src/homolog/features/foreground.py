@@ -13,11 +13,29 @@ def saliency(
 ) -> Float[Tensor, "H W"]:
     """How salient each cell is, 0 to 1; 0 for the background.
 
-    Most of an image is usually background, and its border nearly always is; the object is what
+    Its `prominence`, without connected components that have less than half the total of the
+    largest. On photos nearly all cells of the object get more than 0, and about half the cells
+    that do belong to the object (docs/experiments.md).
+
+    Args:
+        descriptors_HWC: descriptors of unit length.
+        allowed_HW: the cells that show the image.
+    """
+    found = prominence(descriptors_HWC, allowed_HW)
+    components = connected_components(found > 0)
+    mass = torch.zeros(found.numel() + 1, device=found.device)
+    mass.index_add_(0, components.flatten(), found.flatten())
+    return found * (mass >= mass.max() / 2)[components]
+
+
+def prominence(
+    descriptors_HWC: Float[Tensor, "H W C"], allowed_HW: Bool[Tensor, "H W"]
+) -> Float[Tensor, "H W"]:
+    """How much each cell differs from the background of its image, 0 to 1.
+
+    Most of an image is usually background, and its border nearly always is; objects are what
     least resembles the mean descriptors of the whole and of the border. Otsu's threshold (1979) on
-    the smoothed resemblance separates the two; connected components with less than half the total
-    saliency of the largest are dropped. On photos nearly all cells of the object get more than 0,
-    and about half the cells that do belong to the object (docs/experiments.md).
+    the smoothed resemblance separates the two.
 
     Args:
         descriptors_HWC: descriptors of unit length.
@@ -39,14 +57,10 @@ def saliency(
     low_mean, high_mean = total[:-1] / low, (total[-1] - total[:-1]) / (len(values) - low)
     split = int((low * (len(values) - low) * (high_mean - low_mean) ** 2).argmax())
     level, threshold = low_mean[split], (values[split] + values[split + 1]) / 2
-    prominence = (unlike - level) / (values[-1] - level) * ((unlike > threshold) & allowed_HW)
-    components = _connected_components(prominence > 0)
-    mass = torch.zeros(prominence.numel() + 1, device=values.device)
-    mass.index_add_(0, components.flatten(), prominence.flatten())
-    return prominence * (mass >= mass.max() / 2)[components]
+    return (unlike - level) / (values[-1] - level) * ((unlike > threshold) & allowed_HW)
 
 
-def _connected_components(mask_HW: Bool[Tensor, "H W"]) -> Int[Tensor, "H W"]:
+def connected_components(mask_HW: Bool[Tensor, "H W"]) -> Int[Tensor, "H W"]:
     """Connected components of a mask, corners included: a number for each, 0 outside."""
     numbers = torch.arange(1, mask_HW.numel() + 1, device=mask_HW.device, dtype=torch.float64)
     numbers = numbers.view(mask_HW.shape) * mask_HW
