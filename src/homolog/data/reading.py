@@ -62,7 +62,7 @@ class ImageFinder:
 
     Names are taken as they are written. Where there is no such image, backslashes count as
     slashes and `%20` as a blank; folders in front of a name may be those of the folder that is
-    searched; and of absolute paths and addresses, as other machines write them, the end does.
+    searched; and of paths and addresses of other machines the end does.
 
     Args:
         path: the annotation file.
@@ -126,7 +126,7 @@ class ImageFinder:
         """Where an image may be whose name was written otherwise than its path."""
         plain = unquote(name.replace("\\", "/"))
         parts = PurePosixPath(plain).parts
-        foreign = plain.startswith("/") or _ADDRESS.match(plain) is not None
+        foreign = plain.startswith(("/", "../")) or _ADDRESS.match(plain) is not None
         for folder in self.folders:
             yield folder / plain
             own = folder.absolute().parts

@@ -54,7 +54,7 @@ def read(path: Path, images: Path | None = None) -> Entries:
             if not isinstance(image_id, (int, str)) or image_id not in listed.names:
                 raise ValueError(f"image_id: expected one of the images, got {image_id!r}")
             entries.append(_entry(raw, location, listed.names[image_id], listed, not given))
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             problems.append(f"{location}: {_describe(error, raw)}")
     notes = [f"{path}: crowds, which are left out: {crowds}"] if crowds else []
     return Entries(entries, list(listed.names.values()), listed.sizes, problems, notes)
@@ -84,7 +84,7 @@ def _read_results(path: Path, data: list[Any], images: Path | None) -> Entries:
             if images is not None and isinstance(image, int) and image not in listed.names:
                 raise ValueError(f"image_id: expected one of the images of {images}, got {image}")
             entries.append(_entry(raw, location, listed.names.get(image, image), listed))
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             problems.append(f"{location}: {_describe(error, raw)}")
     return Entries(entries, (), listed.sizes, problems, notes)
 
@@ -121,7 +121,7 @@ class _Listed:
                     self.sizes[name] = int(entry["width"]), int(entry["height"])
                 self.names[number] = name
                 known.add(name)
-            except (KeyError, TypeError, ValueError) as error:
+            except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
                 self._add_problem("image", entry, position, error)
 
     def _add_problem(self, kind: str, entry: Any, position: int, error: Exception) -> None:
@@ -160,8 +160,9 @@ def _entry(
 
 def _numbers(raw: Mapping[str, Any], mask: MaskReader | None) -> Any:
     """The box of an entry: its own, or else that around its mask or its keypoints."""
-    if raw.get("bbox"):
-        return raw["bbox"]
+    given = raw.get("bbox")
+    if given and given != [0, 0, 0, 0]:  # as tools write that have none
+        return given
     if mask is not None and (pixels := mask()).any():
         return box_of_mask(pixels)
     if raw.get("keypoints"):

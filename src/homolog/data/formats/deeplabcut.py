@@ -10,6 +10,7 @@ import numpy as np
 from homolog.data.formats.entries import Entries, Entry, corners_around
 from homolog.errors import HomologError
 
+_HEADER = ("scorer", "individuals", "bodyparts", "coords")
 _COORDINATES = ("x", "y")
 _SHARED = "single"
 """What DeepLabCut calls the body parts that belong to no individual."""
@@ -26,23 +27,21 @@ def read_entries(path: Path, lines: Sequence[tuple[int, Sequence[str]]]) -> Entr
     Raises:
         HomologError: the table is another, or its rows are frames of a video.
     """
-    header: dict[str, Sequence[str]] = {}
-    for _, row in lines[:4]:
-        if row[0].strip() in ("scorer", "individuals", "bodyparts", "coords"):
-            header[row[0].strip()] = row
-    coordinates = header.get("coords")
-    if coordinates is None or "bodyparts" not in header:
+    header = {row[0].strip(): row for _, row in lines[:4] if row[0].strip() in _HEADER}
+    coordinates = header.get("coords", [])
+    complete = {"bodyparts", "coords"} <= header.keys() and len({*map(len, header.values())}) == 1
+    individuals = header.get("individuals", [""] * len(coordinates))
+    columns: dict[str, tuple[list[int], list[int]]] = {}
+    for at, name in enumerate(individuals if complete else []):
+        if coordinates[at] in _COORDINATES and name != _SHARED:
+            pair = columns.setdefault(name, ([], []))
+            pair[_COORDINATES.index(coordinates[at])].append(at)
+    if not columns or any(len(xs) != len(ys) for xs, ys in columns.values()):
         raise HomologError(
             f"boxes: {path}: expected the header of a DeepLabCut table with bodyparts and coords, "
             "got another"
         )
     first = next(at for at, value in enumerate(coordinates) if value in _COORDINATES)
-    individuals = header.get("individuals", ["1"] * len(coordinates))
-    columns: dict[str, tuple[list[int], ...]] = {}
-    for at in range(first, len(coordinates)):
-        if coordinates[at] in _COORDINATES and individuals[at] != _SHARED:
-            pair = columns.setdefault(individuals[at], ([], []))
-            pair[_COORDINATES.index(coordinates[at])].append(at)
     entries, problems, images = [], [], []
     for number, row in lines[len(header) :]:
         location = f"{path}, line {number}"
@@ -54,18 +53,17 @@ def read_entries(path: Path, lines: Sequence[tuple[int, Sequence[str]]]) -> Entr
             )
         images.append(image)
         try:
-            values = np.array([float(value) if value.strip() else np.nan for value in row[first:]])
-        except ValueError:
-            problems.append(f"{location}: expected numbers after the image, got others")
+            if len(row) != len(coordinates):
+                raise ValueError(f"expected {len(coordinates)} values, got {len(row)}")
+            values = np.array([float(value.strip() or "nan") for value in row[first:]])
+        except ValueError as error:
+            problems.append(f"{location}: {error}")
             continue
         for name, (xs, ys) in columns.items():
-            if max(*xs, *ys) >= first + len(values):
-                problems.append(f"{location}: expected {len(coordinates)} values, got {len(row)}")
-                break
             points = np.column_stack([values[np.array(at) - first] for at in (xs, ys)])
             if np.isfinite(points).all(axis=1).any():
-                where = f"{location}, {name}"
-                entries.append(Entry(where, image, corners_around(points), "corners", name))
+                where = f"{location}, {name}" if name else location
+                entries.append(Entry(where, image, corners_around(points), "corners", name or None))
     notes = []
     if _SHARED in individuals:
         notes.append(f"{path}: body parts of no individual ({_SHARED}) are left out")

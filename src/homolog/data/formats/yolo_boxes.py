@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -51,7 +52,14 @@ def read(path: Path, folder: Path | None = None) -> Entries:
     given = data.folders if folder is None else (folder,)
     present = [file for each in given if each.exists() for file in _listed(each)]
     images = reading.find_images(present or given, "boxes")
-    return _read_labels({image: label_file(image) for image in images}, data)
+    labels = {image: label_file(image) for image in images}
+    if not any(labels.values()):
+        searched = ", ".join(map(str, given))
+        raise HomologError(
+            f"boxes: expected text files of labels beside the images in {searched} or in labels in "
+            "place of images, got none"
+        )
+    return _read_labels(labels, data)
 
 
 def read_folder(path: Path, folder: Path | None = None) -> Entries:
@@ -77,12 +85,16 @@ def read_folder(path: Path, folder: Path | None = None) -> Entries:
     )
     folders = [folder] if folder is not None else [path, *_image_folders(path)]
     labels = {file.relative_to(path).with_suffix(""): file for file in path.rglob("*.txt")}
-    by_stem = {file.stem: file for file in labels.values()}
     used: dict[Path, Path | None] = {}
+    by_stem: dict[str, list[Path]] = defaultdict(list)
     for parent in folders:
         for image in reading.find_images([parent] if parent.is_dir() else [], "boxes"):
-            name = image.relative_to(parent).with_suffix("")
-            used[image] = labels.get(name) or by_stem.get(image.stem)
+            used[image] = labels.get(image.relative_to(parent).with_suffix(""))
+            if used[image] is None:
+                by_stem[image.stem].append(image)
+    for file in {*labels.values()} - {*used.values()}:
+        if len(by_stem[file.stem]) == 1:  # in another folder, but the only one of that name
+            used[by_stem[file.stem][0]] = file
     if not any(used.values()):
         searched = ", ".join(map(str, folders))
         raise HomologError(
@@ -174,7 +186,7 @@ def _read_labels(labels: Mapping[Path, Path | None], data: _DataSet) -> Entries:
             entry = _entry(location, image, row, data, numbered)
             outlines += entry.mask is not None
             entries.append(entry)
-        except (IndexError, ValueError):
+        except (IndexError, OverflowError, ValueError):
             problems.append(f"{location}: expected {_WORD}, got {line!r}")
     if outlines and data.keypoints is None:
         notes.append(
