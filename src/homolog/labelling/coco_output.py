@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from homolog.data.exemplars import ExemplarSet
+from homolog.data.formats.entries import InstanceId
 from homolog.data.labels import EXTRA, Labels, manual_keypoints
 from homolog.data.pairs import Annotation
 from homolog.image import reading
-from homolog.labelling.annotator import Record
+from homolog.labelling.annotator import Record, own_objects
+from homolog.labelling.instances import INSTANCE, Identity, free_instance, match_instances
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,11 @@ class Summary:
         doubtful: number of keypoints that should be reviewed.
         manual: number of keypoints kept as somebody labelled or corrected them.
         failed: names of the images that could not be read, and why.
+        objects: number of annotated objects in these images.
+        unlabelled: names of images and instance ids of the objects given that are like none of the
+            exemplars.
+        kept: names of images and instance ids of earlier objects that are no longer given, but
+            that somebody has labelled or corrected.
     """
 
     images: int
@@ -33,6 +40,9 @@ class Summary:
     doubtful: int
     manual: int
     failed: Sequence[tuple[str, str]]
+    objects: int
+    unlabelled: Sequence[tuple[str, InstanceId]] = ()
+    kept: Sequence[tuple[str, InstanceId | None]] = ()
 
 
 def make_document(
@@ -47,12 +57,12 @@ def make_document(
     Args:
         files: the images.
         name_of: gives the name of each in the document.
-        records: what was predicted for each, by name. Images without a record are exemplars,
-            which keep their own labels.
+        records: what was predicted for each, by name. Images without a record are exemplars.
+            Exemplars keep their own labels.
         exemplars: the labelled images.
         previous: labels whose manual edits are kept.
     """
-    own = {annotation.path.resolve(): annotation for annotation in exemplars.annotations}
+    own = own_objects(exemplars)
     earlier = {} if previous is None else _annotations_by_name(previous)
     ids = {c["name"]: c["id"] for c in exemplars.categories}
     data: dict[str, Any] = {
@@ -62,19 +72,21 @@ def make_document(
         "categories": list(exemplars.categories),
     }
     manual = 0
+    unlabelled: list[tuple[str, InstanceId]] = []
+    kept: list[tuple[str, InstanceId | None]] = []
     for path in files:
         name = name_of(path)
         record = records.get(name)
         if record is not None and "failed" in record:
             data["info"]["failed"].append(record)
             continue
-        if record is None:
-            annotation = own[path.resolve()]
-            size = annotation.size or reading.image_size(path)
-            entries = [_exemplar_entry(annotation, ids[annotation.category])]
-        else:
-            size, entries = (record["width"], record["height"]), [record["annotation"]]
-        entries = _with_manual_edits(entries, earlier.get(name, []))
+        size, entries = _new_entries(path, record, own.get(path.resolve(), []), ids)
+        if record is not None and record.get("unlabelled"):
+            given = [{"file_name": name, **each} for each in record["unlabelled"]]
+            data["info"].setdefault("unlabelled", []).extend(given)
+            unlabelled += [(name, each[INSTANCE]) for each in given]
+        entries, vanished = _with_manual_edits(entries, earlier.get(name, []))
+        kept += [(name, number) for number in vanished]
         number = len(data["images"]) + 1
         data["images"].append(
             {"id": number, "file_name": name, "width": size[0], "height": size[1]}
@@ -86,7 +98,10 @@ def make_document(
     labels = Labels(data)
     points = sum(annotation["num_keypoints"] for annotation in labels.annotations)
     failed = [(record["file_name"], record["failed"]) for record in data["info"]["failed"]]
-    return data, Summary(len(data["images"]), points, len(labels.doubtful()), manual, failed)
+    return data, Summary(
+        len(data["images"]), points, len(labels.doubtful()), manual, failed,
+        len(data["annotations"]), unlabelled, kept,
+    )  # fmt: skip
 
 
 def _annotations_by_name(labels: Labels) -> dict[str, list[dict[str, Any]]]:
@@ -97,24 +112,91 @@ def _annotations_by_name(labels: Labels) -> dict[str, list[dict[str, Any]]]:
     return by_name
 
 
+def _new_entries(
+    path: Path,
+    record: Record | None,
+    exemplars: Sequence[tuple[Annotation, Identity]],
+    ids: Mapping[str, int],
+) -> tuple[tuple[int, int], list[dict[str, Any]]]:
+    """The size of an image, and its annotations: of exemplars first, then those predicted."""
+    instances = [number if len(exemplars) > 1 else None for _, (number, _) in exemplars]
+    entries = [_exemplar_entry(each, ids[each.category]) for each, _ in exemplars]
+    if record is None:
+        size = exemplars[0][0].size or reading.image_size(path)
+        predicted: list[dict[str, Any]] = []
+    else:
+        size = record["width"], record["height"]
+        # Images of one object have one annotation, as they did before there could be several.
+        predicted = record["annotations"] if "annotations" in record else [record["annotation"]]
+        instances = record.get("exemplars", instances)
+    entries = [
+        entry if number is None else {INSTANCE: number, **entry}
+        for entry, number in zip(entries, instances, strict=True)
+    ]
+    return size, [*entries, *predicted]
+
+
 def _with_manual_edits(
-    entries: Iterable[dict[str, Any]], earlier: Iterable[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """New annotations of an image, with what somebody edited in the earlier ones."""
-    foreign = [a for a in earlier if EXTRA not in a]
-    if foreign:  # made by another tool or by hand: kept as they are
-        return [{k: v for k, v in a.items() if k not in ("id", "image_id")} for a in foreign]
-    merged = list(entries)
-    for entry in merged:
-        for old in earlier:
-            if EXTRA not in entry or len(old["keypoints"]) != len(entry["keypoints"]):
-                continue
-            for keypoint in manual_keypoints(old):
-                row = slice(3 * keypoint, 3 * keypoint + 3)
-                entry["keypoints"][row] = old["keypoints"][row]
-                entry[EXTRA]["reviewed"] = sorted({*entry[EXTRA]["reviewed"], keypoint})
-            entry["num_keypoints"] = sum(v > 0 for v in entry["keypoints"][2::3])
-    return merged
+    entries: Sequence[dict[str, Any]], earlier: Sequence[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[InstanceId | None]]:
+    """New annotations of an image, with what somebody edited in the earlier ones.
+
+    Returns:
+        The annotations, and the instance ids of those that are only there because somebody edited
+        them.
+    """
+    single = len(entries) == 1 and INSTANCE not in entries[0]
+    if single and len(earlier) == 1 and INSTANCE not in earlier[0]:
+        matched: list[int | None] = [0]  # the object of an image, wherever it was seen
+    else:
+        matched = match_instances(*([_identity(e) for e in each] for each in (entries, earlier)))
+    foreign = any(EXTRA not in old for old in earlier)
+    merged: list[dict[str, Any]] = []
+    for entry, position in zip(entries, matched, strict=True):
+        old = None if position is None else earlier[position]
+        if old is not None:
+            merged.append(_merge(entry, old))
+        elif not (single and foreign):  # of one object, what was made by hand is all there is
+            merged.append(entry)
+    vanished = []
+    for position, old in enumerate(earlier):
+        if position in matched or not manual_keypoints(old):
+            continue
+        taken = [each.get(INSTANCE) for each in merged]
+        old = _without_ids(old)
+        if EXTRA in old:
+            vanished.append(old.get(INSTANCE))
+        if old.get(INSTANCE) in taken and INSTANCE in old:
+            old[INSTANCE] = free_instance(taken)
+        merged.append(old)
+    return merged, vanished
+
+
+def _merge(entry: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
+    """A new annotation with what somebody edited in the earlier one of the same object."""
+    named = {INSTANCE: entry[INSTANCE]} if INSTANCE in entry else {}
+    if EXTRA not in old:  # made by another tool or by hand: kept as it is
+        return {**_without_ids(old), **named}
+    edited = manual_keypoints(old)
+    if EXTRA not in entry or not edited:
+        return entry
+    if len(old["keypoints"]) != len(entry["keypoints"]):
+        return {**_without_ids(old), **named}
+    for keypoint in edited:
+        row = slice(3 * keypoint, 3 * keypoint + 3)
+        entry["keypoints"][row] = old["keypoints"][row]
+        entry[EXTRA]["reviewed"] = sorted({*entry[EXTRA]["reviewed"], keypoint})
+    entry["num_keypoints"] = sum(v > 0 for v in entry["keypoints"][2::3])
+    return entry
+
+
+def _without_ids(annotation: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in annotation.items() if k not in ("id", "image_id")}
+
+
+def _identity(annotation: dict[str, Any]) -> Identity:
+    x, y, width, height = annotation["bbox"]
+    return annotation.get(INSTANCE), (x, y, width, height)
 
 
 def _exemplar_entry(annotation: Annotation, category: int) -> dict[str, Any]:

@@ -27,9 +27,11 @@ from homolog.errors import HomologError
 from homolog.image.geometry import IDENTITY, PoseVariant
 from homolog.keypoints import KeypointSchema
 from homolog.labelling.calibration import TRAINED, Calibration
+from homolog.labelling.exemplar_features import exemplar_features
 from homolog.labelling.posed_exemplars import PosedExemplar, evenly_spaced, predict_box
 from homolog.matcher import Matcher
 from homolog.matching.consensus import ConsensusConfig, SimilarityCorrection
+from homolog.zoom import Zoom
 
 DIRECTIONS = 96
 """Number of principal directions that descriptors are projected onto."""
@@ -62,6 +64,7 @@ class KeypointPrediction:
         confidence_features: a row for each keypoint, from which the scores were computed: whether
             its similarity map has one peak only, whether the position leads back to the keypoint,
             whether the exemplars agree, and how similar the best exemplar is.
+        likeness: the mean similarity of the best exemplar's keypoints to what is most like them.
     """
 
     category: str
@@ -71,6 +74,7 @@ class KeypointPrediction:
     box: Box
     exemplars: tuple[tuple[str, str], ...]
     confidence_features: Float[np.ndarray, "K 4"]
+    likeness: float
 
 
 class Exemplars:
@@ -82,6 +86,9 @@ class Exemplars:
         schemas: what the keypoints mean, by category.
         poses: of the exemplars. Flips are left out where a schema does not know left from right,
             because a flip exchanges them.
+        regions: whether every exemplar is looked at in the region around its box, because other
+            images are; otherwise only those are that share an image.
+        zoom: `auto` if other images are zoomed in on.
 
     Raises:
         HomologError: there are no exemplars or poses to use, or an image cannot be read.
@@ -93,26 +100,28 @@ class Exemplars:
         annotations: Sequence[Annotation],
         schemas: Mapping[str, KeypointSchema],
         poses: Sequence[PoseVariant] = EXEMPLAR_POSES,
+        *,
+        regions: bool = False,
+        zoom: Zoom = None,
     ):
         self.config: MatcherConfig = matcher.config
         self.schemas = schemas
         if not annotations:
             raise HomologError("exemplars: expected at least one labelled image, got none")
         consensus = self.config.consensus or ConsensusConfig()
+        usable = {
+            category: [pose for pose in poses if schema.sides_known or not pose.flip]
+            for category, schema in schemas.items()
+        }
         upright: dict[Annotation, DescriptorMap] = {}
         posed: list[PosedExemplar] = []
-        for annotation in annotations:
+        for annotation, descriptor_map in exemplar_features(
+            matcher, annotations, usable, regions=regions, zoom=zoom
+        ):
             schema = schemas[annotation.category]
-            image = matcher.load_image(annotation.path, str(annotation.path), annotation.category)
-            for pose in poses:
-                if pose.flip and not schema.sides_known:
-                    continue
-                # One pose at a time: all of them at once would take eight times the memory.
-                features = matcher.extract(dataclasses.replace(image, by_pose={}), [pose])
-                descriptor_map = features.by_pose[pose]
-                posed.append(PosedExemplar.create(annotation, schema, descriptor_map, consensus))
-                if pose == IDENTITY:
-                    upright[annotation] = descriptor_map
+            posed.append(PosedExemplar.create(annotation, schema, descriptor_map, consensus))
+            if descriptor_map.transform.pose == IDENTITY:
+                upright[annotation] = descriptor_map
         if not posed:
             raise HomologError(
                 "poses: expected one without a flip, because the keypoints do not say which of "
@@ -141,16 +150,24 @@ class Exemplars:
                 {annotation: self._project(each) for annotation, each in upright.items()}
             )
 
-    def find(self, features: Features) -> KeypointPrediction:
-        """The keypoints of the object in an image.
+    def find(
+        self, image: Features | DescriptorMap, category: str | None = None
+    ) -> KeypointPrediction:
+        """The keypoints of the object in an image, or in a region of one.
 
         Args:
-            features: of the image, as it is.
+            image: features of the image as it is, or descriptors, on whose matchable cells the
+                keypoints lie.
+            category: of the object, if it is known and exemplars have it.
         """
-        return self._predict(self._project(features.by_pose[IDENTITY]))
+        target = image.by_pose[IDENTITY] if isinstance(image, Features) else image
+        return self._predict(self._project(target), category=category)
 
     def shortlist(
-        self, target: DescriptorMap, without: Annotation | None = None
+        self,
+        target: DescriptorMap,
+        without: Annotation | None = None,
+        category: str | None = None,
     ) -> tuple[list[PosedExemplar], float]:
         """The few exemplars, in one pose each, whose keypoints resemble an image most.
 
@@ -160,14 +177,17 @@ class Exemplars:
         Args:
             target: the image's descriptors, projected onto the principal directions.
             without: an exemplar that is left out.
+            category: of the exemplars to choose from; None for all of them.
 
         Returns:
             At most three, best first, and the mean similarity of the best one's keypoints to
             their nearest neighbours.
         """
-        cells_MC = target.descriptors_HWC[matching.subsample_cells(target.valid_HW).unbind(1)]
+        cells_MC = target.descriptors_HWC[matching.subsample_cells(target.matchable_HW).unbind(1)]
         candidates = [
-            index for index, each in enumerate(self.posed) if each.annotation is not without
+            index
+            for index, each in enumerate(self.posed)
+            if each.annotation is not without and category in (None, each.annotation.category)
         ]
         coarse = _rank(self._coarse_keypoints, candidates, cells_MC)[:_COARSE_EXEMPLARS]
         ranked = _rank(self._keypoints, [index for _, index in coarse], cells_MC)
@@ -199,10 +219,13 @@ class Exemplars:
         )
 
     def _predict(
-        self, target: DescriptorMap, without: Annotation | None = None
+        self,
+        target: DescriptorMap,
+        without: Annotation | None = None,
+        category: str | None = None,
     ) -> KeypointPrediction:
         """As `find`, from projected descriptors, perhaps without one of the exemplars."""
-        exemplars, quality = self.shortlist(target, without)
+        exemplars, quality = self.shortlist(target, without, category)
         maps = [self._similarity(each, target) for each in exemplars]
         peaks = [
             similarity.flatten(1).amax(1)[each.visible_K].mean()
@@ -219,7 +242,7 @@ class Exemplars:
         # A keypoint is predicted by the exemplars in which it is visible, or else by all.
         shares_VK = torch.where(visibility_K > 0, visible_VK / visibility_K, weights[:, None])
         blended = (shares_VK[:, :, None, None] * maps_VKHW.clamp_min(_LOWEST)).sum(0)
-        blended = blended.masked_fill(~target.valid_HW, -torch.inf)
+        blended = blended.masked_fill(~target.matchable_HW, -torch.inf)
         config = self.config
         cells = matching.window_soft_argmax(blended, config.window, config.temperature)
         box = predict_box(cells, visibility_K, exemplars, weights)
@@ -245,21 +268,22 @@ class Exemplars:
             box=(*map(float, corners[0]), *map(float, corners[1])),  # type: ignore[arg-type]
             exemplars=tuple((each.annotation.name, each.pose.name) for each in exemplars),
             confidence_features=confidence_features,
+            likeness=quality,
         )
 
     def _similarity(self, exemplar: PosedExemplar, target: DescriptorMap) -> Float[Tensor, "K H W"]:
         """Similarity of an exemplar's keypoints to each cell, corrected as the matcher's is."""
-        consensus, shape = self.config.consensus, target.valid_HW.shape
+        consensus, shape = self.config.consensus, target.matchable_HW.shape
         cells_CM = target.descriptors_HWC.flatten(0, 1).T
         if consensus is None:
             similarity = (exemplar.queries_SKC[0] @ cells_CM).unflatten(1, shape)
-            return similarity.masked_fill(~target.valid_HW, -torch.inf)
+            return similarity.masked_fill(~target.matchable_HW, -torch.inf)
         rows = torch.cat([exemplar.queries_SKC.flatten(0, 1), exemplar.anchors_PC])
         count = len(exemplar.anchors_PC)
         similarity, anchors = (rows @ cells_CM).split([len(rows) - count, count])
         correction = SimilarityCorrection(
             anchors / consensus.temperature, exemplar.anchors_P2, None,
-            target.saliency_HW, target.valid_HW, consensus,
+            target.saliency_HW, target.matchable_HW, consensus,
         )  # fmt: skip
         maps = similarity.unflatten(1, shape).chunk(len(consensus.offsets))
         corrected = correction.correct(maps, exemplar.cells_K2)

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from homolog.data.boxes import BoxSet
 from homolog.data.exemplars import ExemplarSet
 from homolog.data.labels import Labels
 from homolog.errors import HomologError
 from homolog.image import reading
-from homolog.labelling.annotator import AnnotateConfig, Annotator, Record
+from homolog.labelling.annotator import AnnotateConfig, Annotator, Record, own_objects
 from homolog.labelling.coco_output import Summary, make_document
 from homolog.matcher import Matcher
 from homolog.utils.outputs import check_output
@@ -38,28 +39,34 @@ def annotate(
     out: Path,
     *,
     config: AnnotateConfig = AnnotateConfig(),
+    boxes: BoxSet | None = None,
     overwrite: bool = False,
     executor: Executor | None = None,
 ) -> Summary:
     """Predict the keypoints of labelled images for all images in a folder, as a COCO file.
 
-    Every image goes through the backbone once. Its record is written at once, to OUT.partial; an
-    interrupted run resumes from there. Images that are exemplars themselves keep their labels, and
-    so do keypoints that somebody has reviewed, moved or added in an OUT that is overwritten.
+    Every image goes through the backbone once, or every object in it, where boxes are given or
+    found. Its record is written at once, to OUT.partial; an interrupted run resumes from there.
+    Objects that are exemplars themselves keep their labels, and so do keypoints that somebody has
+    reviewed, moved or added in an OUT that is overwritten.
 
     Args:
         matcher: extracts the descriptors.
         exemplars: the labelled images.
         folder: of the images, searched with all folders below.
         out: the COCO file to write (`homolog.data.labels`).
-        config: which keypoints are doubtful, and the poses of the exemplars.
+        config: which keypoints are doubtful, and how objects are looked at.
+        boxes: the objects of the images, each of which is labelled; those of images that are not in
+            the folder are left alone.
         overwrite: whether `out` may exist.
         executor: how the images are annotated; `local_executor` by default.
 
     Raises:
-        HomologError: there are no images, `out` exists or cannot be written, or OUT.partial is
-            another run's.
+        HomologError: there are no images, none of them has a box, `out` exists or cannot be
+            written, or OUT.partial is another run's.
     """
+    if boxes is not None and config.max_objects is not None:
+        raise HomologError("max_objects: expected none with boxes, got both")
     out = check_output(out, (".json",))
     if out.exists() and not overwrite:
         raise HomologError(
@@ -74,16 +81,19 @@ def annotate(
     def name_of(path: Path) -> str:
         return path.relative_to(folder).as_posix()
 
-    own = {annotation.path.resolve() for annotation in exemplars.annotations}
+    if boxes is not None and not any(boxes.of(path) for path in files):
+        raise HomologError(f"boxes: expected some in images of {folder}, got none")
+    # Where an image may show several objects, one may be an exemplar and another not.
+    done = set() if boxes is not None or config.max_objects else set(own_objects(exemplars))
     log = ResumeLog(
         out.with_name(f"{out.name}.partial"),
         "file_name",
-        header=_describe_run(matcher, exemplars, config),
+        header=_describe_run(matcher, exemplars, config, boxes),
         restart=overwrite,
     )
-    remaining = [p for p in files if name_of(p) not in log.records and p.resolve() not in own]
+    remaining = [p for p in files if name_of(p) not in log.records and p.resolve() not in done]
     if remaining:
-        run = executor or local_executor(matcher, exemplars, config)
+        run = executor or local_executor(matcher, exemplars, config, boxes)
         with log, ProgressBar(len(remaining)) as progress:
             for completed, record in enumerate(run(remaining, name_of)):
                 progress.update("labelling", completed)
@@ -94,17 +104,23 @@ def annotate(
     return summary
 
 
-def local_executor(matcher: Matcher, exemplars: ExemplarSet, config: AnnotateConfig) -> Executor:
+def local_executor(
+    matcher: Matcher,
+    exemplars: ExemplarSet,
+    config: AnnotateConfig,
+    boxes: BoxSet | None = None,
+) -> Executor:
     """An executor that annotates in this process, with threads that prefetch the images.
 
     Args:
         matcher: extracts the descriptors.
         exemplars: the labelled images.
-        config: which keypoints are doubtful, and the poses of the exemplars.
+        config: which keypoints are doubtful, and how objects are looked at.
+        boxes: the objects of the images.
     """
 
     def run(files: Sequence[Path], name_of: Callable[[Path], str]) -> Iterator[Record]:
-        annotator = Annotator(matcher, exemplars, config)
+        annotator = Annotator(matcher, exemplars, config, boxes)
         jobs = (partial(annotator.load, path) for path in files)
         for path, image in zip(files, prefetch(jobs, _NUM_WORKERS, _PREFETCHED), strict=True):
             yield annotator.record(name_of(path), image)
@@ -113,13 +129,22 @@ def local_executor(matcher: Matcher, exemplars: ExemplarSet, config: AnnotateCon
 
 
 def _describe_run(
-    matcher: Matcher, exemplars: ExemplarSet, config: AnnotateConfig
+    matcher: Matcher, exemplars: ExemplarSet, config: AnnotateConfig, boxes: BoxSet | None
 ) -> dict[str, Any]:
     """Everything that decides on the records, to tell one run from another."""
     digest = hashlib.sha256(json.dumps(list(exemplars.categories), sort_keys=True).encode())
     for annotation in exemplars.annotations:
         digest.update(f"{annotation.name} {annotation.category} {annotation.box}".encode())
         digest.update(np.nan_to_num(annotation.keypoints, nan=-1.0).tobytes())
+    # What is not used is left out, so that runs that began before it was there can be resumed.
+    objects: dict[str, Any] = {"zoom": config.zoom, "max_objects": config.max_objects}
+    if boxes is not None:
+        listed = [
+            f"{path} {each.instance!r} {each.box} {each.category} {each.mask is not None}"
+            for path, several in sorted(boxes.objects.items())
+            for each in several
+        ]
+        objects["boxes_sha256"] = hashlib.sha256("\n".join(listed).encode()).hexdigest()
     return {
         "exemplars": len(exemplars.annotations),
         "exemplars_sha256": digest.hexdigest(),
@@ -127,4 +152,5 @@ def _describe_run(
         "weights": matcher.weights_digest,
         "poses": [pose.name for pose in config.poses],
         "review": config.review,
+        **{name: value for name, value in objects.items() if value is not None},
     }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from homolog.data.boxes import BoxSet
 from homolog.data.exemplars import ExemplarSet
 from homolog.labelling.annotator import AnnotateConfig, Annotator, Record
 from homolog.labelling.propagate import Executor
@@ -20,7 +21,8 @@ class _Worker:
     Args:
         make_matcher: called in that process.
         exemplars: the labelled images.
-        config: which keypoints are doubtful, and the poses of the exemplars.
+        config: which keypoints are doubtful, and how objects are looked at.
+        boxes: the objects of the images.
     """
 
     def __init__(
@@ -28,8 +30,9 @@ class _Worker:
         make_matcher: Callable[[], Matcher],
         exemplars: ExemplarSet,
         config: AnnotateConfig,
+        boxes: BoxSet | None,
     ):
-        self.annotator = Annotator(make_matcher(), exemplars, config)
+        self.annotator = Annotator(make_matcher(), exemplars, config, boxes)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         image = self.annotator.load(Path(row["path"]))
@@ -42,6 +45,7 @@ def ray_executor(
     exemplars: ExemplarSet,
     config: AnnotateConfig,
     num_workers: int | None = None,
+    boxes: BoxSet | None = None,
 ) -> Executor:
     """An executor for `annotate` with a matcher in each of several worker processes.
 
@@ -52,8 +56,9 @@ def ray_executor(
     Args:
         make_matcher: called in each worker.
         exemplars: the labelled images.
-        config: which keypoints are doubtful, and the poses of the exemplars.
+        config: which keypoints are doubtful, and how objects are looked at.
         num_workers: number of processes; by default one for each GPU, or for each two CPUs.
+        boxes: the objects of the images.
 
     Raises:
         HomologError: Ray is not installed.
@@ -74,7 +79,7 @@ def ray_executor(
         rows = [{"path": str(path.resolve()), "name": name_of(path)} for path in files]
         records = data.from_items(rows, override_num_blocks=len(rows)).map(
             _Worker,
-            fn_constructor_args=(make_matcher, exemplars, config),
+            fn_constructor_args=(make_matcher, exemplars, config, boxes),
             concurrency=min(count, len(rows)),
             num_gpus=1 if gpus else 0,
         )
