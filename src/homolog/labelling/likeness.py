@@ -3,7 +3,7 @@
 A cell is like an object as far as it is more similar to cells of the object than to cells around
 it. Descriptors change with scale, so exemplars are looked at in several, and similarities are
 averaged over these. Where a side head recognises the exemplars' objects, its objectness counts
-besides; where there are no exemplars, objectness or else saliency is all there is.
+besides; where there are no exemplars, it is all there is.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Weights:
 _RECOGNISED = Weights(4.58, -6.89, 4.95, -2.63)
 _UNRECOGNISED = Weights(13.85, -11.76, 0.0, -1.48)
 _WITHOUT_EXEMPLARS = Weights(0.0, 0.0, 7.45, -3.92)
-_SALIENCY = (6.0, -1.5)  # weight and offset where there are neither exemplars nor objectness
+_SALIENCY = (6.0, -1.5)  # weight and offset, by hand: it is no probability
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,10 +129,6 @@ class Likeness:
             cells: descriptors of an image, or of a part of it.
         """
         weights, logits = self._weights, torch.zeros_like(cells.saliency_HW)
-        if not self._scales and (cells.sides is None or not cells.sides.recognised):
-            weight, offset = _SALIENCY
-            logits = weight * prominence(cells.descriptors_HWC, cells.valid_HW) + offset
-            return logits.double().cpu().numpy()
         for scale in self._scales:
             for weight, rows in (
                 (weights.inside, scale.inside_NC),
@@ -159,6 +155,22 @@ class Likeness:
             nearest = (found @ scale.inside_NC.T).argmax(1)
             votes += torch.bincount(scale.categories_N[nearest], minlength=len(votes))
         return self.categories[int(votes.argmax())]
+
+
+class Saliency:
+    """How much cells differ from the background of their image, with the methods of `Likeness`."""
+
+    categories = ("object",)
+
+    def logits(self, cells: DescriptorMap) -> Float[np.ndarray, "H W"]:
+        """A number for each cell, above 0 where it is salient."""
+        weight, offset = _SALIENCY
+        salient = prominence(cells.descriptors_HWC, cells.valid_HW)
+        return (weight * salient + offset).double().cpu().numpy()
+
+    def category(self, cells: DescriptorMap, shown: Bool[np.ndarray, "H W"]) -> str:
+        """Always `object`."""
+        return self.categories[0]
 
 
 def _exemplar_cells(

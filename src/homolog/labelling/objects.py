@@ -27,7 +27,7 @@ from homolog.features.foreground import connected_components
 from homolog.image import reading
 from homolog.image.geometry import IDENTITY, interpolate
 from homolog.image.regions import Region
-from homolog.labelling.likeness import Likeness
+from homolog.labelling.likeness import Likeness, Saliency
 from homolog.matcher import Matcher
 
 Box = tuple[float, float, float, float]
@@ -81,6 +81,7 @@ class ObjectFinder:
 
     def __init__(self, matcher: Matcher, exemplars: Sequence[Annotation] = ()):
         self.matcher = matcher
+        self.exemplars = exemplars
         self.likeness = Likeness(matcher, exemplars)
 
     @property
@@ -106,13 +107,26 @@ class ObjectFinder:
         given = image.original if isinstance(image, Features) else image
         assert given is not None, "features of a matcher know their image"
         loaded = reading.load_image(given, max_pixels=self.matcher.max_pixels, name=name)
-        candidates = self._candidates(loaded.image)
-        regions = [Region.around(each, loaded.image.size, margin=_MARGIN) for each in candidates]
-        views = self._descriptor_maps(loaded.image, regions)
-        found: list[ObjectProposal] = []
-        for candidate, region, cells in zip(candidates, regions, views, strict=True):
-            found += self._refine(candidate, region, cells)
+        found = self._find(loaded.image, self.likeness, tiled=True)
+        if not found and not self.exemplars:
+            # In a tile something always is salient, whether there is an object or not.
+            found = self._find(loaded.image, Saliency(), tiled=False)
         return suppress(found)[:max_objects]
+
+    def _find(
+        self, image: Image.Image, likeness: Likeness | Saliency, tiled: bool
+    ) -> list[ObjectProposal]:
+        """What looks like an object, perhaps several times."""
+        logits, pitch = self._logit_map(image, likeness, tiled)
+        # A cell of a tile has two rows and columns on the map.
+        candidates = [_box_of(cells, pitch) for cells in separate(logits, 4 * _FEW_CELLS)]
+        regions = [Region.around(each, image.size, margin=_MARGIN) for each in candidates]
+        views = self._descriptor_maps(image, regions)
+        return [
+            proposal
+            for candidate, region, cells in zip(candidates, regions, views, strict=True)
+            for proposal in _refine(candidate, region, cells, likeness)
+        ]
 
     def _descriptor_maps(
         self, image: Image.Image, regions: Sequence[Region]
@@ -123,14 +137,8 @@ class ObjectFinder:
             for features in self.matcher.extract(batch):
                 yield features.by_pose[IDENTITY]
 
-    def _candidates(self, image: Image.Image) -> list[Box]:
-        """Boxes that are worth a closer look."""
-        logits, pitch = self._logit_map(image)
-        # A cell of a tile has two rows and columns on the map.
-        return [_box_of(cells, pitch) for cells in separate(logits, 4 * _FEW_CELLS)]
-
     def _logit_map(
-        self, image: Image.Image
+        self, image: Image.Image, likeness: Likeness | Saliency, tiled: bool
     ) -> tuple[Float[np.ndarray, "H W"], tuple[float, float]]:
         """Logits of likeness all over an image, from tiles that overlap and the whole.
 
@@ -139,7 +147,7 @@ class ObjectFinder:
         """
         width, height = image.size
         whole, tiles = make_tiles(image.size, 0), make_tiles(image.size, 1)
-        if tiles[0].width * _UPSAMPLING < self.matcher.backbone.canvas_size:
+        if not tiled or tiles[0].width * _UPSAMPLING < self.matcher.backbone.canvas_size:
             tiles = []
         regions = whole + tiles
         smallest = regions[-1]
@@ -154,7 +162,7 @@ class ObjectFinder:
             x, y = (columns + 0.5) * step[0] - tile.x, (rows + 0.5) * step[1] - tile.y
             points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
             values = interpolate(
-                self.likeness.logits(cells)[..., None], cells.transform.to_cells(points)
+                likeness.logits(cells)[..., None], cells.transform.to_cells(points)
             )
             # What surrounds an object says a lot about it: near its borders a tile knows less.
             inner = [
@@ -168,21 +176,6 @@ class ObjectFinder:
             total[window] += weight * values.reshape(weight.shape)
             weights[window] += weight
         return total / weights, (float(step[0]), float(step[1]))
-
-    def _refine(
-        self, candidate: Box, region: Region, cells: DescriptorMap
-    ) -> Iterator[ObjectProposal]:
-        """The objects in the region around a candidate, as a closer look shows them."""
-        logits = self.likeness.logits(cells)
-        logits[~cells.valid_HW.cpu().numpy()] = -np.inf
-        for shown in separate(logits, _FEW_CELLS):
-            rows, columns = np.flatnonzero(shown.any(1)), np.flatnonzero(shown.any(0))
-            corners = np.array([[columns[0], rows[0]], [columns[-1] + 1, rows[-1] + 1]]) - 0.5
-            (x0, y0), (x1, y1) = cells.transform.to_points(corners, clip=True).tolist()
-            box = region.x + x0, region.y + y0, x1 - x0, y1 - y0
-            if intersection_over_union(box, candidate) >= _AGREEMENT:
-                score = float(1 / (1 + np.exp(-logits[shown].mean())))
-                yield ObjectProposal(box, score, self.likeness.category(cells, shown))
 
 
 def find_objects(
@@ -369,6 +362,22 @@ def _intersection(box0: Box, box1: Box) -> float:
     width = min(box0[0] + box0[2], box1[0] + box1[2]) - max(box0[0], box1[0])
     height = min(box0[1] + box0[3], box1[1] + box1[3]) - max(box0[1], box1[1])
     return max(0.0, width) * max(0.0, height)
+
+
+def _refine(
+    candidate: Box, region: Region, cells: DescriptorMap, likeness: Likeness | Saliency
+) -> Iterator[ObjectProposal]:
+    """The objects in the region around a candidate, as a closer look shows them."""
+    logits = likeness.logits(cells)
+    logits[~cells.valid_HW.cpu().numpy()] = -np.inf
+    for shown in separate(logits, _FEW_CELLS):
+        rows, columns = np.flatnonzero(shown.any(1)), np.flatnonzero(shown.any(0))
+        corners = np.array([[columns[0], rows[0]], [columns[-1] + 1, rows[-1] + 1]]) - 0.5
+        (x0, y0), (x1, y1) = cells.transform.to_points(corners, clip=True).tolist()
+        box = region.x + x0, region.y + y0, x1 - x0, y1 - y0
+        if intersection_over_union(box, candidate) >= _AGREEMENT:
+            score = float(1 / (1 + np.exp(-logits[shown].mean())))
+            yield ObjectProposal(box, score, likeness.category(cells, shown))
 
 
 def _box_of(cells: Bool[np.ndarray, "H W"], pitch: tuple[float, float]) -> Box:
