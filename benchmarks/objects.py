@@ -11,7 +11,6 @@ The side head that comes with the package was trained on neither Donkey nor Fox 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -22,26 +21,10 @@ import trays
 from PIL import Image
 
 from homolog import Matcher
-from homolog.data import Annotation
 from homolog.image.reading import find_images
 from homolog.labelling.objects import ObjectFinder, ObjectProposal
 
 COUNTS = (2, 4, 8, 12)
-
-
-def exemplar(renders: Path, cutout: trays.Cutout) -> Annotation:
-    """The render that a cutout comes from, with its box."""
-    file_name, instance = cutout.name.split(":")
-    document = json.loads((renders / "annotations.json").read_text())
-    (number,) = (i["id"] for i in document["images"] if i["file_name"] == file_name)
-    (found,) = (
-        a
-        for a in document["annotations"]
-        if a["image_id"] == number and a["instance"] == int(instance)
-    )
-    x, y, width, height = map(float, found["bbox"])
-    box = (x, y, x + width, y + height)
-    return Annotation(cutout.name, renders / file_name, "animal", np.empty((0, 2)), box)
 
 
 def draw(
@@ -145,7 +128,7 @@ def main() -> None:
         for count, on_photo, one_kind, tray, first in scenes(
             cutouts, photos, options.seeds, overlap
         ):
-            finder = ObjectFinder(matcher, [exemplar(options.renders, first)])
+            finder = ObjectFinder(matcher, [trays.exemplar(options.renders, first)])
             result = timed(finder, tray.image)
             names = [
                 f"{count} objects",
@@ -172,7 +155,7 @@ def main() -> None:
                 image = Image.open(photos[int(rng.integers(len(photos)))]).convert("RGB")
             else:
                 image = trays.background(rng)
-            finder = ObjectFinder(matcher, [exemplar(options.renders, first)])
+            finder = ObjectFinder(matcher, [trays.exemplar(options.renders, first)])
             numbers.append(len(finder.find(image)))
         print(f"| {kind} | {len(numbers)} | {np.count_nonzero(numbers)} | {sum(numbers)} |")
 

@@ -8,6 +8,7 @@ is not visible.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,15 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from homolog.data import Annotation
 from homolog.synth.appearance.backgrounds import random_crop, random_texture
 
+ANIMALS = Path(
+    os.environ.get("HOMOLOG_ANIMALS", Path(__file__).parents[2] / "shared" / "assets" / "animals")
+)
+"""Models to render trays from, which are not part of the repository."""
 SIZE = (1600, 1200)
+"""Width and height of a tray."""
 _WHOLE = 0.95  # of the mask's pixels are connected: nothing stands in front of the object
 _SMALLEST = 60  # pixels of a cutout's longer edge
 _LEAST_VISIBLE = 0.6  # of an object, however many others cover it
@@ -145,6 +152,21 @@ def cutouts(folder: Path, models: Sequence[str] | None = None) -> list[Cutout]:
             )
         )  # fmt: skip
     return found
+
+
+def exemplar(renders: Path, cutout: Cutout) -> Annotation:
+    """The render that a cutout comes from, with its box."""
+    file_name, instance = cutout.name.split(":")
+    document = json.loads((renders / "annotations.json").read_text())
+    (number,) = (i["id"] for i in document["images"] if i["file_name"] == file_name)
+    (found,) = (
+        a
+        for a in document["annotations"]
+        if a["image_id"] == number and a["instance"] == int(instance)
+    )
+    x, y, width, height = map(float, found["bbox"])
+    box = (x, y, x + width, y + height)
+    return Annotation(cutout.name, renders / file_name, "animal", np.empty((0, 2)), box)
 
 
 def cut(

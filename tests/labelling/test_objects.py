@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import trays
 from helpers.toys import random_image
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from homolog.data.boxes import BoxedObject, BoxSet
 from homolog.example import pair
 from homolog.labelling import objects
 from homolog.labelling.objects import ObjectFinder, ObjectProposal, find_objects
+from homolog.synth import render_set
 
 SIZES = st.tuples(st.integers(2, 700), st.integers(2, 700))
 WHOLE = st.integers(0, 30)
@@ -170,3 +172,29 @@ def test_arguments_are_checked(tmp_path, colour_matcher):
         finder.find(random_image(64, 64), 0)
     with pytest.raises(HomologError, match=r"image: expected an image file, got .* does not exist"):
         finder.find(tmp_path / "missing.png")
+
+
+@pytest.fixture(scope="module")
+def foxes(tmp_path_factory) -> Path:
+    """Renders of a fox that the bundled side head was not trained on."""
+    folder = tmp_path_factory.mktemp("renders")
+    render_set(trays.ANIMALS, folder, count=12, size=256, seed=11, workers=1, models=["Fox"])
+    return folder
+
+
+@pytest.mark.skipif(not trays.ANIMALS.is_dir(), reason=f"needs models in {trays.ANIMALS}")
+def test_animals_on_a_tray_are_found_from_one_render(foxes, matcher):
+    first, *others = trays.cutouts(foxes)
+    rng = np.random.default_rng(0)
+    behind = trays.background(rng, (1200, 900))
+    tray = trays.make_tray(others[:4], behind, rng)
+    assert len(tray.objects) == 4 and not any(each.touching for each in tray.objects)
+    finder = ObjectFinder(matcher, [trays.exemplar(foxes, first)])
+    found = finder.find(tray.image)
+    best = [
+        max(objects.intersection_over_union(each.box, truth.box) for each in found)
+        for truth in tray.objects
+    ]
+    assert sorted(best)[1] > 0.5
+    assert len(found) <= 5
+    assert finder.find(behind) == []
