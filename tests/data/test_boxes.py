@@ -70,7 +70,7 @@ def test_coco_with_masks(folder):
         "size": [48, 64], "counts": np.diff([0, *changes, pixels.size]).tolist()
     }  # fmt: skip
     del second["bbox"]
-    third["segmentation"] = {"size": [48, 64], "counts": [48 * 64]}
+    third["segmentation"] = {"size": [48, 64], "counts": [0, 48 * 64]}
     path = datasets.save_json(folder / "boxes.json", content)
     found = read_boxes(path)
     outline, runs = found.of(folder / "a.png")

@@ -145,6 +145,7 @@ def test_checks_of_boxes(tmp_path):
     assert report.images == {"results": 3} and report.objects == {"results": 4}
     results[0]["segmentation"] = {"size": [48, 64], "counts": [5]}
     results[1]["segmentation"] = {"size": [48, 64], "counts": [48 * 64]}
+    results.append({**results[3], "image_id": "0.png"})
     results[2]["bbox"] = [1, 2, -3, 4]
     datasets.save_json(path, results)
     broken = images / "2.png"
@@ -153,8 +154,8 @@ def test_checks_of_boxes(tmp_path):
     for reason in (
         "result at position 2: box: .* which is empty or flipped",
         "2.png, which cannot be read",
-        "0.png, instance 1: segmentation: expected run lengths of 3072 pixels, got 5",
-        "0.png, instance 2: mask: expected at least one pixel",
+        "result at position 0: segmentation: expected run lengths of 3072 pixels, got 5",
+        "result at position 1: segmentation: expected at least one pixel of the object",
     ):
         assert len([line for line in problems if re.search(reason, line)]) == 1, reason
     assert len(problems) == 4

@@ -120,12 +120,13 @@ def read_boxes(path: Path, folder: Path | None = None, *, images: Path | None = 
     """
     entries = _read_entries(path, folder, images)
     reader = _Reader(path, ImageFinder(path, folder), entries)
+    problems = tuple(" ".join(line.splitlines()) for line in reader.problems)
     if not any(reader.objects.values()):
-        reason = f"; {reader.problems[0]}" if reader.problems else ""
-        more = len(reader.problems) - 1
+        reason = f"; {problems[0]}" if problems else ""
+        more = len(problems) - 1
         rest = f" (and {more} more)" if more > 0 else ""
         raise HomologError(f"boxes: expected at least one to use in {path}, got none{reason}{rest}")
-    return BoxSet(reader.objects, tuple(reader.problems), tuple(entries.notes))
+    return BoxSet(reader.objects, problems, tuple(entries.notes))
 
 
 def _read_entries(path: Path, folder: Path | None, images: Path | None) -> Entries:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from homolog.data.formats.entries import MaskReader
-from homolog.errors import HomologError
+from homolog.image import reading
 
 
 def mask_reader(segmentation: Any, size: tuple[int, int] | None) -> MaskReader | None:
@@ -21,14 +21,16 @@ def mask_reader(segmentation: Any, size: tuple[int, int] | None) -> MaskReader |
         size: width and height of the image, which polygons need.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: it is neither, or its run lengths do not add up or are none of an object.
     """
     if not segmentation:
         return None
     if isinstance(segmentation, dict):
         counts = segmentation.get("counts")
-        if rle_size(segmentation) is None or not isinstance(counts, (list, str, bytes)):
+        if rle_size(segmentation) is None or not isinstance(counts, (list, str)):
             raise ValueError("segmentation: expected run lengths with size and counts, got others")
+        if not _run_lengths(segmentation)[1::2].any():
+            raise ValueError("segmentation: expected at least one pixel of the object, got none")
         return partial(decode_rle, segmentation)
     if not isinstance(segmentation, list) or not all(isinstance(p, list) for p in segmentation):
         raise ValueError("segmentation: expected polygons or run lengths, got neither")
@@ -45,31 +47,42 @@ def rle_size(segmentation: Any) -> tuple[int, int] | None:
     return size[1], size[0]
 
 
-def decode_rle(segmentation: dict[str, Any]) -> Bool[np.ndarray, "height width"]:
+def decode_rle(segmentation: Mapping[str, Any]) -> Bool[np.ndarray, "height width"]:
     """Decode run lengths: of background and object in turn, down the columns, from the left.
 
     Raises:
-        HomologError: they do not add up to the size.
+        ValueError: they do not add up to the size.
     """
     height, width = segmentation["size"]
-    counts = segmentation["counts"]
-    runs = np.array(counts if isinstance(counts, list) else _decompress(counts), dtype=np.int64)
-    if (runs < 0).any() or runs.sum() != height * width:
-        raise HomologError(
-            f"segmentation: expected run lengths of {height * width} pixels, got {runs.sum()}"
-        )
+    runs = _run_lengths(segmentation)
     values = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return values.reshape(width, height).T
 
 
-def _decompress(text: str | bytes) -> list[int]:
+def _run_lengths(segmentation: Mapping[str, Any]) -> Int[np.ndarray, "N"]:
+    """The run lengths of a mask, decompressed where they are text."""
+    height, width = segmentation["size"]
+    counts = segmentation["counts"]
+    runs = np.array(counts if isinstance(counts, list) else _decompress(counts), dtype=np.int64)
+    if not 0 < height * width <= reading.MAX_PIXELS:
+        raise ValueError(
+            f"segmentation: expected at most {reading.MAX_PIXELS:,} pixels, got {width} x {height}"
+        )
+    if (runs < 0).any() or runs.sum() != height * width:
+        raise ValueError(
+            f"segmentation: expected run lengths of {height * width} pixels, got {runs.sum()}"
+        )
+    return runs
+
+
+def _decompress(text: str) -> list[int]:
     """Run lengths from text: five bits a character, differences to the last but one from the third.
 
     https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.c, rleFrString
     """
     runs: list[int] = []
     value = shift = 0
-    for character in text.encode("latin-1", "replace") if isinstance(text, str) else text:
+    for character in text.encode("latin-1", "replace"):
         digit = character - 48
         value |= (digit & 0x1F) << shift
         shift += 5
