@@ -64,7 +64,10 @@ def objects(
         raise HomologError(f"images: expected a folder with images, got {images}")
     examples = []
     if exemplars is not None:
-        boxes = read_boxes(exemplars, folder)
+        try:  # their images are near the file, or else among those to be searched
+            boxes = read_boxes(exemplars)
+        except HomologError:
+            boxes = read_boxes(exemplars, folder)
         for message in boxes.messages:
             print(f"note: {message}", file=sys.stderr)
         examples = exemplars_of(boxes)
