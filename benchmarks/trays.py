@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from homolog import KeypointSchema
 from homolog.data import Annotation
 from homolog.synth.appearance.backgrounds import random_crop, random_texture
 
@@ -143,8 +144,7 @@ def cutouts(folder: Path, models: Sequence[str] | None = None) -> list[Cutout]:
         labels, _ = ndimage.label(mask, np.ones((3, 3)))
         if max(np.bincount(labels.ravel())[1:]) < _WHOLE * mask.sum():
             continue
-        flat = np.reshape(annotation["keypoints"], (-1, 3))
-        keypoints = np.where(flat[:, 2:] == 2, flat[:, :2], np.nan)
+        keypoints = _visible_keypoints(annotation)
         found.append(
             cut(
                 Image.open(folder / image["file_name"]), mask, keypoints, annotation["model"],
@@ -155,7 +155,7 @@ def cutouts(folder: Path, models: Sequence[str] | None = None) -> list[Cutout]:
 
 
 def exemplar(renders: Path, cutout: Cutout) -> Annotation:
-    """The render that a cutout comes from, with its box."""
+    """The render that a cutout comes from, with its box and visible keypoints."""
     file_name, instance = cutout.name.split(":")
     document = json.loads((renders / "annotations.json").read_text())
     (number,) = (i["id"] for i in document["images"] if i["file_name"] == file_name)
@@ -166,7 +166,14 @@ def exemplar(renders: Path, cutout: Cutout) -> Annotation:
     )
     x, y, width, height = map(float, found["bbox"])
     box = (x, y, x + width, y + height)
-    return Annotation(cutout.name, renders / file_name, "animal", np.empty((0, 2)), box)
+    keypoints = _visible_keypoints(found)
+    return Annotation(cutout.name, renders / file_name, "animal", keypoints, box)
+
+
+def schemas(folder: Path) -> dict[str, KeypointSchema]:
+    """The keypoints of a rendered set, by category."""
+    document = json.loads((folder / "annotations.json").read_text())
+    return {c["name"]: KeypointSchema.coco(c) for c in document["categories"] if "keypoints" in c}
 
 
 def cut(
@@ -246,6 +253,11 @@ def overlap_of(box0: Sequence[float], box1: Sequence[float]) -> float:
     height = min(y0 + h0, y1 + h1) - max(y0, y1)
     both = max(0.0, width) * max(0.0, height)
     return both / (w0 * h0 + w1 * h1 - both)
+
+
+def _visible_keypoints(annotation: Mapping[str, Any]) -> np.ndarray:
+    flat = np.reshape(annotation["keypoints"], (-1, 3))
+    return np.where(flat[:, 2:] == 2, flat[:, :2], np.nan)
 
 
 def _corner(
