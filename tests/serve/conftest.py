@@ -4,9 +4,11 @@ import dataclasses
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from helpers.browser import chromium
 from helpers.serve import client
 from helpers.toys import ColourBackbone
 
@@ -43,3 +45,15 @@ def plain() -> Iterator[TestClient]:
     config = dataclasses.replace(embedded_zero_shot(), backbone="colour", fusion=fusion)
     with client(Matcher(ColourBackbone(), config)) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Path:
+    """Where the browser saves files."""
+    return tmp_path_factory.mktemp("saved")
+
+
+@pytest.fixture(scope="module")
+def browser(saved) -> Iterator[Any]:
+    with chromium(saved) as driver:
+        yield driver

@@ -6,6 +6,7 @@ be restored. Members of the file and of annotations that are not known here are 
 
 from __future__ import annotations
 
+import bisect
 import copy
 import dataclasses
 from collections.abc import Sequence
@@ -78,6 +79,7 @@ class Instances:
             if entry["id"] in used:  # another program has given it to a new annotation
                 entry["id"] = self._new_id()
             used.add(entry["id"])
+        self.deleted.sort(key=_id)
 
     @property
     def can_undo(self) -> bool:
@@ -240,12 +242,17 @@ class Instances:
             if now.deleted is not None:
                 self.deleted.remove(now.deleted)
             elif state.deleted is not None:
-                self.deleted.append(copy.deepcopy(state.deleted))
+                bisect.insort(self.deleted, copy.deepcopy(state.deleted), key=_id)
             if self.deleted:
                 self._data.setdefault(EXTRA, {})["deleted"] = self.deleted
             elif set(self._data.get(EXTRA, {})) == {"deleted"}:
                 del self._data[EXTRA]
         self.labels = Labels(self._data)
+
+
+def _id(entry: Entry) -> int:
+    id: int = entry["id"]
+    return id
 
 
 def _is_entry(entry: Any) -> bool:

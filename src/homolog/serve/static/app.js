@@ -1,6 +1,6 @@
 // The page starts here: light or dark, and which of the two modes is shown.
 
-import { request, attempt, isTaken } from "./common.js";
+import { request, attempt, isShortcut, isTaken } from "./common.js";
 import { Match } from "./match.js";
 import { Review } from "./review.js";
 
@@ -42,7 +42,9 @@ async function start() {
   }
   showMode(review ? "review" : "match");
   document.addEventListener("keydown", (event) => {
-    if (!isTaken(event)) (document.body.dataset.mode === "review" ? review : match).key(event);
+    const shown = document.body.dataset.mode === "review" ? review : match;
+    if (!isTaken(event)) shown.key(event);
+    else if (isShortcut(event)) shown.shortcut?.(event);
   });
   await review?.load();
 }

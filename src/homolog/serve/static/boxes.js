@@ -101,7 +101,7 @@ export class Boxes {
     element.style.width = `${width * scale}px`;
     element.style.height = `${height * scale}px`;
     // The label is above the box, or inside where there is no room above.
-    element.classList.toggle("inside", top < chip.offsetHeight + 2);
+    element.classList.toggle("inside", top < chip.offsetHeight + 10);
     element.classList.toggle("tiny", Math.min(width, height) * scale < 36);
   }
 
@@ -119,7 +119,12 @@ export class Boxes {
     }
     item.remove.addEventListener("click", () => this.on.remove?.(key));
     item.corners = CORNERS.map((corner) => this.#corner(key, element, corner));
-    const select = () => { if (!item.current) this.on.select?.(key); };
+    const select = (event) => {
+      if (item.current) return;
+      this.on.select?.(key);
+      // A click on the label of the chosen box is for its keys, this one for those of the image.
+      if (event.detail > 0) this.panel.stage.focus({ preventScroll: true });
+    };
     const moveBy = (box, [dx, dy], done) => this.#change(key, this.#moved(box, dx, dy), done);
     drag(item.chip, this.panel, {
       begin: () => (item.current ? item.box : null),
@@ -234,17 +239,11 @@ export class Boxes {
     });
     capture("pointercancel", () => this.#cancel());
     capture("keydown", (event) => {
-      if (!this.drawing) return;
-      if (event.key === "Escape") {
-        this.setDrawing(false);
-      } else if (event.key === "Enter" && event.target === stage) {
-        this.setDrawing(false);
-        this.on.drawn?.(this.#middle());
-      } else {
-        return;
-      }
+      if (!this.drawing || event.key !== "Enter" || event.target !== stage) return;
       event.stopPropagation();
       event.preventDefault();
+      this.setDrawing(false);
+      this.on.drawn?.(this.#middle());
     });
   }
 

@@ -44,3 +44,9 @@ export function isTaken(event) {
   return event.ctrlKey || event.metaKey || event.altKey || $("keys").open
     || event.target.matches("input, select, textarea");
 }
+
+/** Whether a key press with Ctrl is meant for the page, and not for a field of text. */
+export function isShortcut(event) {
+  return (event.ctrlKey || event.metaKey) && !event.altKey && !$("keys").open
+    && !event.target.matches("input, select, textarea");
+}
