@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers import datasets, toy_training
+from helpers import crowds, datasets, toy_training
 from helpers.command import run
 from helpers.toy_sides import rendered
 
@@ -73,6 +73,23 @@ def test_validation_and_caches_can_be_given(capsys, tmp_path):
         capsys, "train", "coco", str(path), "--out", "more", "--steps", "1", "--start", "run"
     )
     assert status == 0 and "validation" not in err, err
+
+
+def test_objects_that_share_images_are_trained_on(capsys, tmp_path):
+    path = crowds.make_crowds(tmp_path / "herd", [2, 1, 3])
+    train = ("train", "coco", str(path), "--out", "run", "--steps", "1", "--validation", str(path))
+    status, out, err = run(capsys, *train)
+    assert status == 0, err
+    assert "note: images with several annotated objects: 2, with 5 objects" in out
+    assert "5 of 6 objects share their image with others; each of these is matched" in out
+    status, _, err = run(capsys, *train[:4], "alone", *train[5:], "--single")
+    assert status == 2 and "expected two images of herd crowds" in err and err.count("\n") == 1
+    # The photos on which it is chosen how much sides count may show several, too.
+    status, _, err = run(
+        capsys, "train-sides", rendered(tmp_path / "set", 4), "--out", "sides", "--steps", "1",
+        "--validation", str(path),
+    )  # fmt: skip
+    assert status == 0, err
 
 
 def test_options_have_better_names_besides(capsys, tmp_path):

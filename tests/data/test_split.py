@@ -30,7 +30,5 @@ def test_objects_of_one_image_stay_together(tmp_path):
     data = coco.load(crowds.make_crowds(tmp_path, [2, 1, 3] * 4))
     training, held_out = hold_out(data, 0.25)
     assert {a.path.name for a in held_out.annotations} == {f"crowd{i}.png" for i in (10, 11, 12)}
-    assert {a.path.name for a in training.annotations} == {
-        f"crowd{i:02}.png" for i in range(1, 10)
-    }
+    assert {a.path.name for a in training.annotations} == {f"crowd{i:02}.png" for i in range(1, 10)}
     assert len(training.annotations) == 18 and len(held_out.annotations) == 6

@@ -78,9 +78,9 @@ def crop_to_objects(path: Path, folder: Path, margin: float) -> Path:
         left, top = max(0, int(np.floor(x - pad))), max(0, int(np.floor(y - pad)))
         right = min(SIZE[0], int(np.ceil(x + width + pad)))
         bottom = min(SIZE[1], int(np.ceil(y + height + pad)))
-        name = f"{names[annotation['image_id']]}#{number}.png"
+        name = f"{names[annotation['image_id']]}#{number}"  # as the object is called
         with Image.open(path.parent / "images" / names[annotation["image_id"]]) as image:
-            image.crop((left, top, right, bottom)).save(folder / "images" / name)
+            image.crop((left, top, right, bottom)).save(folder / "images" / name, "PNG")
         images.append(
             {"id": number, "file_name": name, "width": right - left, "height": bottom - top}
         )

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from homolog.image.geometry import IDENTITY, CanvasTransform, Grid
+from homolog.image.regions import Region
 from homolog.training import ViewsConfig
 from homolog.training.augmentation import FLIPPED, UNCHANGED, RandomAffineView
 
@@ -29,6 +30,25 @@ def test_keypoints_move_with_the_image(seed, size):
         centres = np.arange(128) + 0.5
         centroid = np.array([[light.sum(0) @ centres, light.sum(1) @ centres]]) / light.sum()
         np.testing.assert_allclose(grid.to_cells(centroid)[0], cell, atol=0.35)
+
+
+@given(st.integers(0, 2**31))
+def test_a_region_is_augmented_as_its_crop(seed):
+    rng = np.random.default_rng(seed)
+    width, height = (int(side) for side in rng.integers(20, 90, 2))
+    region = Region(int(rng.integers(0, 200)), int(rng.integers(0, 100)), width, height)
+    grid = Grid.from_patches(128, 8)
+    inside = CanvasTransform(300, 200, IDENTITY, 128, grid, region)
+    alone = CanvasTransform(width, height, IDENTITY, 128, grid)
+    crop = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    points = rng.uniform(0, (width, height), (5, 2))
+    for augmentation in (UNCHANGED, FLIPPED, RandomAffineView.draw(ViewsConfig(), rng)):
+        cells = augmentation.to_cells(points + np.array(region.box[:2]), inside)
+        np.testing.assert_allclose(cells, augmentation.to_cells(points, alone), atol=1e-9)
+        canvases = (augmentation.canvas(crop, each) for each in (inside, alone))
+        assert next(canvases).tobytes() == next(canvases).tobytes()
+        valid = augmentation.valid_cells(inside)
+        np.testing.assert_array_equal(valid, augmentation.valid_cells(alone))
 
 
 def test_random_views_stay_within_their_limits():

@@ -41,7 +41,7 @@ def train_sides(
         Names of 3D models that are not trained on. The model is scored on them, and how much sides
         count in matching is chosen on them.
     validation
-        A COCO file of photos on which that is chosen, too.
+        A COCO file of photos on which that is chosen, too, with any number of objects each.
     count
         Images to render, where FOLDER has 3D models.
     steps

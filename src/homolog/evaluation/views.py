@@ -134,11 +134,11 @@ class FeatureStore:
         self.matcher = matcher
         self.views = views
         self.poses = tuple(dict.fromkeys((IDENTITY, *poses)))
-        self._features: LRUCache[_Key, Features] = LRUCache(max_bytes, _nbytes, min_items=2)
-        self._of_image: dict[tuple[Path, str], dict[_Key, None]] = {}
+        self._features: LRUCache[ViewKey, Features] = LRUCache(max_bytes, _nbytes, min_items=2)
+        self._of_image: dict[tuple[Path, str], dict[ViewKey, None]] = {}
         for annotation in views.boxes:
             image = annotation.path, annotation.category
-            self._of_image.setdefault(image, {})[self._key(annotation)] = None
+            self._of_image.setdefault(image, {})[self.key(annotation)] = None
 
     @classmethod
     @contextmanager
@@ -165,7 +165,7 @@ class FeatureStore:
             HomologError: an image cannot be read, or the cache cannot be written.
         """
         store = cls(matcher, views, poses, max_bytes)
-        count = len({store._key(annotation) for annotation in data.annotations})
+        count = len({store.key(annotation) for annotation in data.annotations})
         if not count:
             yield store
             return
@@ -186,13 +186,14 @@ class FeatureStore:
         Raises:
             HomologError: its image cannot be read.
         """
-        key = self._key(annotation)
+        key = self.key(annotation)
         return self._features.get(key, lambda: self._extract(key))
 
-    def _key(self, annotation: Annotation) -> _Key:
+    def key(self, annotation: Annotation) -> ViewKey:
+        """What two annotations have in common that are shown alike."""
         return annotation.path, annotation.category, self.views.boxes.get(annotation)
 
-    def _extract(self, key: _Key) -> Features:
+    def _extract(self, key: ViewKey) -> Features:
         path, category, box = key
         if box is None and self.views.zoom is None:
             return self.matcher.extract(path, self.poses, category)
@@ -222,7 +223,7 @@ def queries(points: Float[np.ndarray, "K 2"], shown: Features) -> Float[np.ndarr
     return np.clip(points, (left, top), (right, bottom))
 
 
-_Key = tuple[Path, str, tuple[float, float, float, float] | None]
+ViewKey = tuple[Path, str, tuple[float, float, float, float] | None]
 """The image, the category and the box of an object; None where the whole image is shown."""
 
 

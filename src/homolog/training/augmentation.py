@@ -36,7 +36,7 @@ class PoseView:
         """The canvas that goes through the backbone.
 
         Args:
-            image: the upright image.
+            image: the upright image, or its region that the transform has.
             transform: from the upright image to cells.
         """
         return self._posed(transform).apply(image)
@@ -51,8 +51,9 @@ class PoseView:
 
     def _posed(self, transform: CanvasTransform) -> CanvasTransform:
         return CanvasTransform(
-            transform.width, transform.height, self.pose, transform.canvas_size, transform.grid
-        )
+            transform.width, transform.height, self.pose, transform.canvas_size, transform.grid,
+            transform.region,
+        )  # fmt: skip
 
 
 UNCHANGED, FLIPPED = PoseView(IDENTITY), PoseView(FLIP)
@@ -101,7 +102,7 @@ class RandomAffineView:
         """The canvas that goes through the backbone.
 
         Args:
-            image: the upright image.
+            image: the upright image, or its region that the transform has.
             transform: from the upright image to cells.
         """
         size = transform.canvas_size
@@ -130,7 +131,9 @@ class RandomAffineView:
     def to_cells(self, keypoints: Keypoints, transform: CanvasTransform) -> Keypoints:
         """Points of the upright image in cells of the augmented one; NaN if off the canvas."""
         matrix, offset = self._affine(transform.canvas_size)
-        points = transform.letterbox.to_canvas(keypoints) @ matrix.T + offset
+        region = transform.region
+        shown = keypoints if region is None else keypoints - (region.x, region.y)
+        points = transform.letterbox.to_canvas(shown) @ matrix.T + offset
         with np.errstate(invalid="ignore"):
             off = ~((points > 0) & (points < transform.canvas_size)).all(axis=1)
         points[off] = np.nan
@@ -143,8 +146,8 @@ class RandomAffineView:
         sources = ((centres - offset) @ np.linalg.inv(matrix).T).clip(0, transform.canvas_size)
         points = transform.letterbox.to_image(sources)
         margin = transform.grid.stride / 4 / transform.letterbox.scale
-        size = np.array([transform.width, transform.height])
-        inside = np.all((points >= -margin) & (points <= size + margin), axis=1)
+        extent = np.array(transform.extent)
+        inside = np.all((points >= -margin) & (points <= extent + margin), axis=1)
         return (inside if inside.any() else ~inside).reshape(transform.grid.shape)
 
     def _affine(self, size: int) -> tuple[Float[np.ndarray, "2 2"], Float[np.ndarray, "2"]]:

@@ -1,4 +1,4 @@
-"""Training samples: the network's input for an augmented image, and where its keypoints are."""
+"""Training samples: the network's input for an augmented object, and where its keypoints are."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 from homolog.data import Annotation
+from homolog.descriptors import Features
 from homolog.extractor import DescriptorExtractor
-from homolog.image import reading
 from homolog.image.geometry import IDENTITY, CanvasTransform
 from homolog.keypoints import KeypointSchema
+from homolog.loading import ImageLoader
 from homolog.training.augmentation import Augmentation
 from homolog.utils.lru_cache import LRUCache
 
 CACHE_BYTES = 4_000_000_000
 """Memory for samples; those used least recently are made again when they are needed."""
 
+_REGION_BYTES = 500_000_000  # of regions cut out of images, so that not each view decodes the image
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """An augmented image as the network gets it, and its K keypoints.
+    """An augmented image, or region around an object, as the network gets it; and K keypoints.
 
     Attributes:
         features_HWC: the network's input, half precision.
@@ -39,6 +42,8 @@ class Sample:
 
 class SampleLoader:
     """Makes samples from image files; an LRU cache keeps them in memory.
+
+    The region around its box shows an object that shares its image, the whole image any other.
 
     Args:
         extractor: makes feature maps, and the network's input of these.
@@ -58,18 +63,23 @@ class SampleLoader:
     ):
         self.extractor = extractor
         self.schemas = schemas
-        self.max_pixels = max_pixels
         self.reduce = reduce
         self.canvases = canvases
+        self._images = ImageLoader(extractor.backbone.canvas_size, "", max_pixels)
+        self._regions: LRUCache[Annotation, Features] = LRUCache(
+            _REGION_BYTES,
+            lambda found: sum(3 * i.width * i.height for i in (found.view, found.image)),
+        )
         self._cache: LRUCache[tuple[Annotation, Augmentation], Sample] = LRUCache(
             CACHE_BYTES, lambda sample: sample.features_HWC.nbytes
         )
 
     def __call__(self, annotation: Annotation, augmentation: Augmentation) -> Sample:
-        """The sample of an image.
+        """The sample of an annotated object.
 
         Raises:
-            HomologError: the image cannot be read.
+            HomologError: the image cannot be read, or the box that tells the object from others of
+                its image cannot be right.
         """
         key = annotation, augmentation
         return self._cache.get(key, lambda: self._load(annotation, augmentation))
@@ -77,23 +87,24 @@ class SampleLoader:
     @torch.no_grad()
     def _load(self, annotation: Annotation, augmentation: Augmentation) -> Sample:
         backbone = self.extractor.backbone
-        image = reading.load_image(
-            annotation.path,
-            longest_edge=backbone.canvas_size,
-            max_pixels=self.max_pixels,
-            name=str(annotation.path),
-        )
+        if annotation.shares_image:
+            shown = self._regions.get(annotation, lambda: self._cut(annotation))
+        else:
+            shown = self._images.whole(annotation.path, str(annotation.path))
         transform = CanvasTransform(
-            image.width, image.height, IDENTITY, backbone.canvas_size, backbone.grid
+            shown.width, shown.height, IDENTITY, backbone.canvas_size, backbone.grid, shown.region
         )
-        canvas = torch.from_numpy(np.array(augmentation.canvas(image.image, transform)))
+        canvas = torch.from_numpy(np.array(augmentation.canvas(shown.view, transform)))
         if self.canvases:
             inputs = canvas[None]  # half precision holds 0 to 255 exactly
         else:
             maps = next(self.extractor.feature_maps([canvas], annotation.category))
             valid = torch.from_numpy(augmentation.valid_cells(transform)).to(backbone.device)
             inputs = self.extractor.network_inputs(maps, valid[None])
-        cells = augmentation.to_cells(annotation.keypoints, transform)
+        keypoints = annotation.keypoints
+        if shown.region is not None:
+            keypoints = np.where(shown.region.contains(keypoints)[:, None], keypoints, np.nan)
+        cells = augmentation.to_cells(keypoints, transform)
         if augmentation.mirrored:  # what was the left paw now looks like the right paw
             cells = cells[list(self.schemas[annotation.category].mirror)]
         scale = augmentation.scale * transform.letterbox.scale / backbone.grid.stride
@@ -102,3 +113,12 @@ class SampleLoader:
             torch.from_numpy(cells).float(),
             annotation.reference_length("box") * scale,
         )
+
+    def _cut(self, annotation: Annotation) -> Features:
+        """The region around an object's box."""
+        whole = self._images.whole(annotation.path, str(annotation.path), keep=True)
+        names = [f"{annotation.name}: box"]
+        (region,) = self._images.regions(whole, [annotation.xywh], names, context=False)
+        # The image as it was decoded is large; its file will do.
+        region.original = annotation.path
+        return region

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import crowds
 from helpers.toy_sides import corner_cue
 from helpers.toys import random_image
 from PIL import Image
 
 from homolog import KeypointSchema
+from homolog.data import coco
 from homolog.data.pairs import Annotation, DataSet, Pair
 from homolog.networks.sides import SideHead, SideMaps, SidesConfig, objectness_confidence
 from homolog.training.sides import (
@@ -94,6 +96,26 @@ def used(monkeypatch) -> list[SidesConfig]:
 
     monkeypatch.setattr(calibration, "add_sides", add_sides)
     return tried
+
+
+def test_objects_that_share_an_image_are_shown_by_their_boxes(
+    monkeypatch, used, tmp_path, colour_matcher, head
+):
+    data = coco.load(crowds.make_crowds(tmp_path, [2, 1, 3]))
+    shown = {}
+
+    def score_pairs(matcher, data, features):
+        shown.update(features)
+        return np.zeros(len(data.pairs)), np.zeros(len(data.pairs))
+
+    monkeypatch.setattr(calibration, "score_pairs", score_pairs)
+    calibrate(colour_matcher, head, [data])
+    assert shown.keys() == set(data.annotations) and len(shown) == 6
+    assert colour_matcher.backbone.seen == 6
+    for annotation, features in shown.items():
+        box = annotation.xywh if annotation.shares_image else None
+        assert features.region == colour_matcher.extract(annotation.path, box=box).region
+        assert (features.region is None) == (annotation.path.name == "crowd02.png")
 
 
 def test_what_helps_one_set_must_not_harm_another(monkeypatch, used, twins, colour_matcher, head):

@@ -1,6 +1,7 @@
 """Rendered sets: what is listed, how they are split and paired."""
 
 import dataclasses
+import itertools
 import json
 
 import pytest
@@ -25,6 +26,27 @@ def test_pairs_of_images_of_one_object(tmp_path):
     assert pair.source.keypoints[:2].tolist() == [[50, 35], [70, 40]]
     assert pair.source.box == (20, 30, 80, 70)
     assert data.schemas[pair.category].mirror == (0, 2, 1)
+
+
+def test_pairs_of_images_of_several_objects(tmp_path):
+    """Each object is one of its own, told from others by its box; two of one image are no pair."""
+    renders = read_rendered_dataset(rendered(tmp_path / "set", 3))
+    car = {**renders.objects[0][0], "instance": 7, "category_id": 2, "bbox": [1, 2, 3, 4]}
+    objects = ((renders.objects[0][0], car), renders.objects[1], renders.objects[2])
+    renders = dataclasses.replace(renders, objects=objects, categories={1: "animal", 2: "car"})
+    data = renders.to_dataset([0, 1, 2])
+    first, second = "pictures/000000.jpg#1", "pictures/000000.jpg#7"
+    alone = ("pictures/000001.jpg", "pictures/000002.jpg")
+    names = [(pair.source.name, pair.target.name) for pair in data.pairs]
+    expected = set(itertools.permutations((first, second, *alone), 2))
+    assert set(names) == expected - {(first, second), (second, first)} and len(names) == 10
+    found = {annotation.name: annotation for annotation in data.annotations}
+    assert found[second].xywh == (1, 2, 3, 4) and found[second].category == "car"
+    assert [found[name].shares_image for name in (first, second, *alone)] == [True] * 2 + [
+        False
+    ] * 2
+    few = renders.to_dataset([0, 1, 2], max_objects=3)
+    assert {annotation.name for annotation in few.annotations} == {first, second, alone[0]}
 
 
 def test_images_are_split_by_model(tmp_path):

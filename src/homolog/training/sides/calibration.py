@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from homolog.data import DataSet
+from homolog.data import Annotation, DataSet
 from homolog.descriptors import Features
 from homolog.evaluation.metrics import left_right_confusion, relative_errors
+from homolog.evaluation.views import FeatureStore, ObjectViews, ViewKey, queries
 from homolog.image.geometry import IDENTITY
 from homolog.matcher import Matcher
 from homolog.networks.sides import (
@@ -77,7 +78,8 @@ def calibrate(
     A keypoint within 0.10 of the box counts for a choice, one on its mirror counterpart counts
     against it. The mean over the sets decides, so that none counts more by being larger, among the
     weights with which no set's PCK is lower than without by more than a quarter of a point and more
-    than the standard error of the difference.
+    than the standard error of the difference. Objects that share an image are matched in the
+    regions around their boxes.
 
     Args:
         matcher: a zero-shot matcher.
@@ -91,14 +93,18 @@ def calibrate(
         HomologError: an image cannot be read.
     """
     assert matcher.side_head is None
-    categories = {a.path: a.category for data in sets for a in data.annotations}
-    features: dict[Path, Features] = {}
-    maps: dict[Path, SideMaps] = {}
-    with ProgressBar(len(categories)) as progress:
-        for index, (path, category) in enumerate(categories.items()):
-            progress.update("extracting features to calibrate on", index)
-            features[path] = matcher.extract(path, category=category)
-            maps[path] = network(features[path].by_pose[IDENTITY].descriptors_HWC[None])[0]
+    stores = [FeatureStore(matcher, ObjectViews.of(data), max_bytes=sys.maxsize) for data in sets]
+    keys = {a: s.key(a) for d, s in zip(sets, stores, strict=True) for a in d.annotations}
+    features: dict[ViewKey, Features] = {}
+    maps: dict[ViewKey, SideMaps] = {}
+    with ProgressBar(len(set(keys.values()))) as progress:
+        for data, store in zip(sets, stores, strict=True):
+            for annotation in data.annotations:
+                if (key := keys[annotation]) in features:
+                    continue
+                progress.update("extracting features to calibrate on", len(features))
+                features[key] = store(annotation)
+                maps[key] = network(features[key].by_pose[IDENTITY].descriptors_HWC[None])[0]
     configs, means, harmless = [], [], []
     baseline: list[Float[np.ndarray, "N"]] = []
     with ProgressBar(len(_SIDE_WEIGHTS) * len(_COORDINATE_WEIGHTS)) as progress:
@@ -108,9 +114,10 @@ def calibrate(
             config = dataclasses.replace(
                 network.config, side_weight=side_weight, coordinate_weight=coordinate_weight
             )
-            with_sides = {path: add_sides(features[path], maps[path], config) for path in features}
+            with_sides = {key: add_sides(features[key], maps[key], config) for key in features}
+            shown = {annotation: with_sides[key] for annotation, key in keys.items()}
             correct, confused = zip(
-                *(score_pairs(matcher, data, with_sides) for data in sets), strict=True
+                *(score_pairs(matcher, data, shown) for data in sets), strict=True
             )
             baseline = baseline or list(correct)  # the first weights are zero
             gains = [now - before for now, before in zip(correct, baseline, strict=True)]
@@ -138,20 +145,21 @@ def add_sides(features: Features, maps: SideMaps, config: SidesConfig) -> Featur
 
 
 def score_pairs(
-    matcher: Matcher, data: DataSet, features: Mapping[Path, Features]
+    matcher: Matcher, data: DataSet, features: Mapping[Annotation, Features]
 ) -> tuple[Float[np.ndarray, "N"], Float[np.ndarray, "N"]]:
     """Of each pair the fraction of keypoints that are correct, and of those on their counterparts.
 
     Args:
         matcher: a zero-shot matcher.
         data: N pairs.
-        features: of their images, by path.
+        features: of their annotated objects.
     """
     correct, confused = [], []
     for pair in data.pairs:
         ids, target = pair.keypoint_ids, pair.target
-        prepared = matcher.pair(features[pair.source.path], features[target.path])
-        points = prepared.transfer_points(pair.source.keypoints[ids])
+        source = features[pair.source]
+        prepared = matcher.pair(source, features[target])
+        points = prepared.transfer_points(queries(pair.source.keypoints[ids], source))
         errors = relative_errors(points, target.keypoints[ids], target.reference_length("box"))
         schema = data.schemas[pair.category]
         _, mirrored = left_right_confusion(points, ids, target.keypoints, schema)

@@ -83,25 +83,40 @@ class RenderedDataset:
         """Those of some images that show exactly one object."""
         return [row for row in rows if len(self.objects[row]) == 1]
 
-    def to_dataset(self, rows: Sequence[int]) -> DataSet:
-        """All ordered pairs of images that show one object each and have a keypoint in common."""
-        annotations = []
-        for row in rows:
-            (single,) = self.objects[row]
-            points = self.keypoints(single)
-            points[points[:, 2] != _VISIBLE] = np.nan
-            x, y, width, height = single["bbox"]
-            box = (x, y, x + width, y + height)
-            name, category = self.files[row], self.category(row)
-            path = self.folder / name
-            annotations.append(Annotation(name, path, category, points[:, :2], box))
+    def to_dataset(self, rows: Sequence[int], max_objects: int | None = None) -> DataSet:
+        """All ordered pairs of objects in two images that have a keypoint in common.
+
+        Args:
+            rows: the images.
+            max_objects: take only so many objects, those of the first images.
+        """
+        annotations = [self._annotation(row, each) for row in rows for each in self.objects[row]][
+            :max_objects
+        ]
         pairs = [
             Pair.of(f"{source.name} {target.name}", source, target)
             for source, target in itertools.permutations(annotations, 2)
+            if source.path != target.path
         ]
         usable = [pair for pair in pairs if len(pair.keypoint_ids)]
         schemas = {annotation.category: self.schema for annotation in annotations}
         return DataSet("renders", self.folder, schemas, usable, "box", (0.1, 0.05))
+
+    def _annotation(self, row: int, found: Mapping[str, Any]) -> Annotation:
+        """An object of an image; where there are several, its number is part of its name."""
+        points = self.keypoints(found)
+        points[points[:, 2] != _VISIBLE] = np.nan
+        x, y, width, height = found["bbox"]
+        several = len(self.objects[row]) > 1
+        file = self.files[row]
+        return Annotation(
+            f"{file}#{found['instance']}" if several else file,
+            self.folder / file,
+            self.categories.get(found.get("category_id", -1), self.category(row)),
+            points[:, :2],
+            (x, y, x + width, y + height),
+            shares_image=several,
+        )
 
     def coordinates(self, index: int) -> tuple[Float[np.ndarray, "H W 3"], UInt[np.ndarray, "H W"]]:
         """Canonical coordinates of every pixel, and the object that it shows (0 for none).

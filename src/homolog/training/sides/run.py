@@ -20,7 +20,7 @@ from homolog.training.sides.scoring import Score, score
 from homolog.utils.locks import lock_folder
 from homolog.utils.serialization import to_plain
 
-_CALIBRATION_IMAGES, _CALIBRATION_PAIRS = 60, 240
+_CALIBRATION_OBJECTS, _CALIBRATION_PAIRS = 60, 240
 
 
 def train(
@@ -84,8 +84,7 @@ def train(
 
         presence = fit_presence(network, examples, renders, unseen or training)
         network.config = dataclasses.replace(network.config, presence_calibration=presence)
-        rows = renders.single_object(unseen)[:_CALIBRATION_IMAGES]
-        rendered = renders.to_dataset(rows).subsample(_CALIBRATION_PAIRS)
+        rendered = renders.to_dataset(unseen, _CALIBRATION_OBJECTS).subsample(_CALIBRATION_PAIRS)
         sets = [data for data in (rendered, validation) if data is not None and data.pairs]
         config = calibrate(matcher, network, sets)[0] if sets else network.config
         trained = dataclasses.replace(matcher.config, sides=config)
