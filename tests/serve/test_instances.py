@@ -85,27 +85,32 @@ def test_a_new_instance(review, labels):
     assert manual_keypoints(Labels.read(labels).annotations[4]) == {0}
 
 
-def test_instance_ids_follow_those_of_the_file():
-    for member, ids, expected in (
-        ("track_id", [1, 2, 8], {"track_id": 9}),
-        ("instance_id", ["left", "right", "left"], {"instance_id": "object_4"}),
-        ("instance", ["object_4", "b", "c"], {"instance": "object_5"}),
-        (None, [None, None, None], {}),
-    ):
-        data = document()
-        del data["annotations"][3]
-        for annotation, id in zip(data["annotations"], ids, strict=True):
-            del annotation["track_id"]
-            if member is not None:
-                annotation[member] = id
-        data["annotations"][2]["id"] = 3  # duplicates do no harm
-        data["annotations"][0]["id"] = 1
-        data["annotations"][1]["id"] = 2
-        instances = Instances(Labels(data))
-        added = instances[instances.add(7, 1, (1, 2, 30, 40))]
-        assert {k: added[k] for k in ("track_id", "instance_id", "instance") if k in added} == (
-            expected
-        )
+@pytest.mark.parametrize(
+    ("member", "ids", "expected"),
+    [
+        ("track_id", [1, 2, 5, 8], 9),  # of the whole file: objects are the same in all images
+        ("track_id", ["a", "b", "c", "a"], 1),
+        ("instance_id", [1, 3, 2, 9], 4),  # of the image
+        ("instance_id", ["left", "right", 1, 1], 2),
+        ("instance", [2, 3, 4, 1], 1),
+        (None, [None] * 4, None),
+    ],
+)
+def test_instance_ids_follow_those_of_the_file(member, ids, expected):
+    data = document()
+    for annotation, id in zip(data["annotations"], ids, strict=True):
+        del annotation["track_id"]
+        if member is not None:
+            annotation[member] = id
+    instances = Instances(Labels(data))
+    added = instances[instances.add(7, 1, (1, 2, 30, 40))]
+    assert [added.get(m) for m in ("track_id", "instance_id", "instance") if m in added] == (
+        [] if member is None else [expected]
+    )
+    # An id that was deleted is not given to another object.
+    instances.delete(added["id"])
+    again = instances[instances.add(7, 1, (1, 2, 30, 40))]
+    assert member is None or again[member] != expected
 
 
 def test_a_box_is_moved(review, labels):

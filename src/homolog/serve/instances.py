@@ -9,12 +9,13 @@ from __future__ import annotations
 import bisect
 import copy
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from homolog.data.formats.entries import InstanceId
 from homolog.data.labels import EXTRA, Labels
 from homolog.errors import HomologError
+from homolog.labelling.instances import free_instance
 
 Entry = dict[str, Any]
 """An annotation as in a COCO file."""
@@ -132,7 +133,7 @@ class Instances:
                 "predicted": [0] * 3 * count, "box_reviewed": True,
             },
         }  # fmt: skip
-        entry.update(_new_instance_id([*self.labels.annotations, *self.deleted], id))
+        entry.update(self._new_instance(image))
         self._record(id, _State(entry, len(self.labels.annotations)))
         return id
 
@@ -220,6 +221,18 @@ class Instances:
         entries = [*self.labels.annotations, *self.deleted]
         return max((entry["id"] for entry in entries), default=0) + 1
 
+    def _new_instance(self, image: int) -> dict[str, InstanceId]:
+        """The member that names a new instance, as the file names the others; none if it does not."""
+        entries = [*self.labels.annotations, *self.deleted]
+        for member in _INSTANCE_MEMBERS:
+            named = [entry for entry in entries if entry.get(member) is not None]
+            if named and member == "track_id":  # the same object in several images: this is none
+                ids = [entry[member] for entry in named]
+                return {member: max((id for id in ids if isinstance(id, int)), default=0) + 1}
+            if named:
+                return {member: free_instance(e[member] for e in named if e["image_id"] == image)}
+        return {}
+
     def _position(self, id: int) -> int | None:
         """Where in the file's list an annotation is; of several with one id, the last."""
         places = [i for i, entry in enumerate(self.labels.annotations) if entry["id"] == id]
@@ -257,17 +270,3 @@ def _id(entry: Entry) -> int:
 
 def _is_entry(entry: Any) -> bool:
     return isinstance(entry, dict) and {"id", "image_id", "category_id", "bbox"} <= set(entry)
-
-
-def _new_instance_id(entries: Sequence[Entry], id: int) -> dict[str, int | str]:
-    """The member that names a new instance, as the file's others are named; none if none are."""
-    for member in _INSTANCE_MEMBERS:
-        given = [entry[member] for entry in entries if entry.get(member) is not None]
-        if given:
-            numbers = [value for value in given if isinstance(value, int)]
-            if len(numbers) == len(given):
-                return {member: max(numbers) + 1}
-            while f"object_{id}" in given:
-                id += 1
-            return {member: f"object_{id}"}
-    return {}
