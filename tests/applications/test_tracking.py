@@ -12,7 +12,7 @@ from helpers.videos import GREY, moving, read_video, write_video
 from PIL import Image
 
 from homolog import HomologError, Matcher, cli
-from homolog.applications import tracking
+from homolog.applications import point_tracker
 from homolog.applications.tracking import Tracker, track
 from homolog.utils import progress
 
@@ -83,13 +83,13 @@ def test_of_two_similar_objects_the_one_tracked_before_is_kept(colour_matcher, m
     # backbone, so that their descriptors are equal.
     starts = [(64, 200), (80, 200), (96, 16), (112, 0), (112, 16), (112, 32)]
     misses = {}
-    for penalty in (tracking._MOTION_PENALTY, 0.0):
-        monkeypatch.setattr(tracking, "_MOTION_PENALTY", penalty)
+    for penalty in (point_tracker._MOTION_PENALTY, 0.0):
+        monkeypatch.setattr(point_tracker, "_MOTION_PENALTY", penalty)
         tracker = Tracker(colour_matcher, frame(*starts[0]), [[64 + 32, 48]])
         tracker.restart()
         ends = [tracker.update(frame(*start)).points[0, 0] - start[0] - 32 for start in starts[1:]]
         misses[penalty] = np.abs(ends)
-    assert misses[tracking._MOTION_PENALTY].max() > 40 and misses[0.1].max() < 10
+    assert misses[point_tracker._MOTION_PENALTY].max() > 40 and misses[0.1].max() < 10
 
 
 def test_hidden_points_are_occluded_and_come_back(colour_matcher):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -58,3 +60,66 @@ def moving(count: int) -> tuple[list[Image.Image], np.ndarray]:
         frame.paste(patchwork, (int(x), int(y)))
         frames.append(frame)
     return frames, corners[:, None] + ON_OBJECT
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Objects that move along known paths.
+
+    Attributes:
+        frames: the images.
+        boxes: (x, y, width, height) of each object in each frame, hidden or not.
+        visible: the share of each object that is in sight, likewise.
+    """
+
+    frames: list[Image.Image]
+    boxes: np.ndarray
+    visible: np.ndarray
+
+    def overlaps(self, boxes: np.ndarray) -> np.ndarray:
+        """Intersection over union of boxes (F x N x 4) with the objects' own."""
+        low = np.maximum(boxes[..., :2], self.boxes[..., :2])
+        high = np.minimum(*(each[..., :2] + each[..., 2:] for each in (boxes, self.boxes)))
+        both = np.prod(np.maximum(high - low, 0), axis=-1)
+        return both / (boxes[..., 2:].prod(-1) + self.boxes[..., 2:].prod(-1) - both)
+
+
+def path(*stops: tuple[float, float], steps: int) -> list[tuple[int, int]]:
+    """Positions along straight lines between stops, with so many steps from each to the next."""
+    legs = [np.linspace(*ends, steps + 1) for ends in pairwise(stops)]
+    points = np.concatenate([legs[0][:1], *(leg[1:] for leg in legs)])
+    return [(round(x), round(y)) for x, y in points]
+
+
+def moving_objects(
+    objects: Sequence[Image.Image],
+    paths: Sequence[Sequence[tuple[int, int]]],
+    size: tuple[int, int] = (320, 160),
+    bar: tuple[int, int] | None = None,
+) -> Scene:
+    """A scene of rectangular objects over a soft grey background.
+
+    Args:
+        objects: later ones lie in front.
+        paths: the upper left corner of each object in each frame.
+        size: width and height of the frames.
+        bar: left and right edge of an upright bar in front of all.
+    """
+    behind = random_image(*size, seed=50).convert("L").point(lambda value: 90 + value // 4)
+    frames, visible = [], []
+    for corners in zip(*paths, strict=True):
+        frame, owner = behind.convert("RGB"), np.zeros(size[::-1], int)
+        for index, (each, (x, y)) in enumerate(zip(objects, corners, strict=True), start=1):
+            frame.paste(each, (x, y))
+            owner[max(0, y) : max(0, y + each.height), max(0, x) : max(0, x + each.width)] = index
+        if bar is not None:
+            frame.paste((128, 128, 128), (bar[0], 0, bar[1], size[1]))
+            owner[:, bar[0] : bar[1]] = 0
+        frames.append(frame)
+        areas = [each.width * each.height for each in objects]
+        visible.append([(owner == n).sum() / area for n, area in enumerate(areas, start=1)])
+    sizes = np.array([each.size for each in objects])
+    boxes = np.concatenate(
+        [np.array(paths).swapaxes(0, 1), np.broadcast_to(sizes, (len(frames), *sizes.shape))], -1
+    )
+    return Scene(frames, boxes.astype(float), np.array(visible))

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from homolog.viz.video import draw_tracks
+from homolog.viz.video import draw_boxes, draw_tracks
 
 GREY = (128, 128, 128)
 
@@ -38,3 +38,34 @@ def test_trails_are_interrupted_where_a_point_jumps_or_is_occluded():
     assert between([100.0, 130.0, *far])
     assert not between([100.0, 200.0, *far]), "a jump of more than a tenth"
     assert not between([100.0, 130.0, *far], occluded=True)
+
+
+def test_boxes_are_outlined_in_their_colours_with_labels():
+    image = Image.new("RGB", (400, 300), GREY)
+    boxes = np.array([[20.0, 40, 60, 40], [100, 60, 50, 50], [-10, -5, 40, 30]])
+    colours, shown = (
+        [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)],
+        np.array([True, False, True]),
+    )
+    # Half as large as the frame that the boxes are in.
+    drawn = np.asarray(draw_boxes(image, (200, 150), boxes, ["a", "b", "c"], colours, shown))
+    for x, y in ((40, 100), (158, 120), (100, 81), (100, 158)):
+        near = drawn[y - 3 : y + 4, x - 3 : x + 4].reshape(-1, 3)
+        assert (near == (255, 0, 0)).all(axis=1).any()
+    assert (drawn[110:150, 60:140] == 128).all(), "an outline alone"
+    assert not (drawn == (0, 255, 0)).all(axis=2).any(), "a box that is not shown"
+    assert (drawn == (0, 0, 255)).all(axis=2).sum() > 100, "a label stays in the frame"
+    label = drawn[60:80, 38:60].reshape(-1, 3)
+    assert (label == (255, 0, 0)).all(axis=1).any() and len(np.unique(label, axis=0)) > 2
+
+
+def test_points_with_colours_of_their_own_have_them():
+    image = Image.new("RGB", (400, 300), GREY)
+    points = np.array([[[100.0, 150.0], [300.0, 150.0]]])
+    drawn = np.asarray(
+        draw_tracks(
+            image, (400, 300), points, np.full((1, 2), False), np.ones(2),
+            [(1.0, 0.0, 0.0), (0.0, 0.0, 1.0)],
+        )
+    )  # fmt: skip
+    assert drawn[150, 100].tolist() == [255, 0, 0] and drawn[150, 300].tolist() == [0, 0, 255]

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from homolog.cli.match import print_pair
-from homolog.cli.options import IMAGE_SUFFIXES, ModelOptions, PairOptions, read_points
+from homolog.cli.options import (
+    IMAGE_SUFFIXES,
+    ModelOptions,
+    PairOptions,
+    parse_box,
+    read_points,
+)
 from homolog.errors import HomologError
 from homolog.utils.outputs import check_output, write_atomically
 from homolog.utils.progress import ProgressBar
@@ -72,14 +78,19 @@ def track(
     video: Path,
     *,
     model: ModelOptions = ModelOptions(),
-    points: Annotated[list[str], Parameter(consume_multiple=True)],
+    points: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    boxes: Path | None = None,
+    box: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     frame: int = 0,
     every: int = 1,
     out: Path | None = None,
     json: Path | None = None,
     csv: Path | None = None,
 ) -> None:
-    """Track points of one frame through a video.
+    """Track points of one frame through a video, or several objects with their points.
+
+    With --boxes or --box, each object is followed by itself. Objects that meet are told apart by
+    what they look like, or else by their motion; one that cannot be found is said to be lost.
 
     Parameters
     ----------
@@ -87,7 +98,13 @@ def track(
         The video, in any format that FFmpeg reads.
     points
         Points of the annotated frame: `120,80 200,95`, or one file (CSV, text or JSON), which may
-        name them.
+        name them. With boxes, each is on the object in whose box it is; by default, a grid of
+        points on each object.
+    boxes
+        A file with the boxes of the objects in the annotated frame: COCO (.json), results of a
+        detector (.json), YOLO (.yaml) or a table (.csv), beside an image of that frame.
+    box
+        The box of an object, `x,y,width,height` in pixels; once for each object.
     frame
         The annotated frame's number, from 0.
     every
@@ -108,15 +125,24 @@ def track(
             f"poses: expected none, for the frames of a video are matched as they are, got "
             f"{model.poses!r}"
         )
-    keypoints, names = read_points(points)
+    if points is None and boxes is None and box is None:
+        raise HomologError("points: expected --points, --boxes or --box, got none of them")
+    if boxes is not None and box is not None:
+        raise HomologError("boxes: expected either --boxes or --box, got both")
+    keypoints, names = (None, None) if points is None else read_points(points)
+    corners = None if box is None else [parse_box(text) for text in box]
+    instances = None
     from homolog.applications import tracking
     from homolog.applications.video import VIDEO_SUFFIXES
 
     if out is not None:
         out = check_output(out, VIDEO_SUFFIXES)
+    if boxes is not None:
+        corners, instances = _read_frame_boxes(boxes, video, frame)
     tracks = tracking.track(
-        model.matcher(), video, keypoints, names, frame=frame, every=every, out=out
-    )
+        model.matcher(), video, keypoints, names, boxes=corners, instances=instances, frame=frame,
+        every=every, out=out,
+    )  # fmt: skip
     if json is not None:
         source = {"video": str(video), "model": model.preset}
         text = jsons.dumps(source | tracks.to_dict(), allow_nan=False) + "\n"
@@ -173,13 +199,49 @@ def average(
     print(f"image: {out}", file=sys.stderr)
 
 
-def _print_tracks(tracks: Tracks) -> None:
-    names = tracks.names or [str(number + 1) for number in range(tracks.points.shape[1])]
-    for k, name in enumerate(names):
-        visible = len(tracks.frames) - int(tracks.occluded[:, k].sum())
-        print(
-            f"{name:>12}  visible in {visible} of {len(tracks.frames)} frames, "
-            f"mean score {tracks.scores[:, k].mean():.2f}"
+def _read_frame_boxes(
+    path: Path, video: Path, frame: int
+) -> tuple[list[tuple[float, ...]], list[int | str]]:
+    """The boxes of a file that has those of one frame, and the ids of their objects."""
+    from homolog.applications.video import read_frame
+    from homolog.data.boxes import read_boxes
+    from homolog.image.reading import image_size
+
+    found = read_boxes(path)
+    for line in found.messages:
+        print(f"note: {line}", file=sys.stderr)
+    images = [image for image, objects in found.objects.items() if objects]
+    if len(images) != 1:
+        raise HomologError(
+            f"boxes: expected those of one image, the annotated frame, got {len(images)} images in "
+            f"{path}"
         )
+    sizes = image_size(images[0]), read_frame(video, frame).size
+    if sizes[0] != sizes[1]:
+        raise HomologError(
+            f"boxes: expected those of an image as large as the frame, {_pixels(sizes[1])}, got "
+            f"{images[0]} with {_pixels(sizes[0])}"
+        )
+    objects = found.objects[images[0]]
+    return [each.box for each in objects], [each.instance for each in objects]
+
+
+def _pixels(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]} pixels"
+
+
+def _print_tracks(tracks: Tracks) -> None:
+    count, objects = len(tracks.frames), tracks.objects
+    if objects is None:
+        rows = list(zip(tracks.point_names, tracks.occluded.T, tracks.scores.T, strict=True))
+    else:
+        rows = list(zip(map(str, objects.instances), objects.lost.T, objects.scores.T, strict=True))
+    for name, hidden, scores in rows:
+        print(
+            f"{name:>12}  visible in {count - int(hidden.sum())} of {count} frames, "
+            f"mean score {scores.mean():.2f}"
+        )
+    for line in [] if objects is None else objects.describe_losses(tracks.frames):
+        print(f"note: {line}", file=sys.stderr)
     if tracks.warning is not None:
         print(f"note: {tracks.warning}", file=sys.stderr)
