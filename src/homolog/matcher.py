@@ -224,10 +224,9 @@ class Matcher:
         whole = uncut(whole)
         shown = None if mask is None else self.loader.mask(mask, whole, _renamed(name, "mask"))
         if box is None:
-            found = find_object(self.descriptor_map(whole)) if shown is None else box_of_mask(shown)
-            if found is None:
-                return whole
-            box = found
+            box = self.find_object(whole) if shown is None else box_of_mask(shown)
+        if box is None:
+            return whole
         (features,) = self.loader.regions(
             whole, [box], [_renamed(name, "box")], context=zoom is not None, mask=shown
         )
@@ -364,6 +363,17 @@ class Matcher:
             self._add_poses([(features, pose)])
         return features.by_pose[pose]
 
+    def find_object(self, image: FeaturesLike) -> tuple[float, float, float, float] | None:
+        """The box (x, y, width, height) of an image's object, or None: where `zoom` would look.
+
+        Args:
+            image: the image.
+
+        Raises:
+            HomologError: it cannot be read.
+        """
+        return find_object(self.descriptor_map(image), self.config.sides)
+
     def feature_maps(self, image: FeaturesLike) -> list[Float[Tensor, "1 _C _h _w"]]:
         """The backbone's feature maps of an image as it is.
 
@@ -431,7 +441,16 @@ class Matcher:
         """
         if schema is not None and not isinstance(schema, KeypointSchema):
             raise HomologError(f"schema: expected a KeypointSchema, got {schema!r}")
-        candidates = as_poses(poses)
+        candidates, files = as_poses(poses), (image0, image1)
+        if zoom is not None:
+            check_zoom(zoom)
+            given = box0, mask0, box1, mask1
+            image0 = self.loader.whole(image0, "image0", keep=True)
+            image1 = self.loader.whole(image1, "image1", keep=True)
+            known = any(each is not None for each in (*given, image0.region, image1.region))
+            # One look at the one object and two at the other are worse than one at each.
+            if not known and None in (self.find_object(image0), self.find_object(image1)):
+                zoom = None
         # By itself, a mask says where matches lie; only a second look cuts it out.
         cut0, cut1 = (
             None if box is None and zoom is None else mask
@@ -439,6 +458,10 @@ class Matcher:
         )
         source = self.load_image(image0, "image0", box=box0, mask=cut0, zoom=zoom)
         target = self.load_image(image1, "image1", box=box1, mask=cut1, zoom=zoom)
+        for features, file in zip((source, target), files, strict=True):
+            if isinstance(file, (str, os.PathLike)):  # its pixels are not needed any longer
+                for each in (features, features.context or features):
+                    each.original = file
         object0, object1 = source.mask, target.mask
         if mask0 is not None and cut0 is None:
             object0 = self.loader.mask(mask0, source, "mask0")

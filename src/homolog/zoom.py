@@ -16,13 +16,20 @@ import torch
 
 from homolog.descriptors import DescriptorMap
 from homolog.errors import HomologError
+from homolog.features.foreground import connected_components
 from homolog.matching import sample_descriptors
+from homolog.networks.sides import SidesConfig, presence
 
 Zoom = Literal["auto"] | None
 """Whether matches take a second look at the objects: `auto`, or None."""
 
 CONTEXT_WEIGHT = 0.35
 """The part of the first look in the similarity of two cells (docs/experiments.md)."""
+
+
+# What counts as found (docs/experiments.md): the probability that there is an object of a known
+# kind, that of its cells, and a piece's part in the largest piece's sum of these.
+_PRESENT, _OBJECT, _PIECE = 0.8, 0.3, 0.3
 
 
 def check_zoom(zoom: Zoom) -> None:
@@ -58,24 +65,35 @@ def with_context(
 
 
 def find_object(
-    whole: DescriptorMap,
+    whole: DescriptorMap, config: SidesConfig | None
 ) -> tuple[float, float, float, float] | None:
-    """The box of the object that a first look found, or None where a second would not help.
+    """The box of the object that the first look shows, or None where a second would not help.
+
+    The cells that the side head takes for an object of the kinds it knows, without small pieces
+    apart. Saliency, which knows no kinds, is not sure enough (docs/experiments.md).
 
     Args:
         whole: the descriptors of the whole image.
+        config: of the side head; None for a model without one.
 
     Returns:
         (x, y, width, height) in pixels.
     """
-    transform = whole.transform
-    cells = whole.saliency_HW > 0
-    if whole.sides is not None and whole.sides.recognised:
-        cells = whole.sides.objectness > 0.5
-    rows = (cells & whole.valid_HW).flatten().cpu().numpy()
-    if not rows.any():
+    if whole.sides is None or config is None:
         return None
-    centres = transform.grid.cells[rows]
-    corners = np.array([centres.min(0) - 0.5, centres.max(0) + 0.5])
-    (left, top), (right, bottom) = np.sort(transform.to_points(corners, clip=True), axis=0)
+    objectness = whole.sides.objectness
+    if presence(objectness, config) < _PRESENT:
+        return None
+    numbers = connected_components((objectness > _OBJECT) & whole.valid_HW)
+    mass = torch.zeros(numbers.numel() + 1, device=objectness.device)
+    mass.index_add_(0, numbers.flatten(), objectness.flatten())
+    mass[0] = 0  # of the background
+    if not mass.any():
+        return None
+    shown = ((mass >= _PIECE * mass.max()) & (mass > 0))[numbers].flatten().cpu().numpy()
+    transform = whole.transform
+    cells = transform.grid.cells[shown]
+    corners = np.stack([cells.min(0) - 0.5, cells.max(0) + 0.5])
+    corners = np.sort(transform.to_points(corners, clip=True), axis=0)
+    left, top, right, bottom = map(float, corners.flatten())
     return left, top, right - left, bottom - top

@@ -219,9 +219,7 @@ def append_sides(
     """
     weight = maps.objectness[..., None] ** _OBJECTNESS_POWER
     if config.presence_calibration is not None:
-        slope, offset = config.presence_calibration
-        presence = torch.sigmoid(slope * objectness_confidence(maps.objectness) + offset)
-        weight = weight * presence.sqrt()
+        weight = weight * presence(maps.objectness, config).sqrt()
     parts = [descriptors_HWC]
     if config.side_weight > 0:
         parts.append(math.sqrt(config.side_weight) * weight * maps.side[..., None])
@@ -231,6 +229,20 @@ def append_sides(
         waves = torch.cat([angles.sin(), angles.cos()], dim=-1) / math.sqrt(_WAVES)
         parts.append(math.sqrt(config.coordinate_weight) * weight * waves)
     return F.normalize(torch.cat(parts, dim=-1), dim=-1)
+
+
+def presence(objectness: Float[Tensor, "*B H W"], config: SidesConfig) -> Float[Tensor, "*B"]:
+    """Probability that an image shows an object of the trained kinds; 1 where it was not fitted.
+
+    Args:
+        objectness: probability of each cell, 0 to 1.
+        config: has the calibration.
+    """
+    confidence = objectness_confidence(objectness)
+    if config.presence_calibration is None:
+        return torch.ones_like(confidence)
+    slope, offset = config.presence_calibration
+    return torch.sigmoid(slope * confidence + offset)
 
 
 def objectness_confidence(objectness: Float[Tensor, "*B H W"]) -> Float[Tensor, "*B"]:

@@ -22,7 +22,7 @@ from homolog.serve.compression import CompressedPair
 from homolog.serve.uploads import StoredImage, hide_path
 from homolog.utils.lru_cache import LRUCache
 from homolog.viz.raster import warp_image
-from homolog.zoom import Zoom, find_object
+from homolog.zoom import Zoom
 
 T = TypeVar("T")
 
@@ -133,7 +133,7 @@ class MatchService:
                     return self._matcher.extract(found, [pose])
                 shown = box
                 if shown is None:
-                    shown = find_object(self._matcher.descriptor_map(self.features(image)))
+                    shown = self._matcher.find_object(self.features(image))
                 whole = self.features(image, pose)
                 if shown is None:
                     return whole
