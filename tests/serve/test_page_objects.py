@@ -311,8 +311,8 @@ def test_a_new_instance_from_box_to_points(review, labels):
     review.until(lambda: len(annotations(labels)) == 5)
     added = annotations(labels)[4]
     assert added["image_id"] == 3 and added["track_id"] == 14 and added["num_keypoints"] == 0
-    review.until(lambda: chosen(review) == "14")
-    assert review.find("#left").text == "7 of 7" and review.find("#point-name").text == "head"
+    review.until(lambda: chosen(review) == "14" and review.find("#left").text == "7 of 7")
+    assert review.find("#point-name").text == "head"
     stage = review.find("#review-stage").rect
     for place in ((30, 45), (50, 50)):
         chain, pointer = review.pointer()
@@ -354,11 +354,26 @@ def test_boxes_are_moved_and_resized(review, labels):
     review.until(lambda: annotations(labels)[1]["bbox"][0] == pytest.approx(x, abs=0.02))
 
 
+def test_points_on_the_edge_of_a_box_are_placed(review, labels):
+    """The edges resize the box when they are dragged; a click is for the point below."""
+    review.press("z")
+    edge = review.find("#review-stage .box.current .edge.wide.far")
+    review.until(lambda: edge.rect["y"] > 0)
+    chain, pointer = review.pointer()
+    pointer.move_to(edge)
+    pointer.click()
+    chain.perform()
+    review.until(lambda: annotations(labels)[0]["homolog"]["reviewed"] == [1])
+    assert annotations(labels)[0]["keypoints"][3:6] == pytest.approx([70, 120, 2], abs=2)
+    assert annotations(labels)[0]["bbox"] == pytest.approx([20, 40, 100, 80], abs=1)
+
+
 def test_an_instance_is_deleted_and_comes_back(review, labels):
     before = annotations(labels)
     review.find('#instances [aria-label="Delete object 12"]').click()
     review.until(lambda: len(annotations(labels)) == 3)
-    assert "is deleted" in review.find("#toast").text and review.find("#left").text == "2 of 2"
+    review.until(lambda: "is deleted" in review.find("#toast").text)
+    assert review.find("#left").text == "2 of 2"
     ActionChains(review.browser).key_down(Keys.CONTROL).send_keys("z").key_up(
         Keys.CONTROL
     ).perform()
@@ -378,6 +393,7 @@ def test_instances_on_a_phone(review):
         "Emulation.setDeviceMetricsOverride",
         {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True},
     )
+    review.browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
     try:
         assert review.run("return document.documentElement.scrollWidth") == 390
         review.run("document.querySelector('#draw').click()")
@@ -401,6 +417,7 @@ def test_instances_on_a_phone(review):
             )
             assert min(float(value.removesuffix("px")) for value in size) >= 24
     finally:
+        review.browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
         review.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 

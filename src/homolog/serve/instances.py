@@ -222,7 +222,7 @@ class Instances:
         return max((entry["id"] for entry in entries), default=0) + 1
 
     def _new_instance(self, image: int) -> dict[str, InstanceId]:
-        """The member that names a new instance, as the file names the others; none if it does not."""
+        """The member that names a new instance, as the file's others are named, or none."""
         entries = [*self.labels.annotations, *self.deleted]
         for member in _INSTANCE_MEMBERS:
             named = [entry for entry in entries if entry.get(member) is not None]

@@ -4,6 +4,7 @@
 import { addElement, arrowStep, drag } from "./panel.js";
 
 const MIN_DRAWN = 6; // screen pixels; shorter drags are no boxes
+const LABEL_HEIGHT = 38; // screen pixels above a box that its label takes
 const CORNERS = [[0, 0, "Upper left"], [1, 0, "Upper right"], [1, 1, "Lower right"], [0, 1, "Lower left"]];
 const EDGES = [[0, -1], [1, -1], [-1, 0], [-1, 1]]; // left, right, upper, lower; -1: not moved
 
@@ -44,12 +45,11 @@ export class Boxes {
    *   the one that is chosen, and can be moved and resized
    */
   show(key, options) {
-    let item = this.items.get(key);
-    if (!item) {
-      item = this.#make(key);
-      this.items.set(key, item);
-    }
-    Object.assign(item, options);
+    const item = this.items.get(key) ?? this.#make(key);
+    const before = JSON.stringify(item.options);
+    Object.assign(item, options, { options });
+    // There may be a thousand boxes, most of which are as they were.
+    if (before === JSON.stringify(options)) return;
     const { element, chip, name, current, box } = item;
     element.classList.toggle("current", Boolean(current));
     element.style.setProperty("--colour", options.colour);
@@ -57,11 +57,9 @@ export class Boxes {
     chip.setAttribute("aria-pressed", Boolean(current));
     const place = box.map(Math.round);
     chip.setAttribute("aria-label", `${name}, x ${place[0]}, y ${place[1]}, ${place[2]} by ${place[3]} pixels`);
-    item.remove.setAttribute("aria-label", `Delete ${name}`);
-    item.corners.forEach((corner, i) => corner.setAttribute("aria-label", `${CORNERS[i][2]} corner of ${name}`));
-    for (const part of [item.remove, ...item.corners]) part.hidden = !current;
+    if (current && item.handles.length === 0) this.#addHandles(key, item);
+    if (!current) for (const handle of item.handles.splice(0)) handle.remove();
     this.#place(item);
-    return item;
   }
 
   hide(key) {
@@ -94,31 +92,22 @@ export class Boxes {
     for (const item of this.items.values()) this.#place(item);
   }
 
-  #place({ element, chip, box: [x, y, width, height] }) {
+  #place({ element, box: [x, y, width, height] }) {
     const { panel } = this, { scale } = panel.view;
     const [left, top] = panel.toStage([x, y]);
     element.style.transform = `translate(${left}px, ${top}px)`;
     element.style.width = `${width * scale}px`;
     element.style.height = `${height * scale}px`;
     // The label is above the box, or inside where there is no room above.
-    element.classList.toggle("inside", top < chip.offsetHeight + 10);
+    element.classList.toggle("inside", top < LABEL_HEIGHT);
     element.classList.toggle("tiny", Math.min(width, height) * scale < 36);
   }
 
   #make(key) {
-    const element = addElement("div", "box", this.holder);
-    for (const edge of EDGES) this.#addEdge(key, element, edge);
-    const item = { element };
-    item.label = addElement("div", "label", element);
-    item.chip = addElement("button", "chip", item.label);
-    item.remove = addElement("button", "remove", item.label);
-    item.remove.textContent = "×";
-    item.chip.type = item.remove.type = "button";
-    for (const type of ["pointerdown", "pointermove"]) {
-      item.remove.addEventListener(type, (event) => event.stopPropagation());
-    }
-    item.remove.addEventListener("click", () => this.on.remove?.(key));
-    item.corners = CORNERS.map((corner) => this.#corner(key, element, corner));
+    const element = addElement("div", "box", this.holder), label = addElement("div", "label", element);
+    const item = { element, label, chip: addElement("button", "chip", label), handles: [] };
+    this.items.set(key, item);
+    item.chip.type = "button";
     const select = (event) => {
       if (item.current) return;
       this.on.select?.(key);
@@ -146,17 +135,28 @@ export class Boxes {
     return item;
   }
 
-  #addEdge(key, element, [column, row]) {
-    const edge = addElement("div", `edge ${column < 0 ? "wide" : "tall"} ${column === 1 || row === 1 ? "far" : ""}`, element);
-    this.#resizeWith(edge, key, [column, row]);
-    edge.addEventListener("click", () => {
-      if (!this.items.get(key)?.current) this.on.select?.(key);
+  /** Add what deletes and resizes the chosen box. */
+  #addHandles(key, { element, label, name, handles }) {
+    const remove = addElement("button", "remove", label);
+    remove.type = "button";
+    remove.textContent = "×";
+    remove.setAttribute("aria-label", `Delete ${name}`);
+    for (const type of ["pointerdown", "pointermove"]) {
+      remove.addEventListener(type, (event) => event.stopPropagation());
+    }
+    remove.addEventListener("click", () => this.on.remove?.(key));
+    const edges = EDGES.map(([column, row]) => {
+      const edge = addElement("div", `edge ${column < 0 ? "wide" : "tall"} ${column === 1 || row === 1 ? "far" : ""}`, element);
+      this.#resizeWith(edge, key, [column, row], true); // points may lie on it
+      return edge;
     });
+    handles.push(remove, ...edges, ...CORNERS.map((corner) => this.#addCorner(key, element, name, corner)));
   }
 
-  #corner(key, element, [column, row]) {
+  #addCorner(key, element, name, [column, row, where]) {
     const corner = addElement("button", `corner ${column ? "right" : "left"} ${row ? "lower" : "upper"}`, element);
     corner.type = "button";
+    corner.setAttribute("aria-label", `${where} corner of ${name}`);
     this.#resizeWith(corner, key, [column, row]);
     corner.addEventListener("keydown", (event) => {
       const step = arrowStep(event);
@@ -168,13 +168,13 @@ export class Boxes {
     return corner;
   }
 
-  #resizeWith(part, key, [column, row]) {
+  #resizeWith(part, key, [column, row], open = false) {
     const resize = (box, by, done) => this.#change(key, this.#resized(box, column, row, by), done);
     drag(part, this.panel, {
-      begin: () => (this.items.get(key).current ? this.items.get(key).box : null),
+      begin: () => this.items.get(key).box,
       move: (box, by) => resize(box, by, false),
       end: (box, by) => resize(box, by, true),
-    });
+    }, open);
   }
 
   #change(key, box, done) {

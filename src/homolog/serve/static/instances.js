@@ -70,7 +70,10 @@ export class Instances {
     }
     Object.assign(this, { annotations: objects, deleted, current, image });
     this.showBoxes();
-    this.#showList();
+    // There may be a thousand objects: the list is only made anew when it says something else.
+    const said = JSON.stringify([objects.map((each) => [each.id, this.#describe(each)]), deleted, current]);
+    if (said !== this.said) this.#showList();
+    this.said = said;
   }
 
   /** The annotation that many further on in the list. */

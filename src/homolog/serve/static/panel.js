@@ -136,8 +136,15 @@ export class Panel {
     this.warp.style.clipPath = `inset(${cut.map((pixels) => `${pixels}px`).join(" ")})`;
   }
 
-  /** Draw marks and place pins for the current view. */
+  /** Draw marks and place pins for the current view, before the next frame is shown. */
   redraw() {
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      this.#render();
+    });
+  }
+
+  #render() {
     const { scale, x, y } = this.view;
     this.sheet.style.transform = `translate(${x}px, ${y}px) scale(${scale})`;
     this.sheet.classList.toggle("pixels", scale > 4);
@@ -190,6 +197,12 @@ export class Panel {
   #placePin({ button, point }) {
     const [x, y] = this.toStage(point);
     button.style.transform = `translate(${x}px, ${y}px)`;
+  }
+
+  /** Pick the point of the image where an event is. */
+  pick(event) {
+    const point = this.toImage(this.position(event));
+    if (this.holds(point)) this.on.pick?.(point);
   }
 
   /** Where an event is on the stage. */
@@ -250,10 +263,7 @@ export class Panel {
     });
     const end = (event) => {
       const pressed = pointers.delete(event.pointerId);
-      if (pressed && clicking && event.type === "pointerup") {
-        const point = this.toImage(this.position(event));
-        if (this.holds(point)) this.on.pick?.(point);
-      }
+      if (pressed && clicking && event.type === "pointerup") this.pick(event);
       clicking = false;
       if (event.pointerType !== "mouse") this.on.hover?.(null);
     };
@@ -303,8 +313,9 @@ export class Panel {
  * @param {Panel} panel the panel
  * @param {object} on callbacks: begin() returns what is remembered of the start, null for nothing to
  *   drag; move(start, by) and end(start, by) with the way in pixels of the image
+ * @param {boolean} open whether clicks and hovering are meant for the image below
  */
-export function drag(element, panel, on) {
+export function drag(element, panel, on, open = false) {
   let from = null;
   const way = (event) => {
     const [x, y] = panel.position(event), { scale } = panel.view;
@@ -317,7 +328,7 @@ export function drag(element, panel, on) {
     from = { at: panel.position(event), start: on.begin(), dragged: false };
   });
   element.addEventListener("pointermove", (event) => {
-    event.stopPropagation();
+    if (!open || from) event.stopPropagation();
     if (!from) return;
     const [x, y] = panel.position(event);
     from.dragged ||= Math.hypot(x - from.at[0], y - from.at[1]) > CLICK_TOLERANCE;
@@ -325,6 +336,7 @@ export function drag(element, panel, on) {
   });
   const end = (event) => {
     if (from?.dragged && from.start !== null) on.end(from.start, way(event));
+    else if (from && open && event.type === "pointerup") panel.pick(event);
     from = null;
   };
   element.addEventListener("pointerup", end);
