@@ -2,6 +2,7 @@
 
     homolog synth animals --models Donkey Fox Stag --count 120 --seed 202 --out renders
     python benchmarks/objects.py renders [--photos FOLDER] [--seeds 2] [--model embedded]
+                                 [--no-exemplar]
 
 A tray has 2 to 12 animals of one kind, or of all, whose coats differ; the exemplar is one more
 render. An object is found if a proposal overlaps its box by half (intersection over union).
@@ -118,6 +119,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="a folder of backgrounds without such objects")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--empty", type=int, default=8, help="images without an object, of a kind")
+    parser.add_argument("--no-exemplar", action="store_true", help="objects of any kind")
     parser.add_argument("--model", default="embedded")
     options = parser.parse_args()
     matcher = Matcher.from_pretrained(options.model)
@@ -128,7 +130,8 @@ def main() -> None:
         for count, on_photo, one_kind, tray, first in scenes(
             cutouts, photos, options.seeds, overlap
         ):
-            finder = ObjectFinder(matcher, [trays.exemplar(options.renders, first)])
+            example = [] if options.no_exemplar else [trays.exemplar(options.renders, first)]
+            finder = ObjectFinder(matcher, example)
             result = timed(finder, tray.image)
             names = [
                 f"{count} objects",
@@ -138,13 +141,12 @@ def main() -> None:
             ]
             for name in names:
                 rows[name].add(tray, *result)
-            if not overlap:
-                alone = timed(ObjectFinder(matcher), tray.image)
-                rows["all, without an exemplar"].add(tray, *alone)
         order = [f"{count} objects" for count in COUNTS]
         order += [*sorted(set(rows) - set(order) - {"all"}), "all"]
         table("overlapping" if overlap else "apart", {name: rows[name] for name in order})
 
+    if options.no_exemplar:
+        return
     print("\n| nothing alike | images | with a proposal | proposals |\n|---|---|---|---|")
     for kind in ("plain textures", "photos") if photos else ("plain textures",):
         numbers = []

@@ -11,7 +11,7 @@ from PIL import Image
 from homolog import Matcher
 from homolog.data.boxes import read_boxes
 from homolog.example import pair
-from homolog.labelling.objects import intersection_over_union
+from homolog.labelling.neighbours import overlap
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def test_a_folder(tmp_path, capsys, folder):
     name, box, score, category = husky.split()
     values = tuple(map(float, box.split(",")))
     assert name == "husky.jpg" and category == "fox" and 0.5 < float(score) <= 1
-    assert intersection_over_union(values, folder) > 0.6
+    assert overlap(values, folder) > 0.6
     assert "skipped: broken.jpg: image: expected an image in a known format" in err
     document = json.loads((tmp_path / "boxes.json").read_text())
     assert [image["file_name"] for image in document["images"]] == ["husky.jpg", "more/empty.png"]
@@ -71,7 +71,7 @@ def test_an_image_without_exemplars(tmp_path, capsys):
     assert status == 0 and "drawings: drawn.png" in err
     name, box, _, category = out.split()
     assert (name, category) == ("fox.jpg", "object")
-    assert intersection_over_union(tuple(map(float, box.split(","))), (41, 20, 570, 360)) > 0.6
+    assert overlap(tuple(map(float, box.split(","))), (41, 20, 570, 360)) > 0.6
     with Image.open(tmp_path / "drawn.png") as drawing:
         assert drawing.width > 640
 

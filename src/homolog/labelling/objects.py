@@ -28,6 +28,7 @@ from homolog.image import reading
 from homolog.image.geometry import IDENTITY, interpolate
 from homolog.image.regions import Region
 from homolog.labelling.likeness import Likeness, Saliency
+from homolog.labelling.neighbours import overlap
 from homolog.matcher import Matcher
 
 Box = tuple[float, float, float, float]
@@ -45,10 +46,11 @@ _BATCH = 8  # regions whose descriptors are kept at once
 
 _THRESHOLDS = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5)  # logits; higher ones separate what lower ones join
 _PEAK = 0.5  # by which an object's highest logit exceeds the threshold
-_SHARE = 0.2  # of the largest part's cells, which parts of their own have
+_SHARE = 0.15  # of the largest part's cells, which parts of their own have
 _FEW_CELLS = 3
 _MARGIN = 0.3  # around a candidate, as a share of its longer side
 _AGREEMENT = 0.3  # overlap of a candidate with what a closer look shows
+_LEAST_SCORE = 0.5
 _DUPLICATE, _CONTAINED = 0.5, 0.8  # overlap, and share of a box within another
 
 
@@ -339,18 +341,12 @@ def suppress(proposals: Iterable[ObjectProposal]) -> list[ObjectProposal]:
     kept: list[ObjectProposal] = []
     for each in sorted(proposals, key=lambda each: each.score, reverse=True):
         if all(
-            intersection_over_union(each.box, other.box) < _DUPLICATE
+            overlap(each.box, other.box) < _DUPLICATE
             and share_within(each.box, other.box) < _CONTAINED
             for other in kept
         ):
             kept.append(each)
     return kept
-
-
-def intersection_over_union(box0: Box, box1: Box) -> float:
-    """How much two boxes (x, y, width, height) overlap, 0 to 1."""
-    both = _intersection(box0, box1)
-    return both / (box0[2] * box0[3] + box1[2] * box1[3] - both)
 
 
 def share_within(box0: Box, box1: Box) -> float:
@@ -375,8 +371,8 @@ def _refine(
         corners = np.array([[columns[0], rows[0]], [columns[-1] + 1, rows[-1] + 1]]) - 0.5
         (x0, y0), (x1, y1) = cells.transform.to_points(corners, clip=True).tolist()
         box = region.x + x0, region.y + y0, x1 - x0, y1 - y0
-        if intersection_over_union(box, candidate) >= _AGREEMENT:
-            score = float(1 / (1 + np.exp(-logits[shown].mean())))
+        score = float(1 / (1 + np.exp(-logits[shown].mean())))
+        if overlap(box, candidate) >= _AGREEMENT and score >= _LEAST_SCORE:
             yield ObjectProposal(box, score, likeness.category(cells, shown))
 
 
