@@ -1,6 +1,6 @@
 """Annotates a folder with the toy backbone, slowly, as a process that can be killed.
 
-python toy_annotate.py FOLDER OUT [SECONDS PER IMAGE]
+python toy_annotate.py FOLDER OUT SECONDS_PER_IMAGE [EXEMPLARS BOXES]
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 
 from helpers.toy_training import SCHEMA, toy_data, toy_matcher
 from homolog import Matcher
-from homolog.data.exemplars import ExemplarSet
+from homolog.data.boxes import read_boxes
+from homolog.data.exemplars import ExemplarSet, read
 from homolog.labelling.annotator import Annotator
 from homolog.labelling.propagate import annotate
 
@@ -46,7 +47,11 @@ def main() -> None:
         return record(*arguments)
 
     Annotator.record = slow
-    annotate(toy_matcher(), exemplars(folder.parent / "exemplars"), folder, out)
+    if len(sys.argv) == 4:
+        annotate(toy_matcher(), exemplars(folder.parent / "exemplars"), folder, out)
+    else:
+        known, boxes = read(Path(sys.argv[4])), read_boxes(Path(sys.argv[5]), folder)
+        annotate(toy_matcher(), known, folder, out, boxes=boxes)
 
 
 if __name__ == "__main__":

@@ -175,9 +175,11 @@ class Annotator:
                 features, boxes, str(path), features.category, zoom=self.config.zoom
             )
             for index, found in zip(chosen, self.matcher.extract(loaded), strict=True):
-                cells = territories.restrict(found.by_pose[IDENTITY], index)
+                cells, log_shares = territories.restrict(found.by_pose[IDENTITY], index)
                 category = objects[index].category
-                prediction = self.exemplars.find(cells, category if category in self._ids else None)
+                prediction = self.exemplars.find(
+                    cells, category if category in self._ids else None, log_shares
+                )
                 self._add(record, objects[index], prediction)
             features.zoomed.clear()  # a thousand regions would fill the memory
         return record

@@ -105,7 +105,7 @@ def _in_poses(
         for n, features in enumerate(matcher.extract(fresh, [pose])):
             descriptor_map = features.by_pose[pose]
             if shares is not None:
-                descriptor_map = shares[0].restrict(descriptor_map, shares[1][n])
+                descriptor_map, _ = shares[0].restrict(descriptor_map, shares[1][n])
             yield own[n], descriptor_map
 
 

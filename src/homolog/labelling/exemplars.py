@@ -41,6 +41,8 @@ _BLENDED = 3  # exemplars, in one pose each, that an image is labelled from
 _COARSE_KEYPOINTS, _COARSE_EXEMPLARS = 12, 16
 _BLEND_TEMPERATURE = 0.015  # of the softmax over exemplars, in units of similarity
 _CORRECT = 0.1  # the error up to which a keypoint is correct, as a share of the box's longer edge
+# In units of similarity, of the log of the probability that a cell is not a neighbour's.
+_SHARE_WEIGHT = 0.2
 _LOWEST = -1e4  # in place of -inf, so that sums with a weight of 0 stay finite
 
 EXEMPLAR_POSES = tuple(
@@ -151,7 +153,10 @@ class Exemplars:
             )
 
     def find(
-        self, image: Features | DescriptorMap, category: str | None = None
+        self,
+        image: Features | DescriptorMap,
+        category: str | None = None,
+        log_shares_HW: Float[Tensor, "H W"] | None = None,
     ) -> KeypointPrediction:
         """The keypoints of the object in an image, or in a region of one.
 
@@ -159,9 +164,11 @@ class Exemplars:
             image: features of the image as it is, or descriptors, on whose matchable cells the
                 keypoints lie.
             category: of the object, if it is known and exemplars have it.
+            log_shares_HW: the log of the probability that each cell is the object's and not its
+                neighbours' (`homolog.labelling.neighbours`).
         """
         target = image.by_pose[IDENTITY] if isinstance(image, Features) else image
-        return self._predict(self._project(target), category=category)
+        return self._predict(self._project(target), None, category, log_shares_HW)
 
     def shortlist(
         self,
@@ -223,6 +230,7 @@ class Exemplars:
         target: DescriptorMap,
         without: Annotation | None = None,
         category: str | None = None,
+        log_shares_HW: Float[Tensor, "H W"] | None = None,
     ) -> KeypointPrediction:
         """As `find`, from projected descriptors, perhaps without one of the exemplars."""
         exemplars, quality = self.shortlist(target, without, category)
@@ -242,6 +250,8 @@ class Exemplars:
         # A keypoint is predicted by the exemplars in which it is visible, or else by all.
         shares_VK = torch.where(visibility_K > 0, visible_VK / visibility_K, weights[:, None])
         blended = (shares_VK[:, :, None, None] * maps_VKHW.clamp_min(_LOWEST)).sum(0)
+        if log_shares_HW is not None:
+            blended = blended + _SHARE_WEIGHT * log_shares_HW
         blended = blended.masked_fill(~target.matchable_HW, -torch.inf)
         config = self.config
         cells = matching.window_soft_argmax(blended, config.window, config.temperature)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from homolog.data.boxes import XYWH
 from homolog.data.formats.entries import MaskReader
@@ -56,26 +57,41 @@ class Territories:
         found = np.unique(self._owner)
         self._masked[found[found >= 0]] = True
 
-    def restrict(self, descriptor_map: DescriptorMap, index: int) -> DescriptorMap:
+    def restrict(
+        self, descriptor_map: DescriptorMap, index: int
+    ) -> tuple[DescriptorMap, Float[Tensor, "H W"]]:
         """The descriptors of the region around an object, matched where they belong to it.
 
         Args:
             descriptor_map: of the region, in some pose.
             index: of the object.
+
+        Returns:
+            The descriptors, and for each cell the log of the probability that it is the object's,
+            0 where no other object is near.
         """
         transform = descriptor_map.transform
         device = descriptor_map.valid_HW.device
         cells = self.cells(transform, index)
         matchable = torch.from_numpy(cells).to(device)
         if self._masked[index]:
-            return dataclasses.replace(
-                descriptor_map, matchable_HW=matchable, saliency_HW=matchable.float()
-            )
-        saliency = descriptor_map.saliency_HW * matchable
-        if not saliency.any():  # the neighbour was all that is salient
-            shown = cells & self._inside(transform, index)
-            saliency = torch.from_numpy(shown if shown.any() else cells).to(device).float()
-        return dataclasses.replace(descriptor_map, matchable_HW=matchable, saliency_HW=saliency)
+            saliency = matchable.float()
+            log_shares = torch.zeros_like(saliency)
+        else:
+            own, others = self._log_densities(transform.to_points(transform.grid.cells), index)
+            contested = np.isfinite(own) & np.isfinite(others)
+            # Of cells that are not matchable it does not count.
+            logs = np.zeros(len(own))
+            logs[contested] = own[contested] - np.logaddexp(own, others)[contested]
+            log_shares = torch.from_numpy(logs.reshape(cells.shape)).to(device).float()
+            saliency = descriptor_map.saliency_HW * log_shares.exp() * matchable
+            if not saliency.any():  # the neighbour was all that is salient
+                shown = cells & self._inside(transform, index)
+                saliency = torch.from_numpy(shown if shown.any() else cells).to(device).float()
+        restricted = dataclasses.replace(
+            descriptor_map, matchable_HW=matchable, saliency_HW=saliency
+        )
+        return restricted, log_shares
 
     def cells(self, transform: CanvasTransform, index: int) -> Bool[np.ndarray, "H W"]:
         """The cells that belong to an object; at least one.
@@ -103,17 +119,31 @@ class Territories:
 
     def _taken(self, points: Float[np.ndarray, "P 2"], index: int) -> Bool[np.ndarray, "P"]:
         """Which points belong to the box of another object."""
+        own = _log_density(points, self._boxes[index])
         taken = np.zeros(len(points), dtype=bool)
-        low, high = points.min(0), points.max(0)
-        own = self._boxes[index]
-        mine = _log_density(points, own)
-        for other in np.flatnonzero(~self._masked):
-            box = self._boxes[other]
-            apart = (box[:2] > high).any() or (box[:2] + box[2:] < low).any()
-            if other == index or apart or overlap(own, box) >= _SAME_OBJECT:
-                continue
-            taken |= _log_density(points, box) > mine
+        for box in self._near(points, index):
+            taken |= _log_density(points, box) > own
         return taken
+
+    def _log_densities(
+        self, points: Float[np.ndarray, "P 2"], index: int
+    ) -> tuple[Float[np.ndarray, "P"], Float[np.ndarray, "P"]]:
+        """How densely an object covers points, and all others together, as logs."""
+        others = np.full(len(points), -np.inf)
+        for box in self._near(points, index):
+            others = np.logaddexp(others, _log_density(points, box))
+        return _log_density(points, self._boxes[index]), others
+
+    def _near(
+        self, points: Float[np.ndarray, "P 2"], index: int
+    ) -> Iterator[Float[np.ndarray, "4"]]:
+        """The boxes of other objects without masks that reach as far as the points."""
+        low, high = self._boxes[:, :2], self._boxes[:, :2] + self._boxes[:, 2:]
+        near = ((low <= points.max(0)) & (high >= points.min(0))).all(1) & ~self._masked
+        near[index] = False
+        for box in self._boxes[near]:
+            if overlap(self._boxes[index], box) < _SAME_OBJECT:
+                yield box
 
     def _inside(self, transform: CanvasTransform, index: int) -> Bool[np.ndarray, "H W"]:
         """The valid cells whose centres lie in the box of an object."""
