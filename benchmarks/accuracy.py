@@ -1,6 +1,7 @@
 """Accuracy of the default model, or another one, on real photos, as a table.
 
     python benchmarks/accuracy.py [--model embedded-zero-shot] [--poses flip]
+        [--boxes annotated] [--zoom auto]
 
 PCK (per image) and left/right confusion are those of `homolog evaluate`. The AUC, the area under
 the ROC curve, says how well matching scores rank correct (at PCK 0.10) above incorrect keypoints.
@@ -9,6 +10,7 @@ the ROC curve, says how well matching scores rank correct (at PCK 0.10) above in
 from __future__ import annotations
 
 import argparse
+import sys
 
 import numpy as np
 import real_images
@@ -18,7 +20,9 @@ import homolog
 from homolog import Matcher
 from homolog.data import DataSet
 from homolog.evaluation.metrics import PCKAccumulator
-from homolog.image.geometry import PoseSet
+from homolog.evaluation.views import Boxes, FeatureStore, ObjectViews, queries
+from homolog.image.geometry import PoseSet, as_poses
+from homolog.zoom import Zoom
 
 
 def auc(scores: np.ndarray, correct: np.ndarray) -> float:
@@ -28,19 +32,24 @@ def auc(scores: np.ndarray, correct: np.ndarray) -> float:
     return (ranks[correct].sum() - positives * (positives + 1) / 2) / (positives * negatives)
 
 
-def evaluate(matcher: Matcher, data: DataSet, poses: PoseSet = "none") -> dict[str, float]:
+def evaluate(
+    matcher: Matcher,
+    data: DataSet,
+    poses: PoseSet = "none",
+    boxes: Boxes = None,
+    zoom: Zoom = None,
+) -> dict[str, float]:
     """PCK, confusion and AUC on a data set."""
-    features = {a.path: matcher.extract(a.path, poses) for a in data.annotations}
+    views = ObjectViews.of(data, boxes, zoom)
+    features = FeatureStore(matcher, views, as_poses(poses), sys.maxsize)
     accumulator, scores, correct = PCKAccumulator(data), [], []
     for index, pair in enumerate(data.pairs):
         # All visible keypoints are given: in a flipped image, mirror counterparts are looked up.
         given = np.flatnonzero(pair.source.visible)
+        source, target = features(pair.source), features(pair.target)
         matches = matcher.pair(
-            features[pair.source.path],
-            features[pair.target.path],
-            poses=poses,
-            schema=data.schemas[pair.source.category],
-        ).transfer(pair.source.keypoints[given], given.tolist())
+            source, target, poses=poses, schema=data.schemas[pair.source.category]
+        ).transfer(queries(pair.source.keypoints[given], source), given.tolist())
         rows = np.searchsorted(given, pair.keypoint_ids)
         accumulator.add(pair, matches.keypoints1[rows])
         scores.append(matches.matching_scores[rows])
@@ -82,12 +91,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--poses", default="none", choices=["none", "flip", "rotations", "all"])
     parser.add_argument("--model", default="embedded")
+    parser.add_argument("--boxes", choices=["none", "annotated"])
+    parser.add_argument("--zoom", choices=["auto"])
     given = parser.parse_args()
     matcher = Matcher.from_pretrained(given.model)
     print("| data | pairs | PCK@0.10 | PCK@0.05 | left/right confusion | AUC of scores |")
     print("|---|---|---|---|---|---|")
     for data in (real_images.dogs(), real_images.willow(), real_images.bees("test")):
-        row = evaluate(matcher, data, given.poses)
+        row = evaluate(matcher, data, given.poses, given.boxes, given.zoom)
         print(
             f"| {data.name} | {row['pairs']} | {row['PCK@0.10']:.1f} | {row['PCK@0.05']:.1f} "
             f"| {row['confusion']:.1f} | {row['AUC']:.3f} |"
