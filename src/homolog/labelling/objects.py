@@ -3,7 +3,7 @@
 The image is looked at whole and in overlapping tiles; cells that look like an object make
 components, whose boxes are looked at once more, each filling the canvas. This finds objects that
 stand out from what is around them, or that look like the exemplars. It is no detector of
-everything: docs/how-to/several-objects.md says where to take one.
+everything: where there is a detector of the kind, its boxes are better.
 """
 
 from __future__ import annotations
