@@ -19,6 +19,7 @@ from PIL import Image
 from homolog import HomologError, Matcher
 from homolog.applications import object_tracker
 from homolog.applications.object_tracker import FrameObjects, ObjectTracker
+from homolog.applications.tracked_object import TrackedObject
 from homolog.applications.tracking import ObjectTracks, track
 from homolog.descriptors import Features
 from homolog.example import pair
@@ -157,27 +158,6 @@ def test_a_grid_of_points_by_default(colour_matcher):
 
 
 @given(
-    scale=st.floats(0.92, 1.08),
-    angle=st.floats(-0.2, 0.2),
-    offset=st.tuples(st.floats(-50, 50), st.floats(-50, 50)),
-    wrong=st.lists(st.integers(0, 35), max_size=12, unique=True),
-    seed=st.integers(0, 99),
-)
-def test_motion_is_that_of_most_points(scale, angle, offset, wrong, seed):
-    """Known where two thirds of the points agree, wherever the others are."""
-    points = np.stack(np.meshgrid(range(6), range(6)), axis=-1).reshape(-1, 2) * 10.0
-    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
-    truth = points @ np.array([[cos, sin], [-sin, cos]]) + offset
-    found = truth.copy()
-    found[wrong] += np.random.default_rng(seed).uniform(40, 90, (len(wrong), 2))
-    weights = np.random.default_rng(seed + 1).uniform(0.5, 1, 36)
-    motion, agree = object_tracker._fit(points, found, weights, object_tracker._AT_REST, 6.0)
-    assert motion.scale == pytest.approx(scale, abs=0.02)
-    assert np.abs(motion(points) - truth).max() < 1.5
-    assert set(np.flatnonzero(~agree)) == set(wrong)
-
-
-@given(
     st.lists(
         st.tuples(*[st.integers(0, 20)] * 2, *[st.integers(1, 20)] * 2), min_size=2, max_size=4
     )
@@ -285,13 +265,13 @@ def test_memory_does_not_grow_with_frames_nor_regions_with_objects(colour_matche
     others = sum(type(each) is Features for each in gc.get_objects())
     tracker = ObjectTracker(colour_matcher, scene.frames[0], scene.boxes[0])
     tracker.restart()
-    alive, propose = [], object_tracker._Object.propose
+    alive, propose = [], TrackedObject.propose
 
     def counted(self, features, guided):
         alive.append(sum(type(each) is Features for each in gc.get_objects()) - others)
         return propose(self, features, guided)
 
-    monkeypatch.setattr(object_tracker._Object, "propose", counted)
+    monkeypatch.setattr(TrackedObject, "propose", counted)
     for frame in scene.frames[1:]:
         found = tracker.update(frame)
     assert not found.lost.any()
