@@ -36,7 +36,6 @@ async function start() {
   const match = new Match(options);
   const review = options.review ? new Review() : null;
   $("modes").hidden = !review;
-  $("keys-review").hidden = !review;
   for (const button of $("modes").children) {
     button.addEventListener("click", () => showMode(button.dataset.mode));
   }
