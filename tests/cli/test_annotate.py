@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from homolog import Matcher, cli
 from homolog.data.labels import Labels
@@ -44,3 +45,57 @@ def test_the_command(tmp_path, capsys, monkeypatch, matcher):
     with pytest.raises(SystemExit):
         cli.main(command.replace("--images images", "--images nowhere").split())
     assert "images: expected a folder, got nowhere" in capsys.readouterr().err
+
+
+def test_two_animals_in_one_image(tmp_path, capsys, monkeypatch, matcher):
+    """The bundled example's fox and husky side by side, each in its box, from the fox alone."""
+    monkeypatch.setattr(
+        Matcher, "from_pretrained", classmethod(lambda cls, *_, **__: matcher.with_config())
+    )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").mkdir()
+    with pair() as example:
+        (tmp_path / "fox.jpg").write_bytes(example.image0.read_bytes())
+        views = [Image.open(path).convert("RGB") for path in (example.image0, example.image1)]
+        known, truth, visible = example.keypoints0, example.keypoints1, example.visible
+    rows = [f"fox.jpg,{k},{x},{y}" for k, (x, y) in enumerate(known)]
+    (tmp_path / "fox.csv").write_text("\n".join(["image,keypoint,x,y", *rows]))
+    (width, height), (width1, height1) = (view.size for view in views)
+    both = Image.new("RGB", (width + width1 + 400, max(height, height1)), (120, 130, 110))
+    both.paste(views[0], (0, 0))
+    both.paste(views[1], (width, 0))
+    both.save("images/both.png")
+    boxes = [
+        "image,instance,x,y,width,height", f"both.png,fox,0,0,{width},{height}",
+        f"both.png,dog,{width},0,{width1},{height1}",
+        f"both.png,wall,{width + width1 + 60},20,300,300",
+        "nowhere.png,1,0,0,10,10", "both.png,bad,5,5,-3,2",
+    ]  # fmt: skip
+    (tmp_path / "boxes.csv").write_text("\n".join(boxes))
+    command = "annotate --exemplars fox.csv --images images --boxes boxes.csv --out labels.json"
+    cli.main(command.split())
+    printed = capsys.readouterr()
+    assert "1 images, 2 objects, " in printed.out
+    assert "not labelled: both.png: object wall is like no exemplar" in printed.err
+    assert printed.err.count("nowhere.png") == 1 and printed.err.count("empty or flipped") == 1
+    found = {a["instance_id"]: a for a in Labels.read(tmp_path / "labels.json").annotations}
+    assert found.keys() == {"fox", "dog"}
+    assert found["dog"]["bbox"] == [width, 0, width1, height1]
+    for name, expected in (("fox", known), ("dog", truth + np.array([width, 0]))):
+        points = np.array(found[name]["keypoints"]).reshape(-1, 3)[:, :2]
+        errors = np.linalg.norm(points - expected, axis=1)[visible]
+        assert (errors <= 0.1 * np.ptp(expected[visible], axis=0).max()).mean() > 0.5
+    for options, reason in (
+        ("--overwrite --max-objects 2", "max_objects: expected no --boxes with it, got both"),
+        ("--overwrite --boxes nowhere.json", "boxes: expected an existing file or folder"),
+    ):
+        given = command.replace("--boxes boxes.csv ", "") if "--boxes" in options else command
+        with pytest.raises(SystemExit) as stop:
+            cli.main(f"{given} {options}".split())
+        assert stop.value.code == 2
+        error = capsys.readouterr().err
+        assert reason in error and error.count("\n") == 1
+    cli.main(command.replace("labels.json", "labels.csv").split())
+    lines = (tmp_path / "labels.csv").read_text().splitlines()
+    assert lines[0] == "image,instance,category,keypoint,x,y,score"
+    assert {line.split(",")[1] for line in lines[1:]} == {"fox", "dog"}

@@ -7,9 +7,12 @@ from functools import partial
 
 import pytest
 import ray
-from helpers import toy_annotate
+from helpers import crowds, toy_annotate
 from helpers.toy_training import toy_data, toy_matcher
 
+from homolog.data.boxes import read_boxes
+from homolog.data.exemplars import read
+from homolog.image.geometry import IDENTITY
 from homolog.labelling.annotator import AnnotateConfig
 from homolog.labelling.propagate import annotate
 from homolog.labelling.ray import ray_executor
@@ -53,3 +56,19 @@ def test_two_workers_one_of_which_is_killed(folder, exemplars, tmp_path, monkeyp
     assert killed and summary == expected
     assert out.read_bytes() == local
     assert len(list((tmp_path / "pids").iterdir())) >= 3  # another one took its place
+
+
+def test_objects_in_boxes(tmp_path, monkeypatch):
+    """Workers get the boxes, and label each object as one process does."""
+    known = read(crowds.make_crowds(tmp_path / "known", (1,)))
+    targets = crowds.make_crowds(tmp_path, (2, 1))
+    boxes = read_boxes(targets, tmp_path / "images")
+    config = AnnotateConfig(poses=(IDENTITY,))
+    arguments = toy_matcher(), known, tmp_path / "images"
+    annotate(*arguments, tmp_path / "local.json", config=config, boxes=boxes)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    executor = ray_executor(toy_matcher, known, config, num_workers=1, boxes=boxes)
+    annotate(*arguments, tmp_path / "ray.json", config=config, boxes=boxes, executor=executor)
+    ray.shutdown()
+    assert (tmp_path / "ray.json").read_bytes() == (tmp_path / "local.json").read_bytes()

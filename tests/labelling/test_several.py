@@ -359,3 +359,37 @@ def test_objects_are_found(scene, monkeypatch):
     found = by_instance(Labels.read(out))
     counts = [sum(name == f"crowd{n:02}.png" for name, _ in found) for n in range(1, 5)]
     assert counts == [2, 1, 2, 2] and {number for _, number in found} == {1, 2}
+
+
+def test_tables_and_yolo_files_hold_the_same(scene, tmp_path):
+    """Read again, they have the points of the COCO file; a table has the instance ids."""
+    labels, _ = run(scene)
+    known, targets = scene
+    boxes = read_boxes(with_ids(targets), tmp_path / "images")
+    expected = by_instance(labels)
+    for name in ("labels.csv", "labels.yaml"):
+        out = tmp_path / name
+        annotate(toy_matcher(), read(known), tmp_path / "images", out, config=CONFIG, boxes=boxes)
+        assert not Path(f"{out}.partial").exists()
+        found = read(out, tmp_path / "images")
+        assert len(found.annotations) == sum(COUNTS)
+        order = sorted(expected, key=lambda key: (key[0], labels.annotations.index(expected[key])))
+        for number, annotation in enumerate(found.annotations):
+            key = order[number]
+            assert annotation.path.name == key[0]
+            if name == "labels.csv":
+                assert found.instances[number] == key[1]
+            points = np.reshape(expected[key]["keypoints"], (-1, 3))
+            assert (annotation.visible == (points[:, 2] > 0)).all()
+            shown = points[:, 2] > 0
+            np.testing.assert_allclose(annotation.keypoints[shown], points[shown, :2], atol=1e-2)
+        # Neither can be written over, for what was edited by hand in it is not known.
+        with pytest.raises(HomologError, match="out: expected a file that does not exist"):
+            annotate(
+                toy_matcher(), read(known), tmp_path / "images", out, config=CONFIG, boxes=boxes,
+                overwrite=True,
+            )  # fmt: skip
+    with pytest.raises(HomologError, match="out: expected images without YOLO labels, got"):
+        annotate(
+            toy_matcher(), read(known), tmp_path / "images", tmp_path / "more.yaml", boxes=boxes
+        )

@@ -26,10 +26,10 @@ def annotate(
 ) -> None:
     """Predict the keypoints of a few labelled images for all images in a folder.
 
-    The result is a COCO file with a score for each point: the probability that it is within a
-    tenth of the object's box of the truth. An image is taken to show one object, unless boxes are
-    given or searched for: then each object has its own points and instance id. An interrupted run
-    resumes where it stopped. Review the result with `homolog serve FOLDER --labels OUT`.
+    The result has a score for each point: the probability that it is within a tenth of the object's
+    box of the truth. An image is taken to show one object, unless boxes are given or searched for:
+    then each object has its own points and instance id. An interrupted run resumes where it
+    stopped. Review the result with `homolog serve FOLDER --labels OUT`.
 
     Parameters
     ----------
@@ -40,7 +40,8 @@ def annotate(
     images
         The folder of images to annotate.
     out
-        The file to write.
+        The file to write: COCO (.json), which alone can be reviewed; a table (.csv); or an
+        Ultralytics YOLO-pose data set (.yaml), whose labels go where Ultralytics looks for them.
     boxes
         The objects to label: COCO annotations or detection results (.json), an Ultralytics YOLO
         data set (.yaml) or folder of label files, a table with columns image, x, y, width, height
@@ -108,5 +109,5 @@ def annotate(
         f"{summary.images} images, {objects}{summary.points} points, {summary.doubtful} of them "
         f"doubtful, {summary.manual} by hand: {out}"
     )
-    if summary.doubtful:
+    if summary.doubtful and out.suffix.lower() == ".json":
         print(f"review: homolog serve {images} --labels {out}", file=sys.stderr)

@@ -13,6 +13,7 @@ import numpy as np
 
 from homolog.data.boxes import BoxSet
 from homolog.data.exemplars import ExemplarSet
+from homolog.data.formats import table, yolo
 from homolog.data.labels import Labels
 from homolog.errors import HomologError
 from homolog.image import reading
@@ -54,7 +55,9 @@ def annotate(
         matcher: extracts the descriptors.
         exemplars: the labelled images.
         folder: of the images, searched with all folders below.
-        out: the COCO file to write (`homolog.data.labels`).
+        out: the file to write: COCO (`.json`, `homolog.data.labels`), which alone can be reviewed
+            and overwritten; a table (`.csv`); or a YOLO-pose data set (`.yaml`), whose text files
+            lie where Ultralytics looks for them.
         config: which keypoints are doubtful, and how objects are looked at.
         boxes: the objects of the images, each of which is labelled; those of images that are not in
             the folder are left alone.
@@ -67,7 +70,11 @@ def annotate(
     """
     if boxes is not None and config.max_objects is not None:
         raise HomologError("max_objects: expected none with boxes, got both")
-    out = check_output(out, (".json",))
+    out = check_output(out, (".json", ".csv", ".yaml", ".yml"))
+    kind = out.suffix.lower()
+    if out.exists() and kind != ".json":
+        # What was edited by hand cannot be told from what was predicted.
+        raise HomologError(f"out: expected a file that does not exist, got {out}")
     if out.exists() and not overwrite:
         raise HomologError(
             f"out: expected a file that does not exist, got {out}; try --overwrite, which keeps "
@@ -77,6 +84,9 @@ def annotate(
     files = reading.find_images([folder], "images")
     if not files:
         raise HomologError(f"images: expected a folder with images, got {folder}")
+
+    if kind in (".yaml", ".yml"):
+        _check_yolo(files)
 
     def name_of(path: Path) -> str:
         return path.relative_to(folder).as_posix()
@@ -99,7 +109,12 @@ def annotate(
                 progress.update("labelling", completed)
                 log.append(record)
     data, summary = make_document(files, name_of, log.records, exemplars, previous)
-    Labels(data).write(out)
+    if kind == ".csv":
+        table.write(out, data)
+    elif kind in (".yaml", ".yml"):
+        yolo.write(out, data, folder)
+    else:
+        Labels(data).write(out)
     log.remove()
     return summary
 
@@ -126,6 +141,16 @@ def local_executor(
             yield annotator.record(name_of(path), image)
 
     return run
+
+
+def _check_yolo(files: Sequence[Path]) -> None:
+    """Refuse to replace labels of images."""
+    present = [path for path in map(yolo.label_path, files) if path.exists()]
+    if present:
+        raise HomologError(
+            f"out: expected images without YOLO labels, got {present[0]}; try a name ending in "
+            ".json or .csv"
+        )
 
 
 def _describe_run(

@@ -6,6 +6,7 @@ The others are `instance`, which tells the objects of an image from each other, 
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from homolog.data.pairs import Annotation, box_around
 from homolog.data.reading import ImageFinder
 from homolog.errors import HomologError
 from homolog.image import reading
+from homolog.utils.outputs import write_atomically
 
 _DEFAULT_CATEGORY = "thing"
 """Of rows without a category; it is in files that were written with it, so it stays."""
@@ -76,3 +78,32 @@ def read(
         for number, (category, keypoints) in enumerate(names.items(), start=1)
     ]
     return annotations, [instance for *_, instance in points], categories
+
+
+def write(path: Path, document: Mapping[str, Any]) -> None:
+    """Write the visible keypoints of labels as a table, a row each.
+
+    Columns are `image`, `instance`, `category`, `keypoint`, `x`, `y` and `score`. An object that is
+    alone in its image may have no instance, and a keypoint made by hand has no score.
+
+    Args:
+        path: the table.
+        document: of a COCO file with keypoints, as `homolog annotate` makes it.
+
+    Raises:
+        HomologError: it cannot be written.
+    """
+    names = {image["id"]: image["file_name"] for image in document["images"]}
+    categories = {category["id"]: category for category in document["categories"]}
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["image", "instance", "category", "keypoint", "x", "y", "score"])
+    for annotation in document["annotations"]:
+        category = categories[annotation["category_id"]]
+        points = np.reshape(annotation["keypoints"], (-1, 3)).tolist()
+        scores = annotation.get("homolog", {}).get("scores") or [""] * len(points)
+        first = (names[annotation["image_id"]], annotation.get("instance_id", ""), category["name"])
+        for name, (x, y, visible), score in zip(category["keypoints"], points, scores, strict=True):
+            if visible:
+                rows.writerow([*first, name, x, y, score])
+    write_atomically(path, text.getvalue().encode())

@@ -13,6 +13,8 @@ from homolog.data.formats.entries import InstanceId
 from homolog.data.pairs import Annotation, as_box
 from homolog.errors import HomologError
 from homolog.image import reading
+from homolog.keypoints import KeypointSchema
+from homolog.utils.outputs import write_atomically
 
 
 @dataclass(frozen=True)
@@ -96,10 +98,7 @@ def _read_layout(path: Path) -> _Layout:
 def label_file(image: Path) -> Path | None:
     """The image's labels: in `labels` where its path has `images`, or beside it."""
     beside = image.with_suffix(".txt")
-    parts = list(image.parts)
-    if "images" in parts:
-        parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
-    return next((p for p in (Path(*parts).with_suffix(".txt"), beside) if p.is_file()), None)
+    return next((path for path in (label_path(image), beside) if path.is_file()), None)
 
 
 def _read_labels(image: Path, labels: Path, layout: _Layout) -> list[Annotation]:
@@ -133,3 +132,66 @@ def _read_labels(image: Path, labels: Path, layout: _Layout) -> list[Annotation]
             )
         )
     return annotations
+
+
+def label_path(image: Path) -> Path:
+    """Where Ultralytics looks for an image's labels: in `labels` beside `images`, or beside it."""
+    parts = list(image.parts)
+    if "images" in parts[:-1]:
+        parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
+    return Path(*parts).with_suffix(".txt")
+
+
+def write(path: Path, document: Mapping[str, Any], folder: Path) -> None:
+    """Write labels as a YOLO-pose data set: the YAML file, and a text file for each image.
+
+    Instance ids are not written, for the format has no place for them: objects of an image are rows
+    in the order of the document.
+
+    Args:
+        path: the YAML file.
+        document: of a COCO file with keypoints.
+        folder: that its file names start from.
+
+    Raises:
+        HomologError: categories differ in their number of keypoints, or a file cannot be written.
+    """
+    import yaml
+
+    categories = document["categories"]
+    counts = sorted({len(category["keypoints"]) for category in categories})
+    if len(counts) != 1:
+        raise HomologError(
+            f"out: expected categories with one number of keypoints for YOLO, got {counts}; try a "
+            "name ending in .json"
+        )
+    classes = {category["id"]: number for number, category in enumerate(categories)}
+    schemas = [KeypointSchema.coco(category) for category in categories]
+    root = folder.resolve()
+    layout: dict[str, Any] = {
+        "path": str(root), "train": ".", "val": ".", "kpt_shape": [counts[0], 3],
+        "names": dict(enumerate(category["name"] for category in categories)),
+        "kpt_names": dict(enumerate(list(map(str, c["keypoints"])) for c in categories)),
+    }  # fmt: skip
+    if len({schema.mirror for schema in schemas}) == 1 and schemas[0].sides_known:
+        layout["flip_idx"] = list(schemas[0].mirror)
+    for image in document["images"]:
+        size = np.array([image["width"], image["height"]])
+        lines = []
+        for annotation in document["annotations"]:
+            if annotation["image_id"] != image["id"]:
+                continue
+            x, y, width, height = annotation["bbox"]
+            box = np.array([x + width / 2, y + height / 2, width, height]) / np.tile(size, 2)
+            points = np.reshape(np.array(annotation["keypoints"], dtype=float), (-1, 3))
+            points[:, :2] /= size
+            numbers = [*box.clip(0, 1), *points.ravel()]
+            label = classes[annotation["category_id"]]
+            lines.append(" ".join([str(label), *(f"{number:.6g}" for number in numbers)]))
+        target = label_path(root / image["file_name"])
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HomologError(f"out: cannot write {target}: {error.strerror}") from error
+        write_atomically(target, "".join(f"{line}\n" for line in lines).encode())
+    write_atomically(path, yaml.safe_dump(layout, sort_keys=False).encode())
