@@ -154,8 +154,7 @@ export class Match {
     image.address = `/api/pictures/${image.id}/image`;
     this.images[index] = image;
     this.pairs.clear();
-    this.loaded = null;
-    this.pair = null;
+    Object.assign(this, { loaded: null, pair: null, whole: null, shown: null, heatmap: null, matches: null });
     this.pinned.clear();
     const section = this.#section(index);
     section.querySelector(".name").textContent = image.name;
@@ -288,7 +287,8 @@ export class Match {
   #paint() {
     const { hovered } = this, pair = hovered && this.#pairAt(hovered);
     this.shown = pair ?? this.pair;
-    this.heatmap = pair ? pair.heatmap(hovered.index, hovered.point) : null;
+    // What was pointed at is kept with its heatmap: the pointer may be gone when both are drawn.
+    this.heatmap = pair ? { ...pair.heatmap(hovered.index, hovered.point), hovered } : null;
     for (const index of [0, 1]) {
       const panel = this.panels[index];
       if (this.heatmap && hovered.index !== index && this.#isOn("show-heat")) {
@@ -319,10 +319,10 @@ export class Match {
       });
     }
     if (!this.heatmap) return;
-    const isSource = this.hovered.index === index;
-    const position = panel.toStage(isSource ? this.hovered.point : this.heatmap.point);
+    const { hovered, point, score } = this.heatmap, isSource = hovered.index === index;
+    const position = panel.toStage(isSource ? hovered.point : point);
     drawCrosshair(context, position);
-    if (!isSource) drawLabel(context, [position[0] + 14, position[1] - 16], this.heatmap.score.toFixed(2));
+    if (!isSource) drawLabel(context, [position[0] + 14, position[1] - 16], score.toFixed(2));
   }
 
   // Layers that can be switched on.
