@@ -103,15 +103,14 @@ def test_objects_that_share_an_image(capsys, tmp_path):
         assert (found["boxes"], found["zoom"]) == expected
 
 
-def test_every_animal_of_ap10k(capsys, tmp_path):
+def test_options_of_another_data_set_are_refused(capsys, tmp_path):
     root = datasets.make_ap10k(tmp_path / "ap10k", images=True)
-    options = ("--all-objects", "--limit", "5", "--out", "run")
-    status, out, err = run(capsys, "evaluate", "ap10k", root, *options)
-    assert status == 0 and "AP-10K intra-species test, every animal" in out, err
-    assert run(capsys, "evaluate", "spair", root, "--all-objects")[0] == 2
-    assert DatasetOptions(seed=2, all_objects=True).to_arguments() == [
-        "--seed", "2", "--all-objects"
-    ]  # fmt: skip
+    options = ("--first-only", "--limit", "5", "--out", "run")
+    status, _, err = run(capsys, "evaluate", "ap10k", root, *options)
+    assert status == 0, err
+    assert run(capsys, "evaluate", "spair", root, "--first-only")[0] == 2
+    given = DatasetOptions(seed=2, first_only=True).to_arguments()
+    assert given == ["--seed", "2", "--first-only"]
 
 
 def test_the_next_command_is_printed(capsys, tmp_path):

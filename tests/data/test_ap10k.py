@@ -54,7 +54,7 @@ def test_ap10k_follows_the_rules(split, subset, tmp_path, monkeypatch):
     root = datasets.make_ap10k(tmp_path)
     if split == "trn" and subset != "intra-species":
         datasets.refused(
-            lambda: ap10k.load(root, split, subset),
+            lambda: ap10k.load(root, split, subset, first_only=True),
             "subset: expected intra-species for training pairs",
         )
         return
@@ -77,7 +77,7 @@ def test_ap10k_follows_the_rules(split, subset, tmp_path, monkeypatch):
         else:
             continue
         candidates.setdefault(group, set()).add((a[0], b[0]))
-    dataset = ap10k.load(root, split, subset)
+    dataset = ap10k.load(root, split, subset, first_only=True)
     found = set(datasets.pair_names(dataset))
     assert len(found) == len(dataset.pairs)
     assert found <= set().union(*candidates.values())
@@ -90,13 +90,15 @@ def test_ap10k_follows_the_rules(split, subset, tmp_path, monkeypatch):
 def test_ap10k_splits_share_no_image(tmp_path):
     root = datasets.make_ap10k(tmp_path)
     used = {
-        split: {annotation.name for annotation in ap10k.load(root, split).annotations}
+        split: {
+            annotation.name for annotation in ap10k.load(root, split, first_only=True).annotations
+        }
         for split in ap10k.SPLITS
     }
     assert all(used.values())
     for a, b in itertools.combinations(used.values(), 2):
         assert not a & b
-    dataset = ap10k.load(root, "val")
+    dataset = ap10k.load(root, "val", first_only=True)
     assert "no images in split val: king cheetah" in dataset.notes
     assert "king cheetah" not in dataset.schemas
 
@@ -104,7 +106,8 @@ def test_ap10k_splits_share_no_image(tmp_path):
 def test_ap10k_is_the_same_in_any_order(tmp_path):
     root = datasets.make_ap10k(tmp_path / "one", hidden=0.0)
     expected = {
-        subset: datasets.pair_names(ap10k.load(root, "test", subset)) for subset in ap10k.SUBSETS
+        subset: datasets.pair_names(ap10k.load(root, "test", subset, first_only=True))
+        for subset in ap10k.SUBSETS
     }
     # Written down once: the sample must be this on every machine, today and later.
     digest = manifest.digest(expected["cross-family"])
@@ -120,26 +123,29 @@ def test_ap10k_is_the_same_in_any_order(tmp_path):
     for path, content in zip(reversed(files), contents, strict=True):
         datasets.save_json(other / "annotations" / path.name, content)
     for subset in ap10k.SUBSETS:
-        assert datasets.pair_names(ap10k.load(other, "test", subset)) == expected[subset]
-    seeded = ap10k.load(root, "test", "cross-family", seed=1)
+        assert (
+            datasets.pair_names(ap10k.load(other, "test", subset, first_only=True))
+            == expected[subset]
+        )
+    seeded = ap10k.load(root, "test", "cross-family", seed=1, first_only=True)
     assert datasets.pair_names(seeded) != expected["cross-family"]
     assert len(seeded.pairs) == len(expected["cross-family"])
 
 
 def test_ap10k_exclusions(tmp_path):
     root = datasets.make_ap10k(tmp_path, hidden=0.0)
-    names_before = {a.name for a in ap10k.load(root).annotations}
+    names_before = {a.name for a in ap10k.load(root, first_only=True).annotations}
     gone = sorted(names_before)[:2]
     exclude = tmp_path / "crowded.txt"
     exclude.write_text(f"{gone[0]}\n\n{int(gone[1].removesuffix('.jpg'))}\nnone.jpg\n")
-    dataset = ap10k.load(root, exclude=exclude)
+    dataset = ap10k.load(root, exclude=exclude, first_only=True)
     assert not {a.name for a in dataset.annotations} & set(gone)
     assert dataset.notes == (
         "images left out, named in the list of exclusions: 2",
         "exclusions that name no image: none.jpg",
     )
     datasets.refused(
-        lambda: ap10k.load(root, exclude=tmp_path / "none"),
+        lambda: ap10k.load(root, exclude=tmp_path / "none", first_only=True),
         tmp_path / "none",
         "expected a readable file",
     )
@@ -152,11 +158,11 @@ def test_ap10k_exclusions(tmp_path):
     path = datasets.edit_json(root / "annotations" / ap10k.FILES[0], change)
     file = json.loads(path.read_text())
     twice, unseen = (f"{file['annotations'][i]['image_id']:012}.jpg" for i in (0, 2))
-    every = {split: ap10k.load(root, split) for split in ap10k.SPLITS}
+    every = {split: ap10k.load(root, split, first_only=True) for split in ap10k.SPLITS}
     used = {a.name: a for dataset in every.values() for a in dataset.annotations}
     assert unseen not in used and used[twice].box == datasets.BOX, "the first counts"
     assert every["test"].notes == ("images left out, fewer than 3 visible keypoints: 1",)
-    alone = [ap10k.load(root, split, single=True) for split in ap10k.SPLITS]
+    alone = [ap10k.load(root, split, single=True, first_only=True) for split in ap10k.SPLITS]
     assert twice not in {a.name for dataset in alone for a in dataset.annotations}
     assert "images left out, several annotated animals: 1" in alone[0].notes
 
@@ -192,7 +198,7 @@ def test_every_animal_can_be_used(herds):
     """Brute force: whatever is usable, in the published splits, and no pair within an image."""
     published = {split: by_the_rules(herds)[split] for split in ap10k.SPLITS}
     split_of = {name: split for split, images in published.items() for name, *_ in images}
-    every = {split: ap10k.load(herds, split, all_objects=True) for split in ap10k.SPLITS}
+    every = {split: ap10k.load(herds, split) for split in ap10k.SPLITS}
     entries, names, species = {}, {}, {}
     for name in ap10k.FILES:
         file = json.loads((herds / "annotations" / name).read_text())
@@ -234,13 +240,13 @@ def test_every_animal_can_be_used(herds):
 
 
 def test_a_manifest_says_whether_every_animal_is_used(herds, tmp_path):
-    data = ap10k.load(herds, all_objects=True)
+    data = ap10k.load(herds)
     path = tmp_path / "pairs.json"
-    manifest.write(path, data, ap10k.rules(all_objects=True))
+    manifest.write(path, data, ap10k.rules())
     assert manifest.read(path).rules["all_objects"] is True
     assert datasets.pair_names(ap10k.load(herds, manifest=path)) == datasets.pair_names(data)
-    assert "all_objects" not in ap10k.rules()
-    single = ap10k.load(herds, all_objects=True, single=True)
+    assert "all_objects" not in ap10k.rules(first_only=True)
+    single = ap10k.load(herds, single=True)
     assert single.pairs and not any(a.shares_image for a in single.annotations)
 
 
@@ -251,13 +257,13 @@ def test_an_animal_whose_box_cannot_be_right_is_left_out(herds):
             if counts[entry["image_id"]] > 1:
                 entry["bbox"] = [0, 0, 500, 500]
 
-    before = ap10k.load(herds)
+    before = ap10k.load(herds, first_only=True)
     for name in ap10k.FILES:
         datasets.edit_json(herds / "annotations" / name, change)
-    data = ap10k.load(herds, all_objects=True)
+    data = ap10k.load(herds)
     assert not any(a.shares_image for a in data.annotations)
     assert any("animals left out, boxes that cannot be right" in note for note in data.notes)
-    assert datasets.pair_names(ap10k.load(herds)) == datasets.pair_names(before)
+    assert datasets.pair_names(ap10k.load(herds, first_only=True)) == datasets.pair_names(before)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ def test_a_manifest_gives_the_same_pairs(written):
         "subset": "cross-family",
         "seed": 3,
         "single": False,
+        "all_objects": True,
         "excluded": [],
     }
     again = ap10k.load(root, "test", "cross-family", manifest=path)

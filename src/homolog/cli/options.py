@@ -239,8 +239,8 @@ class DatasetOptions:
         ap10k: a file of images to skip, an id or a file name on each line.
     single
         ap10k, coco: skip images with several annotated objects.
-    all_objects
-        ap10k: every annotated animal, in place of the first of each image.
+    first_only
+        ap10k: only the first annotated animal of each image, as in the published benchmark.
     manifest
         ap10k: the pairs that this file lists.
     images
@@ -253,7 +253,7 @@ class DatasetOptions:
     seed: int | None = None
     exclude: Path | None = None
     single: bool = False
-    all_objects: bool = False
+    first_only: bool = False
     manifest: Path | None = None
     images: Path | None = None
 

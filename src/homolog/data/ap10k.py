@@ -57,21 +57,21 @@ def load(
     seed: int = 0,
     exclude: Path | None = None,
     single: bool = False,
-    all_objects: bool = False,
+    first_only: bool = False,
     manifest: Path | None = None,
     problems: ErrorCollector | None = None,
 ) -> DataSet:
     """Load one split of the benchmark: pairs with at least three visible keypoints in common.
 
-    As published, only the first annotation of each image is used, and the whole image is matched.
     Within a species the last 30 images by file name are the test set, the 20 before them the
     validation set, the others the training set. The source of a pair is the image whose file name
     comes first.
 
-    With `all_objects` every annotated animal is used; where an image has several, each is told from
-    the others by its box, and named by the image and the id of its annotation. Images are in the
-    same splits as without; one whose first animal has too few keypoints is in that of its next
-    animal's species. Two animals of one image are no pair.
+    Every annotated animal is used; where an image has several, each is told from the others by its
+    box, and named by the image and the id of its annotation. Two animals of one image are no pair.
+    The published benchmark uses the first annotation of each image (`first_only`) and leaves
+    crowded images out (`exclude`, or `single`). Images are in the same splits either way; one whose
+    first animal has too few keypoints is in that of its next animal's species.
 
     Args:
         root: the folder with `annotations` and `data`.
@@ -83,7 +83,7 @@ def load(
         seed: of the samples.
         exclude: a file that names images to leave out, a file name or id a line.
         single: leave out images with several annotated animals.
-        all_objects: use every annotated animal.
+        first_only: use the first annotated animal of each image, as published.
         manifest: take the pairs that this file lists, instead of choosing them.
         problems: collects errors, instead of raising the first.
 
@@ -97,8 +97,9 @@ def load(
     if split == "trn" and subset != "intra-species":
         raise HomologError(f"subset: expected intra-species for training pairs, got {subset!r}")
     listed = None if manifest is None else manifests.read(manifest)
-    if listed is not None:
-        all_objects |= listed.rules.get("all_objects") is True
+    all_objects = not first_only
+    if listed is not None:  # older lists are all of first animals, and do not say so
+        all_objects = listed.rules.get("all_objects") is True
     animals = _read_animals(root, problems, all_objects)
     if listed is None:
         usable, notes = _filter(animals, exclude, single)
@@ -114,7 +115,12 @@ def load(
         problems.add(root, f"expected {subset} pairs in split {split}, got none")
     annotations = [animal.annotation for animal in animals]
     return DataSet(
-        f"AP-10K {subset} {split}" + (", every animal" if all_objects else ""),
+        f"AP-10K {subset} {split}"
+        + (
+            ", every animal"
+            if any(animal.animals > 1 for animal in animals) and all_objects
+            else ""
+        ),
         root,
         {
             species: KeypointSchema.ap10k()
@@ -134,7 +140,7 @@ def rules(
     seed: int = 0,
     exclude: Path | None = None,
     single: bool = False,
-    all_objects: bool = False,
+    first_only: bool = False,
 ) -> dict[str, Any]:
     """The arguments of `load` by which pairs were chosen, to be written into their manifest."""
     chosen = {
@@ -144,7 +150,7 @@ def rules(
         "single": single,
         "excluded": sorted(_read_exclusions(exclude)),
     }
-    return chosen | ({"all_objects": True} if all_objects else {})
+    return chosen | ({} if first_only else {"all_objects": True})
 
 
 @dataclass(frozen=True, eq=False)

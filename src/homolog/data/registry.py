@@ -125,7 +125,7 @@ DATASETS: dict[str, DatasetEntry] = {
     "ap10k": DatasetEntry(
         title="AP-10K",
         load=ap10k.load,
-        options=("split", "subset", "seed", "exclude", "single", "all_objects", "manifest"),
+        options=("split", "subset", "seed", "exclude", "single", "first_only", "manifest"),
         find_splits=_ap10k_splits,
         layout="a folder with annotations/ap10k-*-split1.json",
         homepage=ap10k.HOMEPAGE,
