@@ -131,7 +131,7 @@ def test_messages_name_the_box(colour_matcher, argument):
 
 def test_points_beyond_the_box_are_refused(colour_matcher):
     images = random_image(120, 80, 0), random_image(120, 80, 1)
-    with pytest.raises(HomologError, match=r"region \[6, 6, 48, 48\] .* \(100, 50\) at index 1"):
+    with pytest.raises(HomologError, match=r"region \[8, 8, 44, 44\] .* \(100, 50\) at index 1"):
         colour_matcher.transfer(*images, [[20, 20], [100, 50]], box0=(10, 10, 40, 40))
 
 

@@ -23,13 +23,13 @@ from homolog.networks.sides import SidesConfig, presence
 Zoom = Literal["auto"] | None
 """Whether matches take a second look at the objects: `auto`, or None."""
 
-CONTEXT_WEIGHT = 0.35
+CONTEXT_WEIGHT = 0.5
 """The part of the first look in the similarity of two cells (docs/experiments.md)."""
 
 
 # What counts as found (docs/experiments.md): the probability that there is an object of a known
 # kind, that of its cells, and a piece's part in the largest piece's sum of these.
-_PRESENT, _OBJECT, _PIECE = 0.8, 0.3, 0.3
+_PRESENT, _OBJECT, _PIECE = 0.8, 0.2, 0.3
 
 
 def check_zoom(zoom: Zoom) -> None:

@@ -16,7 +16,7 @@ from homolog.errors import HomologError
 BoxLike = Sequence[float] | np.ndarray | Tensor
 """(x, y, width, height) of an object in pixels of the upright image."""
 
-MARGIN = 0.1
+MARGIN = 0.05
 """Space around a box on either side, as a share of its longer side (docs/experiments.md)."""
 
 MAX_UPSAMPLING = 8.0
@@ -65,7 +65,7 @@ class Region:
             HomologError: the box cannot be right; the message says why.
 
         >>> Region.around((40, 30, 20, 10), (100, 80))
-        Region(x=38, y=28, width=24, height=14)
+        Region(x=39, y=29, width=22, height=12)
         """
         x, y, width, height = as_box(box, size, name)
         pad = margin * max(width, height)
