@@ -44,12 +44,12 @@ _UPSAMPLING = 2.0  # tiles are scaled up to this at most
 _WHOLE_WEIGHT = 0.25  # of the whole image, beside 1 for tiles
 _BATCH = 8  # regions whose descriptors are kept at once
 
-_THRESHOLDS = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5)  # logits; higher ones separate what lower ones join
+_THRESHOLDS = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)  # logits; higher ones part what lower ones join
 _PEAK = 0.5  # by which an object's highest logit exceeds the threshold
 _SHARE = 0.15  # of the largest part's cells, which parts of their own have
 _FEW_CELLS = 3
 _MARGIN = 0.3  # around a candidate, as a share of its longer side
-_AGREEMENT = 0.3  # overlap of a candidate with what a closer look shows
+_AGREEMENT = 0.25  # overlap of a candidate with what a closer look shows
 _LEAST_SCORE = 0.5
 _DUPLICATE, _CONTAINED = 0.5, 0.8  # overlap, and share of a box within another
 
