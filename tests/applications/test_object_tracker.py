@@ -86,7 +86,7 @@ def test_different_objects_meet_and_turn_back(colour_matcher):
 
 
 def test_hidden_objects_are_lost_and_found_again(colour_matcher):
-    behind = path((20, 20), (240, 24), steps=11), path((230, 90), (10, 94), steps=11)
+    behind = path((20, 20), (240, 24), steps=11), path((230, 76), (10, 80), steps=11)
     scene = moving_objects([patchwork(3), patchwork(4)], behind, bar=(110, 190))
     found = follow(colour_matcher, scene)
     check(scene, found, least=0.55)

@@ -17,11 +17,13 @@ from homolog.applications.point_tracker import FrameTracks, Tracker
 from homolog.descriptors import DescriptorMap, Features
 from homolog.image.geometry import IDENTITY
 from homolog.image.points import grid_points
+from homolog.image.regions import MARGIN
 from homolog.matcher import Matcher
 
-SEARCH_SPACE = 0.1
-"""Space around the predicted box that is searched, a share of its longer side, on either side; the
-margin of every region comes on top."""
+_SEARCHED = 1.44  # length of the region that is searched, in longer sides of the predicted box
+SEARCH_SPACE = (_SEARCHED / (1 + 2 * MARGIN) - 1) / 2
+"""Space around a box, on either side, that makes its region so large, with the margin of regions;
+a share of the box's longer side."""
 FEWEST_POINTS = 6
 """Points on an object below which nothing is said of it."""
 
@@ -183,8 +185,9 @@ class TrackedObject:
             proposal: where that is.
             steady: whether its speed is kept, because what is seen may be another's.
         """
-        if not (self.missing or steady or proposal.score < _PARTLY):
-            rate = 0.5 if self._velocity.any() else 1.0
+        first = not self._velocity.any()
+        if not (self.missing or steady) and (first or proposal.score >= _PARTLY):
+            rate = 1.0 if first else 0.5
             moved = box_centre(proposal.box) - box_centre(self.now)
             self._velocity = (1 - rate) * self._velocity + rate * moved
         self.now, self._motion, self._tracks = proposal.box, proposal.motion, proposal.tracks
