@@ -180,7 +180,7 @@ def scenes(cutouts: Sequence[trays.Cutout]) -> dict[str, Callable[[], Scene]]:
             [line((700, 150), (1200, 150), (700, 150)), line((200, 400), (400, 400))],
             8,
         ),
-        "different, four wander": lambda: wandering(kinds(4, 21), 21),
+        "different, three wander": lambda: wandering(kinds(3, 21), 21),
         "of a kind, cross": lambda: make_scene(of_a_kind(2, 3), across, 3),
         "of a kind, cross, turn": lambda: make_scene(of_a_kind(2, 4), eased[:2], 4, **poses),
         "of a kind, three wander": lambda: wandering(of_a_kind(3, 22), 22),
