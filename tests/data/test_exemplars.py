@@ -232,7 +232,7 @@ def test_only_reviewed_keypoints_of_predicted_labels_count(tmp_path):
     labels = as_coco(data)
     first = labels["annotations"][0]
     predicted = list(first["keypoints"])
-    first[EXTRA] = {"scores": [], "doubtful": [], "reviewed": [1], "predicted": predicted}
+    first[EXTRA] = {"scores": [0.9] * 5, "doubtful": [], "reviewed": [1], "predicted": predicted}
     first["keypoints"] = [*predicted[:6], predicted[6] + 3, *predicted[7:]]
     (tmp_path / "labels.json").write_text(json.dumps(labels))
     found = read(tmp_path / "labels.json", tmp_path / "images")

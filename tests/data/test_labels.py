@@ -88,6 +88,10 @@ def test_edits_by_other_tools_are_manual(labels):
     assert manual_keypoints(annotation) == {1, 2}
     del annotation[EXTRA]
     assert manual_keypoints(annotation) == {0, 1, 2}
+    # Once it is corrected here, what had been made elsewhere still counts.
+    labels.correct(annotation["id"], 1, None, visible=False)
+    assert annotation[EXTRA]["reviewed"] == [1]
+    assert manual_keypoints(annotation) == {0, 1, 2}
 
 
 @pytest.mark.parametrize(

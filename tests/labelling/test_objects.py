@@ -88,6 +88,7 @@ def test_overlap_is_that_of_pixels(first, second):
     both = (masks[0] & masks[1]).sum()
     assert overlap(*boxes) == pytest.approx(both / masks.any(0).sum())
     assert objects.share_within(*boxes) == pytest.approx(both / masks[0].sum())
+    assert objects.share_within((*boxes[0][:2], 0, 0), boxes[1]) == 0
 
 
 def test_of_proposals_of_one_object_the_best_is_kept():

@@ -97,12 +97,13 @@ def annotate(
         executor=executor,
     )  # fmt: skip
     for name, reason in summary.failed:
-        print(f"skipped: {name}: {reason}", file=sys.stderr)
+        labels = "; its earlier labels are kept" if name in summary.retained else ""
+        print(f"skipped: {name}: {reason}{labels}", file=sys.stderr)
     for name, instance in summary.unlabelled:
         print(f"not labelled: {name}: object {instance} is like no exemplar", file=sys.stderr)
     for name, number in summary.kept:
         which = "an object" if number is None else f"object {number}"
-        print(f"kept: {name}: {which} of {out}, edited by hand, is not given", file=sys.stderr)
+        print(f"kept: {name}: {which} of {out}, drawn or edited, was not found", file=sys.stderr)
     several = given is not None or max_objects is not None
     objects = f"{summary.objects} objects, " if several else ""
     print(

@@ -6,7 +6,13 @@ Each annotation that `homolog annotate` made has a member `homolog` beside those
   longer side of its true position;
 - `doubtful`: the keypoints whose score is too low to trust;
 - `reviewed`: the keypoints that somebody has accepted or corrected;
-- `predicted`: the keypoints as they were predicted, x, y, v each.
+- `predicted`: the keypoints as they were predicted, x, y, v each;
+- `box_reviewed`: true where somebody drew or changed the box;
+- `predicted_bbox`: of a changed box, as it was predicted.
+
+One that somebody drew or made, and then edited on the page, has no `scores`.
+
+Annotations that somebody deleted are in the list `deleted` of the document's own member `homolog`.
 
 Other tools keep, change or drop that member. Whatever they changed or added counts as manual.
 """
@@ -57,6 +63,21 @@ class Labels:
         except (KeyError, TypeError, ValueError) as error:
             raise HomologError(f"{path}: {describe_error(error)}") from None
         return cls(data)
+
+    @property
+    def deleted(self) -> list[dict[str, Any]]:
+        """The annotations that somebody deleted, which can be restored.
+
+        Raises:
+            HomologError: they cannot be read.
+        """
+        kept = self.data.get(EXTRA, {})
+        found: Any = kept.get("deleted", []) if isinstance(kept, dict) else kept
+        if not isinstance(found, list) or not all(map(_is_entry, found)):
+            raise HomologError(
+                f"labels: expected deleted annotations in the file's member {EXTRA}, got {kept!r}"
+            )
+        return found
 
     def doubtful(self) -> list[tuple[int, int]]:
         """Annotation id and keypoint of each doubtful point not yet reviewed, in file order."""
@@ -139,12 +160,22 @@ def manual_keypoints(annotation: dict[str, Any]) -> set[int]:
     if EXTRA not in annotation:
         return set(range(count))
     extra, now = annotation[EXTRA], annotation["keypoints"]
+    predicted = bool(extra.get("scores"))
     return {
         keypoint
         for keypoint in range(count)
         if keypoint in extra["reviewed"]
         or _differ(now[3 * keypoint :][:3], extra["predicted"][3 * keypoint :][:3])
+        or (now[3 * keypoint + 2] > 0 and not predicted)
     }
+
+
+def is_manual(annotation: dict[str, Any]) -> bool:
+    """Whether a person made an annotation, changed its box, or reviewed one of its keypoints."""
+    extra = annotation.get(EXTRA, {})
+    if not extra.get("scores") or extra.get("box_reviewed"):
+        return True
+    return bool(manual_keypoints(annotation))
 
 
 def _differ(now: list[float], before: list[float]) -> bool:
@@ -193,3 +224,7 @@ def _check(annotation: dict[str, Any], counts: dict[int, int], images: set[int])
                 raise ValueError(
                     f"{name}: {member}: expected keypoints 0 to {count - 1}, got {extra[member]}"
                 )
+
+
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, dict) and {"id", "image_id", "category_id", "bbox"} <= set(entry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ from homolog.data.labels import EXTRA, Labels, manual_keypoints
 from homolog.data.pairs import Annotation
 from homolog.image import reading
 from homolog.labelling.annotator import Record, own_objects
-from homolog.labelling.instances import INSTANCE, Identity, free_instance, match_instances
+from homolog.labelling.edits import Entry, MergedImage, merge, without_ids
+from homolog.labelling.instances import INSTANCE, Identity
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,9 @@ class Summary:
         unlabelled: names of images and instance ids of the objects given that are like none of the
             exemplars.
         kept: names of images and instance ids of earlier objects that are no longer given, but
-            that somebody has labelled or corrected.
+            that somebody has drawn, labelled or corrected.
+        retained: names of the images that could not be read, but have been before, and keep their
+            annotations.
     """
 
     images: int
@@ -43,6 +47,7 @@ class Summary:
     objects: int
     unlabelled: Sequence[tuple[str, InstanceId]] = ()
     kept: Sequence[tuple[str, InstanceId | None]] = ()
+    retained: Sequence[str] = ()
 
 
 def make_document(
@@ -60,56 +65,122 @@ def make_document(
         records: what was predicted for each, by name. Images without a record are exemplars.
             Exemplars keep their own labels.
         exemplars: the labelled images.
-        previous: labels whose manual edits are kept.
+        previous: labels whose manual edits are kept, with the categories of the exemplars
+            (`homolog.labelling.edits.with_categories`).
     """
     own = own_objects(exemplars)
-    earlier = {} if previous is None else _annotations_by_name(previous)
+    earlier = _Earlier(previous)
     ids = {c["name"]: c["id"] for c in exemplars.categories}
-    data: dict[str, Any] = {
-        "info": {"description": "Keypoints carried over by homolog", "failed": []},
-        "images": [],
-        "annotations": [],
-        "categories": list(exemplars.categories),
-    }
-    manual = 0
+    document = _Document(earlier, exemplars.categories)
     unlabelled: list[tuple[str, InstanceId]] = []
-    kept: list[tuple[str, InstanceId | None]] = []
+    retained: list[str] = []
     for path in files:
         name = name_of(path)
         record = records.get(name)
         if record is not None and "failed" in record:
-            data["info"]["failed"].append(record)
+            document.failed.append(record)
+            if name in earlier.images:
+                retained.append(name)
+                document.add_image(name, {}, earlier.all_of(name))
             continue
         size, entries = _new_entries(path, record, own.get(path.resolve(), []), ids)
         if record is not None and record.get("unlabelled"):
-            given = [{"file_name": name, **each} for each in record["unlabelled"]]
-            data["info"].setdefault("unlabelled", []).extend(given)
-            unlabelled += [(name, each[INSTANCE]) for each in given]
-        entries, vanished = _with_manual_edits(entries, earlier.get(name, []))
-        kept += [(name, number) for number in vanished]
-        number = len(data["images"]) + 1
-        data["images"].append(
-            {"id": number, "file_name": name, "width": size[0], "height": size[1]}
-        )
-        for entry in entries:
-            manual += len(manual_keypoints(entry))
-            own_ids = {"id": len(data["annotations"]) + 1, "image_id": number}
-            data["annotations"].append(own_ids | entry)
+            document.unlabelled += [{"file_name": name, **each} for each in record["unlabelled"]]
+            unlabelled += [(name, each[INSTANCE]) for each in record["unlabelled"]]
+        merged = merge(entries, earlier.annotations[name], earlier.deleted[name])
+        document.add_image(name, {"width": size[0], "height": size[1]}, merged)
+    names = set(map(name_of, files))
+    for name in earlier.images:
+        merged = merge([], earlier.annotations[name], earlier.deleted[name])
+        if name not in names and (merged.entries or merged.deleted):  # its image is elsewhere now
+            document.add_image(name, {}, merged)
+    data = document.finish()
     labels = Labels(data)
     points = sum(annotation["num_keypoints"] for annotation in labels.annotations)
-    failed = [(record["file_name"], record["failed"]) for record in data["info"]["failed"]]
+    failed = [(record["file_name"], record["failed"]) for record in document.failed]
+    manual = sum(len(manual_keypoints(annotation)) for annotation in labels.annotations)
     return data, Summary(
         len(data["images"]), points, len(labels.doubtful()), manual, failed,
-        len(data["annotations"]), unlabelled, kept,
+        len(data["annotations"]), unlabelled, document.kept, retained,
     )  # fmt: skip
 
 
-def _annotations_by_name(labels: Labels) -> dict[str, list[dict[str, Any]]]:
-    names = {image["id"]: image["file_name"] for image in labels.images}
-    by_name: dict[str, list[dict[str, Any]]] = {}
-    for annotation in labels.annotations:
-        by_name.setdefault(names[annotation["image_id"]], []).append(annotation)
-    return by_name
+class _Earlier:
+    """Labels that are written over, by the names of their images.
+
+    Attributes:
+        data: their document.
+        images: its images.
+        annotations: of each image.
+        deleted: of each image those that somebody deleted.
+    """
+
+    def __init__(self, labels: Labels | None):
+        self.data: Mapping[str, Any] = {} if labels is None else labels.data
+        self.images: dict[str, dict[str, Any]] = {}
+        self.annotations: dict[str, list[Entry]] = defaultdict(list)
+        self.deleted: dict[str, list[Entry]] = defaultdict(list)
+        if labels is None:
+            return
+        names = {image["id"]: image["file_name"] for image in labels.images}
+        self.images = {image["file_name"]: image for image in labels.images}
+        for annotation in labels.annotations:
+            self.annotations[names[annotation["image_id"]]].append(annotation)
+        for annotation in labels.deleted:
+            if annotation["image_id"] in names:  # otherwise it cannot be restored either
+                self.deleted[names[annotation["image_id"]]].append(annotation)
+
+    def all_of(self, name: str) -> MergedImage:
+        """The annotations of an image as they were."""
+        entries = [without_ids(each) for each in self.annotations[name]]
+        return MergedImage(entries, [without_ids(each) for each in self.deleted[name]])
+
+
+class _Document:
+    """A COCO document under construction; members of an earlier one that are not known are kept."""
+
+    def __init__(self, earlier: _Earlier, categories: Sequence[Mapping[str, Any]]):
+        self._earlier = earlier
+        self._categories = list(earlier.data.get("categories", categories))
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[Entry] = []
+        self._deleted: list[Entry] = []
+        self.failed: list[Record] = []
+        self.unlabelled: list[dict[str, Any]] = []
+        self.kept: list[tuple[str, InstanceId | None]] = []
+
+    def add_image(self, name: str, size: Mapping[str, int], merged: MergedImage) -> None:
+        """Add an image with its annotations."""
+        number = len(self._images) + 1
+        image = {"id": number, "file_name": name, **size}
+        self._images.append({**self._earlier.images.get(name, {}), **image})
+        for entry in merged.entries:
+            ids = {"id": len(self._annotations) + 1, "image_id": number}
+            self._annotations.append(ids | entry)
+        self._deleted += [{"image_id": number, **entry} for entry in merged.deleted]
+        self.kept += [(name, instance) for instance in merged.kept]
+
+    def finish(self) -> dict[str, Any]:
+        """The document."""
+        before = self._earlier.data
+        described = {"description": "Keypoints carried over by homolog", **before.get("info", {})}
+        described.pop("unlabelled", None)
+        info = {**described, "failed": self.failed}
+        if self.unlabelled:
+            info["unlabelled"] = self.unlabelled
+        data = {
+            "info": info,
+            "images": self._images,
+            "annotations": self._annotations,
+            "categories": self._categories,
+        }
+        own = {k: v for k, v in before.get(EXTRA, {}).items() if k != "deleted"}
+        if self._deleted:
+            first = len(self._annotations) + 1
+            own["deleted"] = [{"id": first + k, **entry} for k, entry in enumerate(self._deleted)]
+        known = (*data, EXTRA)
+        data |= {member: value for member, value in before.items() if member not in known}
+        return data | {EXTRA: own} if own else data
 
 
 def _new_entries(
@@ -134,69 +205,6 @@ def _new_entries(
         for entry, number in zip(entries, instances, strict=True)
     ]
     return size, [*entries, *predicted]
-
-
-def _with_manual_edits(
-    entries: Sequence[dict[str, Any]], earlier: Sequence[dict[str, Any]]
-) -> tuple[list[dict[str, Any]], list[InstanceId | None]]:
-    """New annotations of an image, with what somebody edited in the earlier ones.
-
-    Returns:
-        The annotations, and the instance ids of those that are only there because somebody edited
-        them.
-    """
-    single = len(entries) == 1 and INSTANCE not in entries[0]
-    if single and len(earlier) == 1 and INSTANCE not in earlier[0]:
-        matched: list[int | None] = [0]  # the object of an image, wherever it was seen
-    else:
-        matched = match_instances(*([_identity(e) for e in each] for each in (entries, earlier)))
-    foreign = any(EXTRA not in old for old in earlier)
-    merged: list[dict[str, Any]] = []
-    for entry, position in zip(entries, matched, strict=True):
-        old = None if position is None else earlier[position]
-        if old is not None:
-            merged.append(_merge(entry, old))
-        elif not (single and foreign):  # of one object, what was made by hand is all there is
-            merged.append(entry)
-    vanished = []
-    for position, old in enumerate(earlier):
-        if position in matched or not manual_keypoints(old):
-            continue
-        taken = [each.get(INSTANCE) for each in merged]
-        old = _without_ids(old)
-        if EXTRA in old:
-            vanished.append(old.get(INSTANCE))
-        if old.get(INSTANCE) in taken and INSTANCE in old:
-            old[INSTANCE] = free_instance(taken)
-        merged.append(old)
-    return merged, vanished
-
-
-def _merge(entry: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
-    """A new annotation with what somebody edited in the earlier one of the same object."""
-    named = {INSTANCE: entry[INSTANCE]} if INSTANCE in entry else {}
-    if EXTRA not in old:  # made by another tool or by hand: kept as it is
-        return {**_without_ids(old), **named}
-    edited = manual_keypoints(old)
-    if EXTRA not in entry or not edited:
-        return entry
-    if len(old["keypoints"]) != len(entry["keypoints"]):
-        return {**_without_ids(old), **named}
-    for keypoint in edited:
-        row = slice(3 * keypoint, 3 * keypoint + 3)
-        entry["keypoints"][row] = old["keypoints"][row]
-        entry[EXTRA]["reviewed"] = sorted({*entry[EXTRA]["reviewed"], keypoint})
-    entry["num_keypoints"] = sum(v > 0 for v in entry["keypoints"][2::3])
-    return entry
-
-
-def _without_ids(annotation: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in annotation.items() if k not in ("id", "image_id")}
-
-
-def _identity(annotation: dict[str, Any]) -> Identity:
-    x, y, width, height = annotation["bbox"]
-    return annotation.get(INSTANCE), (x, y, width, height)
 
 
 def _exemplar_entry(annotation: Annotation, category: int) -> dict[str, Any]:

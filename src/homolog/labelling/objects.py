@@ -350,8 +350,9 @@ def suppress(proposals: Iterable[ObjectProposal]) -> list[ObjectProposal]:
 
 
 def share_within(box0: Box, box1: Box) -> float:
-    """The share of the first box (x, y, width, height) that lies in the second."""
-    return _intersection(box0, box1) / (box0[2] * box0[3])
+    """The share of the first box (x, y, width, height) that lies in the second, 0 if empty."""
+    area = box0[2] * box0[3]
+    return _intersection(box0, box1) / area if area > 0 else 0.0
 
 
 def _intersection(box0: Box, box1: Box) -> float:

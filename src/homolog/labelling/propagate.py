@@ -14,11 +14,12 @@ import numpy as np
 from homolog.data.boxes import BoxSet
 from homolog.data.exemplars import ExemplarSet
 from homolog.data.formats import table, yolo
-from homolog.data.labels import Labels
+from homolog.data.labels import EXTRA, Labels
 from homolog.errors import HomologError
 from homolog.image import reading
 from homolog.labelling.annotator import AnnotateConfig, Annotator, Record, own_objects
 from homolog.labelling.coco_output import Summary, make_document
+from homolog.labelling.edits import with_categories
 from homolog.matcher import Matcher
 from homolog.utils.outputs import check_output
 from homolog.utils.prefetch import prefetch
@@ -48,8 +49,10 @@ def annotate(
 
     Every image goes through the backbone once, or every object in it, where boxes are given or
     found. Its record is written at once, to OUT.partial; an interrupted run resumes from there.
-    Objects that are exemplars themselves keep their labels, and so do keypoints that somebody has
-    reviewed, moved or added in an OUT that is overwritten.
+    Objects that are exemplars themselves keep their labels. Of an OUT that is overwritten is kept
+    what somebody did to it: keypoints reviewed, moved or added, boxes drawn or changed, objects
+    deleted; so are members that are not known here, and all annotations of images that cannot be
+    read any more.
 
     Args:
         matcher: extracts the descriptors.
@@ -80,7 +83,7 @@ def annotate(
             f"out: expected a file that does not exist, got {out}; try --overwrite, which keeps "
             "what was edited by hand"
         )
-    previous = Labels.read(out) if out.exists() else None
+    previous = _read_previous(out, exemplars) if out.exists() else None
     files = reading.find_images([folder], "images")
     if not files:
         raise HomologError(f"images: expected a folder with images, got {folder}")
@@ -117,6 +120,19 @@ def annotate(
         Labels(data).write(out)
     log.remove()
     return summary
+
+
+def _read_previous(path: Path, exemplars: ExemplarSet) -> Labels:
+    """Labels that are to be overwritten, with the categories of the exemplars.
+
+    Raises:
+        HomologError: they cannot be read, or what was edited in them cannot be kept.
+    """
+    labels = Labels.read(path)
+    for member in {"info", EXTRA} & set(labels.data):
+        if not isinstance(labels.data[member], dict):
+            raise HomologError(f"{path}: {member}: expected an object, got {labels.data[member]!r}")
+    return with_categories(labels, exemplars.categories)
 
 
 def local_executor(

@@ -69,12 +69,7 @@ class Instances:
         self.labels = labels
         self._done: list[_Change] = []
         self._undone: list[_Change] = []
-        kept = labels.data.get(EXTRA, {})
-        self.deleted: list[Entry] = kept.get("deleted", []) if isinstance(kept, dict) else kept
-        if not isinstance(self.deleted, list) or not all(map(_is_entry, self.deleted)):
-            raise HomologError(
-                f"labels: expected deleted annotations in the file's member {EXTRA}, got {kept!r}"
-            )
+        self.deleted: list[Entry] = labels.deleted
         used = {entry["id"] for entry in self.labels.annotations}
         for entry in self.deleted:
             if entry["id"] in used:  # another program has given it to a new annotation
@@ -148,6 +143,8 @@ class Instances:
         if not changed.get("segmentation"):  # otherwise the area is the outline's
             changed["area"] = box[2] * box[3]
         if EXTRA in changed:
+            if changed[EXTRA].get("scores"):  # one that was drawn was never predicted
+                changed[EXTRA].setdefault("predicted_bbox", self[id]["bbox"])
             changed[EXTRA]["box_reviewed"] = True
         self._record(id, dataclasses.replace(self._state(id), entry=changed))
 
@@ -266,7 +263,3 @@ class Instances:
 def _id(entry: Entry) -> int:
     id: int = entry["id"]
     return id
-
-
-def _is_entry(entry: Any) -> bool:
-    return isinstance(entry, dict) and {"id", "image_id", "category_id", "bbox"} <= set(entry)
