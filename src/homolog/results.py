@@ -311,7 +311,9 @@ class Sides(Drawable):
             for name in ("left", "right", "confidence")
         }
         points = self.transform.to_points(self.transform.grid.cells)[rows].tolist()
-        return {"points": points, **columns, "facing": list(self.heading)}
+        region = self.transform.region
+        shown = {} if region is None else {"region": region.to_list()}
+        return {"points": points, **columns, "facing": list(self.heading), **shown}
 
     def __repr__(self) -> str:
         return f"Sides({self.describe()})"

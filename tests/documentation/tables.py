@@ -37,6 +37,7 @@ import homolog
 import numpy as np
 points, ids = [[41, 186], [109, 163]], [0, 1]
 """,
+    "docs/how-to/several-animals.md": _MATCHER,
     "docs/how-to/track-points.md": _MATCHER,
     "docs/how-to/train.md": """
 import homolog

@@ -6,7 +6,7 @@ import contextlib
 import csv
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 import av
@@ -144,6 +144,70 @@ def _annotated(category: str, *files: str, images: Iterable[str]) -> Callable[[P
     return make
 
 
+_CAGE = ((10, 15, 320, 240), (330, 215, 320, 240))
+"""Boxes (x, y, width, height) of the fox and the husky in an image of a cage."""
+
+
+def _cage_image(shift: int = 0) -> Image.Image:
+    image = Image.new("RGB", (660, 480), "white")
+    for number, (x, y, width, height) in enumerate(_CAGE):
+        image.paste(animal(number)[0].resize((width, height)), (x + shift, y))
+    return image
+
+
+def _cage(folder: Path) -> None:
+    """A folder of images with two animals each."""
+    folder.mkdir()
+    for name in "123":
+        _cage_image().save(folder / f"{name}.png")
+
+
+def _cage_labels(path: Path) -> None:
+    """Keypoints of both animals of the first image."""
+    names = list(animal(0)[1])
+    annotations = []
+    for number, (x, y, width, height) in enumerate(_CAGE):
+        points = animal(number)[1]
+        flat = [
+            value
+            for name in names
+            for value in (points[name][0] / 2 + x, points[name][1] / 2 + y, points[name][2])
+        ]
+        annotations.append(
+            {
+                "id": number + 1,
+                "image_id": 1,
+                "category_id": 1,
+                "bbox": [x, y, width, height],
+                "keypoints": flat,
+            }
+        )
+    content = {
+        "images": [{"id": 1, "file_name": "1.png", "width": 660, "height": 480}],
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "animal", "keypoints": names}],
+    }
+    path.write_text(json.dumps(content))
+
+
+def _cage_boxes(*images: str) -> Callable[[Path], None]:
+    """A table with the boxes of both animals in images."""
+
+    def make(path: Path) -> None:
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["image", "x", "y", "width", "height", "instance"])
+            for image in images:
+                for name, box in zip(("fox", "husky"), _CAGE, strict=True):
+                    writer.writerow([image, *box, name])
+
+    return make
+
+
+def _cage_video(path: Path) -> None:
+    _encode(path, [_cage_image(4 * number) for number in range(6)])
+
+
 def _points(path: Path) -> None:
     """Keypoints of the fox that AP-10K has, too, with their names."""
     known = animal(0)[1]
@@ -161,16 +225,23 @@ def _mask(path: Path) -> None:
 
 
 def _video(path: Path) -> None:
-    """The fox, moved a little after every third frame; each frame is coded by itself."""
+    """The fox, moved a little after every third frame."""
     fox = animal(0)[0]
+    frames = []
+    for number in range(8):
+        frames.append(Image.new("RGB", fox.size, "white"))
+        frames[-1].paste(fox, (8 * (number // 3), 0))
+    _encode(path, frames)
+
+
+def _encode(path: Path, frames: Sequence[Image.Image]) -> None:
+    """A video whose frames are each coded by themselves."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=10, bit_rate=20_000_000)
-        stream.width, stream.height = fox.size
+        stream.width, stream.height = frames[0].size
         stream.pix_fmt = "yuv420p"
         stream.gop_size = 1
-        for number in range(8):
-            frame = Image.new("RGB", fox.size, "white")
-            frame.paste(fox, (8 * (number // 3), 0))
+        for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_image(frame)))
         container.mux(stream.encode())
 
@@ -273,7 +344,12 @@ FILES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "dogs/annotations.json": (_coco(["bo.png", "max.png"], "dog"), ("dogs",)),
     "dogs/rex.jpg": (_animal(0), ("dogs",)),
     "views": (_views, ()),
+    "cage": (_cage, ()),
+    "cage.mp4": (_cage_video, ()),
+    "boxes.csv": (_cage_boxes("1.png", "2.png", "3.png"), ()),
+    "first.csv": (_cage_boxes("cage/1.png"), ("cage",)),
     # Labels
+    "cage.json": (_cage_labels, ("cage",)),
     "few.json": (_coco(_LABELLED, "bee"), ("images",)),
     "labelled.json": (_coco(_LABELLED, "bee"), ("images",)),
     "hand.json": (_coco(_LABELLED, "bee"), ("images",)),

@@ -94,9 +94,7 @@ class Region:
         return [self.x, self.y, self.width, self.height]
 
 
-def as_box(
-    box: Any, size: tuple[int, int], name: str = "box"
-) -> tuple[float, float, float, float]:
+def as_box(box: Any, size: tuple[int, int], name: str = "box") -> tuple[float, float, float, float]:
     """A box after a check, cut off at the image's border.
 
     Args:
