@@ -51,7 +51,7 @@ PLACEHOLDERS: Mapping[str, str | Mapping[str, str]] = {
     "A": "a.jpg",
     "B": "b.jpg",
     "DIR": "images",
-    "FILE": "yours.jsonl",
+    "FILE": {"data check": "first.csv", "score spair": "yours.jsonl"},
     "FOLDER": {
         "features check": "features",
         "features clear": "features",
