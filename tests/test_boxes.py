@@ -190,3 +190,12 @@ def test_named_points_in_a_flipped_region(matcher):
     expected = by_hand.transfer(points - origin0)
     assert found.pose == "flip"
     np.testing.assert_allclose(found.keypoints1, expected.keypoints1 + origin1, atol=1e-3)
+
+
+def test_lists_of_boxes_of_any_form_are_understood_or_refused(colour_matcher):
+    image = random_image(120, 80)
+    assert colour_matcher.extract(image, box=[]) == []
+    assert colour_matcher.extract(image, box=np.zeros((0, 4))) == []
+    for boxes in ([(10, 10, 30, 30), None], [[1, 2, 3, 4], [1, 2, 3]], np.zeros((1, 2, 4))):
+        with pytest.raises(HomologError, match=r"^box\[[01]\]: expected .*, got [^\n]*$"):
+            colour_matcher.extract(image, box=boxes)

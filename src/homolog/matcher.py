@@ -320,7 +320,7 @@ class Matcher:
         """
         wanted = as_poses(poses)
         if is_one_image(images):
-            if box is None or np.ndim(box) < 2:
+            if not _are_several(box):
                 features = self.load_image(images, "image", category, box=box, mask=mask, zoom=zoom)
                 self._add_poses([(features, pose) for pose in wanted])
                 return features
@@ -434,6 +434,7 @@ class Matcher:
             box1: of the object in the target, likewise; matches lie in it or in its margin.
             zoom: `auto` takes a second look at each object that does not fill its image, given by
                 its box, its mask, or found, and matches both views together (`homolog.zoom`).
+                `Features` of a region are used as they were extracted, with a second look or not.
             schema: what points mean; needed to match them in a flipped source.
 
         Raises:
@@ -702,6 +703,15 @@ class Matcher:
             features.width, features.height, pose, backbone.canvas_size, backbone.grid,
             features.region,
         )  # fmt: skip
+
+
+def _are_several(box: Any) -> bool:
+    """Whether several boxes are given, as against one, or none."""
+    if isinstance(box, (np.ndarray, Tensor)):
+        return box.ndim > 1
+    if not isinstance(box, Sequence) or isinstance(box, str):
+        return False
+    return not any(np.ndim(value) == 0 and value is not None for value in box)
 
 
 def _renamed(name: str, what: str) -> str:

@@ -223,10 +223,14 @@ class _Reader:
                     beyond.append(error)
                 continue
             if entry.mask is not None and entry.mask_size not in (None, size):
-                self.problems.append(
+                problem = (
                     f"{entry.location}: mask: expected {_pixels(size)}, got "
-                    f"{_pixels(entry.mask_size)}; its box is used without it"
+                    f"{_pixels(entry.mask_size)}"
                 )
+                if path.is_dir():  # the box is that of the mask, and in its pixels
+                    self.problems.append(problem)
+                    continue
+                self.problems.append(f"{problem}; its box is used without it")
                 entry = dataclasses.replace(entry, mask=None)
             boxes.append((entry, found, box))
         count = len(boxes) + len(beyond)

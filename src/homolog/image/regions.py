@@ -110,7 +110,7 @@ def as_box(box: Any, size: tuple[int, int], name: str = "box") -> tuple[float, f
     try:
         values = [float(value) for value in box]
     except (TypeError, ValueError):
-        raise HomologError(f"{wanted}, got {box!r}") from None
+        raise HomologError(f"{wanted}, got {' '.join(repr(box).split())}") from None
     given = f"({', '.join(f'{value:g}' for value in values)})"
     if len(values) != 4:
         raise HomologError(f"{wanted}, got {len(values)} numbers")
@@ -132,7 +132,7 @@ def as_box(box: Any, size: tuple[int, int], name: str = "box") -> tuple[float, f
         )
     allowed = _OVERHANG * max(width, height) + 2
     if max(left - x, top - y, x + width - right, y + height - bottom) > allowed:
-        corners = x < width <= size[0] + 1 and y < height <= size[1] + 1
+        corners = 0 <= x < width <= size[0] + 1 and 0 <= y < height <= size[1] + 1
         hint = f"; ({x:g}, {y:g}, {width - x:g}, {height - y:g})?" if corners else ""
         raise HomologError(
             f"{wanted}, got {given}, which reaches beyond the image of {size[0]} x {size[1]} "
