@@ -222,16 +222,15 @@ class Matcher:
         if whole.region is not None and box is None and mask is None:
             return whole  # as it was extracted
         whole = uncut(whole)
-        shown = None if mask is None else self.loader.mask(mask, whole, _renamed(name, "mask"))
+        pixels = None if mask is None else self.loader.mask(mask, whole, _renamed(name, "mask"))
         if box is None:
-            box = self.find_object(whole) if shown is None else box_of_mask(shown)
+            box = self.find_object(whole) if pixels is None else box_of_mask(pixels)
         if box is None:
             return whole
         (features,) = self.loader.regions(
-            whole, [box], [_renamed(name, "box")], context=zoom is not None, mask=shown
+            whole, [box], [_renamed(name, "box")], context=zoom is not None, mask=pixels
         )
-        if isinstance(image, (str, os.PathLike)):
-            whole.original = features.original = image  # the file will do from now on
+        _forget_pixels(image, whole, features)
         return features
 
     def load_regions(
@@ -258,9 +257,7 @@ class Matcher:
         whole = uncut(self.loader.whole(image, name, category, keep=True))
         names = [f"{_renamed(name, 'box')}[{index}]" for index in range(len(boxes))]
         found = self.loader.regions(whole, boxes, names, context=zoom is not None)
-        if isinstance(image, (str, os.PathLike)):
-            for each in (whole, *found):
-                each.original = image
+        _forget_pixels(image, whole, *found)
         return found
 
     @overload
@@ -448,10 +445,11 @@ class Matcher:
             given = box0, mask0, box1, mask1
             image0 = self.loader.whole(image0, "image0", keep=True)
             image1 = self.loader.whole(image1, "image1", keep=True)
-            known = any(each is not None for each in (*given, image0.region, image1.region))
-            # One look at the one object and two at the other are worse than one at each.
-            if not known and None in (self.find_object(image0), self.find_object(image1)):
-                zoom = None
+            if all(each is None for each in (*given, image0.region, image1.region)):
+                box0, box1 = self.find_object(image0), self.find_object(image1)
+                # One look at the one object and two at the other are worse than one at each.
+                if box0 is None or box1 is None:
+                    box0 = box1 = zoom = None
         # By itself, a mask says where matches lie; only a second look cuts it out.
         cut0, cut1 = (
             None if box is None and zoom is None else mask
@@ -460,9 +458,7 @@ class Matcher:
         source = self.load_image(image0, "image0", box=box0, mask=cut0, zoom=zoom)
         target = self.load_image(image1, "image1", box=box1, mask=cut1, zoom=zoom)
         for features, file in zip((source, target), files, strict=True):
-            if isinstance(file, (str, os.PathLike)):  # its pixels are not needed any longer
-                for each in (features, features.context or features):
-                    each.original = file
+            _forget_pixels(file, features, features.context or features)
         object0, object1 = source.mask, target.mask
         if mask0 is not None and cut0 is None:
             object0 = self.loader.mask(mask0, source, "mask0")
@@ -712,6 +708,13 @@ def _are_several(box: Any) -> bool:
     if not isinstance(box, Sequence) or isinstance(box, str):
         return False
     return not any(np.ndim(value) == 0 and value is not None for value in box)
+
+
+def _forget_pixels(image: FeaturesLike, *made: Features) -> None:
+    """Of features made of a file, keep the file and not the decoded image."""
+    if isinstance(image, (str, os.PathLike)):
+        for each in made:
+            each.original = image
 
 
 def _renamed(name: str, what: str) -> str:

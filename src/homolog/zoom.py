@@ -11,12 +11,11 @@ import dataclasses
 import math
 from typing import Literal
 
-import numpy as np
 import torch
 
 from homolog.descriptors import DescriptorMap
 from homolog.errors import HomologError
-from homolog.features.foreground import connected_components
+from homolog.features.foreground import main_components
 from homolog.matching import sample_descriptors
 from homolog.networks.sides import SidesConfig, presence
 
@@ -84,16 +83,7 @@ def find_object(
     objectness = whole.sides.objectness
     if presence(objectness, config) < _PRESENT:
         return None
-    numbers = connected_components((objectness > _OBJECT) & whole.valid_HW)
-    mass = torch.zeros(numbers.numel() + 1, device=objectness.device)
-    mass.index_add_(0, numbers.flatten(), objectness.flatten())
-    mass[0] = 0  # of the background
-    if not mass.any():
+    weight = objectness * ((objectness > _OBJECT) & whole.valid_HW)
+    if not weight.any():
         return None
-    shown = ((mass >= _PIECE * mass.max()) & (mass > 0))[numbers].flatten().cpu().numpy()
-    transform = whole.transform
-    cells = transform.grid.cells[shown]
-    corners = np.stack([cells.min(0) - 0.5, cells.max(0) + 0.5])
-    corners = np.sort(transform.to_points(corners, clip=True), axis=0)
-    left, top, right, bottom = map(float, corners.flatten())
-    return left, top, right - left, bottom - top
+    return whole.transform.box_of(main_components(weight, _PIECE).cpu().numpy())

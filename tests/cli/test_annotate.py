@@ -1,28 +1,35 @@
 """`homolog annotate` from its arguments to its file."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from homolog import Matcher, cli
 from homolog.data.labels import Labels
-from homolog.example import pair
+from homolog.example import ExamplePair, pair
 
 
-def test_the_command(tmp_path, capsys, monkeypatch, matcher):
-    """Keypoints of the bundled example's fox predicted for its husky."""
+@pytest.fixture
+def example(tmp_path, monkeypatch, matcher) -> Iterator[ExamplePair]:
+    """The bundled pair, with its fox and a table of the fox's keypoints in the working folder."""
     monkeypatch.setattr(
         Matcher, "from_pretrained", classmethod(lambda cls, *_, **__: matcher.with_config())
     )
     monkeypatch.chdir(tmp_path)
     (tmp_path / "images").mkdir()
-    with pair() as example:
-        (tmp_path / "fox.jpg").write_bytes(example.image0.read_bytes())
-        (tmp_path / "images" / "husky.jpg").write_bytes(example.image1.read_bytes())
-        rows = ["image,keypoint,x,y"]
-        rows += [f"fox.jpg,{k},{x},{y}" for k, (x, y) in enumerate(example.keypoints0)]
-        truth, visible = example.keypoints1, example.visible
-    (tmp_path / "fox.csv").write_text("\n".join(rows))
+    with pair() as found:
+        (tmp_path / "fox.jpg").write_bytes(found.image0.read_bytes())
+        rows = [f"fox.jpg,{k},{x},{y}" for k, (x, y) in enumerate(found.keypoints0)]
+        (tmp_path / "fox.csv").write_text("\n".join(["image,keypoint,x,y", *rows]))
+        yield found
+
+
+def test_the_command(tmp_path, capsys, example):
+    """Keypoints of the bundled example's fox predicted for its husky."""
+    (tmp_path / "images" / "husky.jpg").write_bytes(example.image1.read_bytes())
+    truth, visible = example.keypoints1, example.visible
     command = "annotate --exemplars fox.csv --images images --out labels.json"
     cli.main(command.split())
     printed = capsys.readouterr()
@@ -47,19 +54,10 @@ def test_the_command(tmp_path, capsys, monkeypatch, matcher):
     assert "images: expected a folder, got nowhere" in capsys.readouterr().err
 
 
-def test_two_animals_in_one_image(tmp_path, capsys, monkeypatch, matcher):
+def test_two_animals_in_one_image(tmp_path, capsys, example):
     """The bundled example's fox and husky side by side, each in its box, from the fox alone."""
-    monkeypatch.setattr(
-        Matcher, "from_pretrained", classmethod(lambda cls, *_, **__: matcher.with_config())
-    )
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "images").mkdir()
-    with pair() as example:
-        (tmp_path / "fox.jpg").write_bytes(example.image0.read_bytes())
-        views = [Image.open(path).convert("RGB") for path in (example.image0, example.image1)]
-        known, truth, visible = example.keypoints0, example.keypoints1, example.visible
-    rows = [f"fox.jpg,{k},{x},{y}" for k, (x, y) in enumerate(known)]
-    (tmp_path / "fox.csv").write_text("\n".join(["image,keypoint,x,y", *rows]))
+    views = [Image.open(path).convert("RGB") for path in (example.image0, example.image1)]
+    known, truth, visible = example.keypoints0, example.keypoints1, example.visible
     (width, height), (width1, height1) = (view.size for view in views)
     both = Image.new("RGB", (width + width1 + 400, max(height, height1)), (120, 130, 110))
     both.paste(views[0], (0, 0))

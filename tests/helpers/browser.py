@@ -163,3 +163,14 @@ class Page:
 
 def numbers(text: str) -> list[float]:
     return [float(part) for part in text.split(", ")]
+
+
+@contextmanager
+def example_page(browser: Any, address: str) -> Iterator[Page]:
+    """The page with the example pair loaded; no script may fail on it."""
+    found = Page(browser, address)
+    found.find("#example").click()
+    found.until(lambda: found.all("body.ready"))
+    yield found
+    wrong = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert wrong == []

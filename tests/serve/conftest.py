@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from helpers.browser import chromium
+from helpers.browser import chromium, serving
 from helpers.serve import client
 from helpers.toys import ColourBackbone
 
@@ -57,3 +57,10 @@ def saved(tmp_path_factory) -> Path:
 def browser(saved) -> Iterator[Any]:
     with chromium(saved) as driver:
         yield driver
+
+
+@pytest.fixture(scope="module")
+def address(matcher) -> Iterator[str]:
+    """Where a page with the embedded matcher is served, for browsers."""
+    with serving(matcher) as found:
+        yield found

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.browser import Page, numbers, serving
+from helpers.browser import Page, example_page, numbers, serving
 from helpers.toys import random_image
 from selenium.webdriver.common.keys import Keys
 
@@ -17,21 +17,11 @@ from homolog.serve import Options
 POINT = (109.0, 163.0)  # on the fox's head
 
 
-@pytest.fixture(scope="module")
-def address(matcher) -> Iterator[str]:
-    with serving(matcher) as found:
-        yield found
-
-
 @pytest.fixture
 def page(browser, address) -> Iterator[Page]:
     """The example pair, loaded."""
-    found = Page(browser, address)
-    found.find("#example").click()
-    found.until(lambda: found.all("body.ready"))
-    yield found
-    wrong = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-    assert wrong == []
+    with example_page(browser, address) as found:
+        yield found
 
 
 def test_two_files(browser, address):

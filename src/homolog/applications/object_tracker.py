@@ -37,7 +37,7 @@ MAX_OBJECTS = 100
 _BATCH = 8  # regions of a frame whose descriptors are kept at once
 _ALIKE = 0.05  # objects look alike if they resemble themselves by less than this more
 _COINCIDE = 0.5  # overlap of the boxes of two objects that look alike, if only one is in sight
-_RATE = 0.2  # at which it is learnt how much objects differ
+_RATE = 0.2  # at which it is learned how much objects differ
 
 
 @dataclass(frozen=True)

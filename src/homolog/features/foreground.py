@@ -22,10 +22,7 @@ def saliency(
         allowed_HW: the cells that show the image.
     """
     found = prominence(descriptors_HWC, allowed_HW)
-    components = connected_components(found > 0)
-    mass = torch.zeros(found.numel() + 1, device=found.device)
-    mass.index_add_(0, components.flatten(), found.flatten())
-    return found * (mass >= mass.max() / 2)[components]
+    return found * main_components(found, 1 / 2)
 
 
 def prominence(
@@ -58,6 +55,19 @@ def prominence(
     split = int((low * (len(values) - low) * (high_mean - low_mean) ** 2).argmax())
     level, threshold = low_mean[split], (values[split] + values[split + 1]) / 2
     return (unlike - level) / (values[-1] - level) * ((unlike > threshold) & allowed_HW)
+
+
+def main_components(weight_HW: Float[Tensor, "H W"], share: float) -> Bool[Tensor, "H W"]:
+    """The cells of the largest connected component, and of others nearly as large.
+
+    Args:
+        weight_HW: of each cell, 0 outside all components.
+        share: of the largest component's total weight that another must have.
+    """
+    components = connected_components(weight_HW > 0)
+    mass = torch.zeros(weight_HW.numel() + 1, device=weight_HW.device)
+    mass.index_add_(0, components.flatten(), weight_HW.flatten())
+    return (mass >= share * mass.max())[components]
 
 
 def connected_components(mask_HW: Bool[Tensor, "H W"]) -> Int[Tensor, "H W"]:

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from homolog.errors import HomologError
-from homolog.image.regions import Region
+from homolog.image.regions import Region, box_of_mask
 
 Points = Float[np.ndarray, "K 2"]
 
@@ -345,6 +345,14 @@ class CanvasTransform:
         posed = (canvas - np.asarray(box.offset, dtype=float)) / box.scale
         points = (posed - self._posed_centre) @ self.pose.matrix.T + self._centre
         return np.clip(points, *self._limits) if clip else points
+
+    def box_of(self, cells_HW: Bool[np.ndarray, "H W"]) -> tuple[float, float, float, float]:
+        """The box (x, y, width, height) in pixels around some cells, at least one."""
+        x, y, width, height = box_of_mask(cells_HW)
+        corners = np.array([[x, y], [x + width, y + height]]) - 0.5
+        corners = np.sort(self.to_points(corners, clip=True), axis=0)
+        left, top, right, bottom = corners.flatten().tolist()
+        return left, top, right - left, bottom - top
 
     def clip(self, points: Points) -> Points:
         """Points moved to the border of the image, or of the region, where they lie beyond it."""

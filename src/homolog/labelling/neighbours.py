@@ -158,12 +158,17 @@ def overlap(box0: Sequence[float] | np.ndarray, box1: Sequence[float] | np.ndarr
     >>> overlap((0, 0, 4, 2), (2, 0, 4, 2))
     0.3333333333333333
     """
+    both = intersection(box0, box1)
+    union = float(box0[2] * box0[3] + box1[2] * box1[3]) - both
+    return both / union if union > 0 else 0.0
+
+
+def intersection(box0: Sequence[float] | np.ndarray, box1: Sequence[float] | np.ndarray) -> float:
+    """The area that two boxes (x, y, width, height) have in common."""
     (x0, y0, w0, h0), (x1, y1, w1, h1) = box0, box1
     width = min(x0 + w0, x1 + w1) - max(x0, x1)
     height = min(y0 + h0, y1 + h1) - max(y0, y1)
-    both = max(0.0, float(width)) * max(0.0, float(height))
-    union = float(w0 * h0 + w1 * h1) - both
-    return both / union if union > 0 else 0.0
+    return max(0.0, float(width)) * max(0.0, float(height))
 
 
 def _log_density(

@@ -26,9 +26,9 @@ from homolog.errors import HomologError
 from homolog.features.foreground import connected_components
 from homolog.image import reading
 from homolog.image.geometry import IDENTITY, interpolate
-from homolog.image.regions import Region
+from homolog.image.regions import Region, box_of_mask
 from homolog.labelling.likeness import Likeness, Saliency
-from homolog.labelling.neighbours import overlap
+from homolog.labelling.neighbours import intersection, overlap
 from homolog.matcher import Matcher
 
 Box = tuple[float, float, float, float]
@@ -352,13 +352,7 @@ def suppress(proposals: Iterable[ObjectProposal]) -> list[ObjectProposal]:
 def share_within(box0: Box, box1: Box) -> float:
     """The share of the first box (x, y, width, height) that lies in the second, 0 if empty."""
     area = box0[2] * box0[3]
-    return _intersection(box0, box1) / area if area > 0 else 0.0
-
-
-def _intersection(box0: Box, box1: Box) -> float:
-    width = min(box0[0] + box0[2], box1[0] + box1[2]) - max(box0[0], box1[0])
-    height = min(box0[1] + box0[3], box1[1] + box1[3]) - max(box0[1], box1[1])
-    return max(0.0, width) * max(0.0, height)
+    return intersection(box0, box1) / area if area > 0 else 0.0
 
 
 def _refine(
@@ -368,10 +362,8 @@ def _refine(
     logits = likeness.logits(cells)
     logits[~cells.valid_HW.cpu().numpy()] = -np.inf
     for shown in separate(logits, _FEW_CELLS):
-        rows, columns = np.flatnonzero(shown.any(1)), np.flatnonzero(shown.any(0))
-        corners = np.array([[columns[0], rows[0]], [columns[-1] + 1, rows[-1] + 1]]) - 0.5
-        (x0, y0), (x1, y1) = cells.transform.to_points(corners, clip=True).tolist()
-        box = region.x + x0, region.y + y0, x1 - x0, y1 - y0
+        x, y, width, height = cells.transform.box_of(shown)
+        box = region.x + x, region.y + y, width, height
         score = float(1 / (1 + np.exp(-logits[shown].mean())))
         if overlap(box, candidate) >= _AGREEMENT and score >= _LEAST_SCORE:
             yield ObjectProposal(box, score, likeness.category(cells, shown))
@@ -379,6 +371,5 @@ def _refine(
 
 def _box_of(cells: Bool[np.ndarray, "H W"], pitch: tuple[float, float]) -> Box:
     """The box around cells of a map, in pixels."""
-    rows, columns = np.flatnonzero(cells.any(1)), np.flatnonzero(cells.any(0))
-    (dx, dy), x, y = pitch, int(columns[0]), int(rows[0])
-    return x * dx, y * dy, (int(columns[-1]) + 1 - x) * dx, (int(rows[-1]) + 1 - y) * dy
+    (dx, dy), (x, y, width, height) = pitch, box_of_mask(cells)
+    return x * dx, y * dy, width * dx, height * dy
