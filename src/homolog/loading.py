@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -14,7 +15,7 @@ from torch import Tensor
 from homolog.descriptors import Features, FeaturesLike
 from homolog.errors import HomologError
 from homolog.image import masks, reading
-from homolog.image.regions import MAX_UPSAMPLING, BoxLike, Region
+from homolog.image.regions import MAX_UPSAMPLING, Region
 
 MaskLike = str | os.PathLike[str] | np.ndarray | Tensor
 
@@ -71,7 +72,7 @@ class ImageLoader:
     def regions(
         self,
         whole: Features,
-        boxes: Sequence[BoxLike] | np.ndarray | Tensor,
+        boxes: Sequence[Any] | np.ndarray | Tensor,
         names: Sequence[str],
         *,
         context: bool,
@@ -81,7 +82,7 @@ class ImageLoader:
 
         Args:
             whole: the features of the image.
-            boxes: (x, y, width, height) of each object.
+            boxes: (x, y, width, height) of each object; whatever users gave, which is checked.
             names: what error messages call the boxes.
             context: whether the whole image's descriptors are joined with those of the regions.
             mask: the object.

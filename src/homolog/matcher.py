@@ -236,7 +236,7 @@ class Matcher:
     def load_regions(
         self,
         image: FeaturesLike,
-        boxes: Sequence[BoxLike] | np.ndarray | Tensor,
+        boxes: Sequence[Any] | np.ndarray | Tensor,
         name: str = "image",
         category: str | None = None,
         *,
