@@ -24,7 +24,7 @@ def read(path: Path) -> Entries:
         HomologError: the file cannot be read, all of its frames are a video's, or sleap-io is not
             installed.
     """
-    sleap_io = require("sleap_io", "formats")
+    sleap_io = require("sleap_io", "pose")
     try:
         frames = sleap_io.load_slp(str(path), open_videos=False).labeled_frames
     except Exception as error:  # malformed bytes raise nearly anything

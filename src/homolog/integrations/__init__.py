@@ -1,0 +1,1 @@
+"""homolog inside labelling tools: CVAT, FiftyOne and Label Studio."""
