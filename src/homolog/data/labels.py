@@ -91,18 +91,20 @@ class Labels:
 
     def correct(
         self,
-        annotation: int,
+        annotation: int | str,
         keypoint: int,
         point: tuple[float, float] | None,
         visible: bool = True,
+        occluded: bool | None = None,
     ) -> None:
-        """Accept a keypoint, move it, or mark it as not visible; it then counts as reviewed.
+        """Accept a keypoint, move it, or say that it is not there; it then counts as reviewed.
 
         Args:
             annotation: id of the annotation.
             keypoint: index of the keypoint.
             point: its position (x, y) in pixels; None to accept the present one.
-            visible: whether the keypoint is visible.
+            visible: whether the keypoint is labelled at all, be it visible or occluded.
+            occluded: whether it is occluded (v = 1); None to leave that as it is.
 
         Raises:
             HomologError: there is no such annotation or keypoint, a keypoint without a position is
@@ -120,15 +122,20 @@ class Labels:
             {"scores": [], "doubtful": [], "reviewed": [], "predicted": list(points)},
         )
         row = slice(3 * keypoint, 3 * keypoint + 3)
+        if occluded is None:
+            occluded = points[row.start + 2] == 1
+        v = 1 if occluded else 2
         if not visible:
             points[row] = [0, 0, 0]
         elif point is not None:
             self._check_inside(entry, point)
-            points[row] = [*point, 2]
-        elif points[row.start + 2] == 0:
+            points[row] = [*point, v]
+        elif points[row.start + 2] > 0:
+            points[row.start + 2] = v
+        else:
             if extra["predicted"][row.start + 2] == 0:
                 raise HomologError("point: expected x and y, for nothing was predicted, got none")
-            points[row] = [*extra["predicted"][row][:2], 2]
+            points[row] = [*extra["predicted"][row][:2], v]
         if keypoint not in extra["reviewed"]:
             extra["reviewed"] = sorted([*extra["reviewed"], keypoint])
         _update_box(entry)
