@@ -193,7 +193,7 @@ def test_several_rows_of_a_yolo_file(tmp_path):
     (tmp_path / "images" / "toy0.txt").write_text("".join(rows))
     (tmp_path / "toys.yaml").write_text("train: images\nkpt_shape: [5, 3]\nnames: [toy]\n")
     found = read(tmp_path / "toys.yaml")
-    assert [a.name for a in found.annotations] == ["toy0.png#1", "toy0.png#2"]
+    assert [a.name for a in found.annotations] == ["images/toy0.png#1", "images/toy0.png#2"]
     assert found.instances == [1, 2]
     np.testing.assert_allclose(found.annotations[1].xywh, (0.55 * 96, 8, 38.4, 64))
     np.testing.assert_allclose(found.annotations[1].keypoints[0], (72, 16))

@@ -1,28 +1,27 @@
-"""Labelled objects to transfer keypoints from: COCO, Ultralytics YOLO-pose or CSV files."""
+"""Labelled objects to transfer keypoints from."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from homolog.data.formats import coco, coco_boxes, table, yolo
+from homolog.data import label_files
+from homolog.data.formats import coco, coco_boxes
+from homolog.data.formats.document import LabelFile, ReadOptions
 from homolog.data.formats.entries import InstanceId, as_instance, number_instances
 from homolog.data.labels import EXTRA, manual_keypoints
 from homolog.data.pairs import Annotation
-from homolog.data.reading import ErrorCollector, ImageFinder
+from homolog.data.reading import ErrorCollector
 from homolog.errors import HomologError
 from homolog.image import reading
 from homolog.image.regions import as_box
 from homolog.keypoints import KeypointSchema
-
-_Labelled = tuple[list[Annotation], list[InstanceId | None], Sequence[Mapping[str, Any]]]
-"""Annotations, their instances as far as the file gives them, and categories as in a COCO file."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +34,16 @@ class ExemplarSet:
         categories: those of the annotations, as in a COCO file.
         notes: what was left out.
         instances: the instance id of each annotation, unique in its image.
+        records: the entry of each annotation in the document of its file.
+        file: all that their file holds; None if they come from none.
     """
 
     annotations: Sequence[Annotation]
     categories: Sequence[Mapping[str, Any]]
     notes: tuple[str, ...] = ()
     instances: Sequence[InstanceId] = ()
+    records: Sequence[Mapping[str, Any]] = ()
+    file: LabelFile | None = None
 
     @property
     def schemas(self) -> dict[str, KeypointSchema]:
@@ -49,35 +52,31 @@ class ExemplarSet:
 
 
 def read(path: Path, folder: Path | None = None) -> ExemplarSet:
-    """Read objects with labelled keypoints from a COCO, YOLO or CSV file.
+    """Read objects with labelled keypoints from a file of labels.
 
     Of labels that `homolog annotate` wrote only the keypoints count that somebody reviewed. Every
     object of an image is an exemplar. Where there are several, their boxes tell them apart, and
     those without a usable box are left out.
 
     Args:
-        path: COCO keypoints (`.json`), an Ultralytics data set with `kpt_shape` (`.yaml`), or a
-            table with a header and columns `image`, `keypoint`, `x`, `y`, and perhaps `instance`
-            and `category` (`.csv`).
+        path: the file, in one of the formats of `homolog.data.label_files`.
         folder: where images are looked up that are not beside the file.
 
     Raises:
         HomologError: the format is another, an entry is malformed, an image is missing, or there
             are no labels.
     """
-    suffix = path.suffix.lower()
-    if suffix not in _READERS:
-        raise HomologError(f"exemplars: expected a file in {', '.join(_READERS)}, got {path}")
-    if not path.is_file():
-        raise HomologError(f"exemplars: expected an existing file, got {path}")
-    annotations, instances, categories = _READERS[suffix](path, folder)
+    file = label_files.read(path, ReadOptions(folder, argument="exemplars"))
+    annotations, instances, records, categories = _labelled_objects(path, file)
     numbered = number_instances([annotation.path for annotation in annotations], instances)
-    labelled = [pair for pair in zip(annotations, numbered, strict=True) if pair[0].visible.any()]
-    per_image = Counter(annotation.path for annotation, _ in labelled)
-    usable: list[tuple[Annotation, InstanceId]] = []
-    notes = []
+    labelled = [
+        each for each in zip(annotations, numbered, records, strict=True) if each[0].visible.any()
+    ]
+    per_image = Counter(annotation.path for annotation, *_ in labelled)
+    usable: list[tuple[Annotation, InstanceId, dict[str, Any]]] = []
+    notes = list(file.notes)
     taken: set[tuple[Path, InstanceId]] = set()
-    for annotation, instance in labelled:
+    for annotation, instance, record in labelled:
         if per_image[annotation.path] > 1:
             name = f"{annotation.name}#{instance}"
             annotation = dataclasses.replace(annotation, name=name, shares_image=True)
@@ -89,45 +88,56 @@ def read(path: Path, folder: Path | None = None) -> ExemplarSet:
                 notes.append(f"{path}: {name}: {error}; it is left out")
                 continue
         taken.add((annotation.path, instance))
-        usable.append((annotation, instance))
+        usable.append((annotation, instance, record))
     if not usable:
         reason = f"; {notes[0]}" if notes else ""
         raise HomologError(
             f"exemplars: expected objects with visible keypoints, got none in {path}{reason}"
         )
-    used = {annotation.category for annotation, _ in usable}
+    used = {annotation.category for annotation, *_ in usable}
     return ExemplarSet(
-        [annotation for annotation, _ in usable],
+        [annotation for annotation, *_ in usable],
         [c for c in categories if c["name"] in used],
         tuple(notes),
-        [instance for _, instance in usable],
+        [instance for _, instance, _ in usable],
+        [record for *_, record in usable],
+        file,
     )
 
 
-def _read_coco(path: Path, folder: Path | None) -> _Labelled:
-    """The annotations of a COCO file; predicted keypoints that nobody reviewed are invisible."""
-    file = coco.read(path, ErrorCollector())
-    finder = ImageFinder(path, fallback=folder)
-    entries = {entry["id"]: entry for entry in file.data["annotations"]}
+def _labelled_objects(
+    path: Path, file: LabelFile
+) -> tuple[list[Annotation], list[InstanceId | None], list[dict[str, Any]], list[dict[str, Any]]]:
+    """The annotations of a file; predicted keypoints that nobody reviewed are not visible in them.
+
+    Returns:
+        The annotations, their instances as far as the file gives them, their entries in the
+        document, and the categories of the document with keypoints.
+    """
+    parsed = coco.parse(file.document, path, ErrorCollector())
+    entries = {entry["id"]: entry for entry in file.document["annotations"]}
     annotations: list[Annotation] = []
     instances: list[InstanceId | None] = []
     given = any(coco_boxes.instance_of(entry) is not None for entry in entries.values())
-    for instance in file.instances:
-        annotation = instance.annotation(finder.find(instance.file_name))
-        if EXTRA in entries[instance.id]:
-            manual = sorted(manual_keypoints(entries[instance.id]))
+    for instance in parsed.instances:
+        entry = entries[instance.id]
+        annotation = instance.annotation(file.path(instance.image_id))
+        if EXTRA in entry:
+            manual = sorted(manual_keypoints(entry))
             keypoints = np.full_like(annotation.keypoints, np.nan)
             keypoints[manual] = annotation.keypoints[manual]
             annotation = dataclasses.replace(annotation, keypoints=keypoints)
         annotations.append(annotation)
-        instances.append(_instance(path, entries[instance.id]) if given else instance.id)
-    listed = {c["id"]: c for c in file.data["categories"]}
+        # The ids of a COCO file are a person's, those of other formats are only counted.
+        own = instance.id if file.format == coco.FORMAT.name and not given else None
+        instances.append(_instance(path, entry) if given else own)
+    listed = {c["id"]: c for c in file.document["categories"]}
     categories = [
         {**listed.get(number, {"keypoints": list(c.schema.names)}), "name": c.name, "id": number}
-        for number, c in file.categories.items()
+        for number, c in parsed.categories.items()
         if c.schema is not None
     ]
-    return annotations, instances, categories
+    return annotations, instances, [entries[each.id] for each in parsed.instances], categories
 
 
 def _instance(path: Path, entry: Mapping[str, Any]) -> InstanceId | None:
@@ -137,12 +147,3 @@ def _instance(path: Path, entry: Mapping[str, Any]) -> InstanceId | None:
         return None if given is None else as_instance(given)
     except ValueError as error:
         raise HomologError(f"exemplars: {path}: annotation {entry['id']}: {error}") from None
-
-
-_READERS: Mapping[str, Callable[[Path, Path | None], _Labelled]] = {
-    ".json": _read_coco,
-    ".yaml": yolo.read,
-    ".yml": yolo.read,
-    ".csv": table.read,
-}
-"""By the ending of a file the function that reads it."""

@@ -40,6 +40,8 @@ class Annotation:
         azimuth: the object's viewpoint in eighths of a turn, 0 to 7, if annotated.
         shares_image: whether the data set has other objects of the same image, so that only its
             box tells which one is meant.
+        occluded: which keypoints are hidden behind something, although their place is annotated;
+            None where that is not known.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Annotation:
     size: tuple[int, int] | None = None
     azimuth: int | None = None
     shares_image: bool = False
+    occluded: Bool[np.ndarray, "K"] | None = None
 
     @property
     def xywh(self) -> tuple[float, float, float, float]:

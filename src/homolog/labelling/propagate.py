@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from homolog.data import label_files
 from homolog.data.boxes import BoxSet
 from homolog.data.exemplars import ExemplarSet
-from homolog.data.formats import table, yolo
+from homolog.data.formats import yolo
+from homolog.data.formats.document import WriteOptions
 from homolog.data.labels import EXTRA, Labels
 from homolog.errors import HomologError
 from homolog.image import reading
@@ -112,10 +114,8 @@ def annotate(
                 progress.update("labelling", completed)
                 log.append(record)
     data, summary = make_document(files, name_of, log.records, exemplars, previous)
-    if kind == ".csv":
-        table.write(out, data)
-    elif kind in (".yaml", ".yml"):
-        yolo.write(out, data, folder)
+    if kind != ".json":
+        label_files.write(out, data, WriteOptions(folder))
     else:
         Labels(data).write(out)
     log.remove()

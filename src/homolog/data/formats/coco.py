@@ -11,6 +11,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from homolog.data.formats.document import (
+    Document,
+    LabelFile,
+    LabelFormat,
+    ReadOptions,
+    WriteOptions,
+)
 from homolog.data.pairs import Annotation, Box
 from homolog.data.reading import ErrorCollector, describe_error, read_json
 from homolog.errors import HomologError
@@ -112,7 +119,20 @@ def read(path: Path, problems: ErrorCollector) -> CocoFile:
         HomologError: the file cannot be read or is not a COCO file, or an entry is malformed and
             errors are not collected.
     """
-    data = read_document(path)
+    return parse(read_document(path), path, problems)
+
+
+def parse(data: Document, path: Path, problems: ErrorCollector) -> CocoFile:
+    """Check the entries of a COCO document; those with errors are skipped where they are collected.
+
+    Args:
+        data: the document.
+        path: the file it comes from, which error messages name.
+        problems: collects errors, or raises the first.
+
+    Raises:
+        HomologError: an entry is malformed, and errors are not collected.
+    """
     reader = _Reader()
     for section, singular, read_entry in (
         ("categories", "category", reader.read_category),
@@ -230,3 +250,26 @@ def _box(values: Any) -> Box:
         raise ValueError(f"bbox: expected x, y, width and height above 0, got {values}")
     x, y, width, height = (float(value) for value in array)
     return x, y, x + width, y + height
+
+
+def _read_labels(path: Path, options: ReadOptions) -> LabelFile:
+    """Read a COCO file as labels; it keeps all of its members."""
+    document = read_document(path)
+    finder = options.finder(path)
+    paths: dict[Any, Path] = {}
+    missing: dict[Any, str] = {}
+    for image in document["images"]:
+        if isinstance(image, dict) and "id" in image and "file_name" in image:
+            try:
+                paths[image["id"]] = finder.find(str(image["file_name"]))
+            except HomologError as error:
+                missing[image["id"]] = str(error)
+    return LabelFile(document, paths, missing)
+
+
+def _write_labels(path: Path, document: Document, options: WriteOptions) -> list[str]:
+    write(path, document)
+    return []
+
+
+FORMAT = LabelFormat("coco", "COCO keypoints", (".json",), _read_labels, _write_labels)

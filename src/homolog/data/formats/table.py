@@ -7,48 +7,44 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from homolog.data.formats.document import (
+    Document,
+    DocumentBuilder,
+    LabelFile,
+    LabelFormat,
+    ReadOptions,
+    WriteOptions,
+)
 from homolog.data.formats.entries import InstanceId, as_instance
-from homolog.data.pairs import Annotation, box_around
-from homolog.data.reading import ImageFinder
 from homolog.errors import HomologError
-from homolog.image import reading
 from homolog.utils.outputs import write_atomically
 
 _DEFAULT_CATEGORY = "thing"
 """Of rows without a category; it is in files that were written with it, so it stays."""
 
 
-def read(
-    path: Path, folder: Path | None = None
-) -> tuple[list[Annotation], list[InstanceId | None], Sequence[Mapping[str, Any]]]:
+def read(path: Path, options: ReadOptions) -> LabelFile:
     """Read a table of keypoints, a row each, x and y in pixels.
 
-    Args:
-        path: the table.
-        folder: where images are looked up that are not beside it.
-
-    Returns:
-        The annotations, one for each image, category and instance; their instances, None
-        where the table does not give them; and the categories as in a COCO file, with
-        keypoints in order of first appearance.
+    Keypoints of a category are in order of their first appearance.
 
     Raises:
-        HomologError: the file cannot be read, a row is malformed, or an image is missing.
+        HomologError: the file cannot be read, or a row is malformed.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise HomologError(f"exemplars: expected a CSV table {path}, got: {error}") from None
-    finder = ImageFinder(path, fallback=folder)
-    points: dict[tuple[str, str, InstanceId | None], dict[str, tuple[float, float]]] = {}
-    names: dict[str, list[str]] = {}
+        raise HomologError(
+            f"{options.argument}: expected a CSV table {path}, got: {error}"
+        ) from None
+    finder = options.finder(path)
+    points: dict[tuple[str, str, InstanceId | None], dict[str, tuple[float, float, int]]] = {}
     for number, row in enumerate(rows, start=2):
         try:
             category = row.get("category") or _DEFAULT_CATEGORY
@@ -59,36 +55,25 @@ def read(
                     f"expected each keypoint of {row['image']} once, got {row['keypoint']!r} again"
                     + ("; try a column instance" if instance is None else "")
                 )
-            of_object[row["keypoint"]] = float(row["x"]), float(row["y"])
-            if row["keypoint"] not in names.setdefault(category, []):
-                names[category].append(row["keypoint"])
+            of_object[row["keypoint"]] = float(row["x"]), float(row["y"]), 2
         except (KeyError, TypeError, ValueError) as error:
             message = (
                 f"expected a column {error}, got none" if isinstance(error, KeyError) else error
             )
-            raise HomologError(f"exemplars: {path}, line {number}: {message}") from None
-    annotations = []
-    for (image, category, _), known in points.items():
-        keypoints = np.array([known.get(name, (np.nan, np.nan)) for name in names[category]])
-        found, box = finder.find(image), box_around(keypoints)
-        size = reading.image_size(found)
-        annotations.append(Annotation(image, found, category, keypoints, box, size))
-    categories = [
-        {"id": number, "name": category, "keypoints": keypoints}
-        for number, (category, keypoints) in enumerate(names.items(), start=1)
-    ]
-    return annotations, [instance for *_, instance in points], categories
+            raise HomologError(f"{options.argument}: {path}, line {number}: {message}") from None
+    builder = DocumentBuilder()
+    for (image, category, instance), known in points.items():
+        image_id = builder.find_image(image, finder)
+        named: dict[str, Any] = {} if instance is None else {"instance_id": instance}
+        builder.add_annotation(image_id, category, known, **named)
+    return builder.build()
 
 
-def write(path: Path, document: Mapping[str, Any]) -> None:
+def write(path: Path, document: Document, options: WriteOptions) -> list[str]:
     """Write the visible keypoints of labels as a table, a row each.
 
     Columns are `image`, `instance`, `category`, `keypoint`, `x`, `y` and `score`. An object that is
     alone in its image may have no instance, and a keypoint made by hand has no score.
-
-    Args:
-        path: the table.
-        document: of a COCO file with keypoints, as `homolog annotate` makes it.
 
     Raises:
         HomologError: it cannot be written.
@@ -107,3 +92,7 @@ def write(path: Path, document: Mapping[str, Any]) -> None:
             if visible:
                 rows.writerow([*first, name, x, y, score])
     write_atomically(path, text.getvalue().encode())
+    return []
+
+
+FORMAT = LabelFormat("csv", "table, a row for each keypoint", (".csv",), read, write)

@@ -9,8 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from homolog.data.formats.entries import InstanceId
-from homolog.data.pairs import Annotation, as_box
+from homolog.data.formats.document import (
+    Document,
+    DocumentBuilder,
+    LabelFile,
+    LabelFormat,
+    ReadOptions,
+    WriteOptions,
+)
 from homolog.errors import HomologError
 from homolog.image import reading
 from homolog.keypoints import KeypointSchema
@@ -34,32 +40,22 @@ class _Layout:
     dimensions: int
 
 
-def read(
-    path: Path, folder: Path | None = None
-) -> tuple[list[Annotation], list[InstanceId | None], Sequence[Mapping[str, Any]]]:
+def read(path: Path, options: ReadOptions) -> LabelFile:
     """Read the training images of a YOLO-pose data set.
-
-    Args:
-        path: the YAML file.
-        folder: of the images, in place of those that the file names.
-
-    Returns:
-        The annotations, several an image if it shows several objects; their instances, which
-        the files do not give; and the categories as in a COCO file.
 
     Raises:
         HomologError: the file cannot be read, a member is missing, there are no images, or a line
             of labels is malformed.
     """
     layout = _read_layout(path)
-    folders = layout.folders if folder is None else [folder]
+    folders = layout.folders if options.images is None else [options.images]
     present = [each for each in folders if each.is_dir()]
-    annotations = []
-    for image in reading.find_images(present or folders, "exemplars"):
+    builder = DocumentBuilder(layout.categories)
+    for image in reading.find_images(present or folders, options.argument):
         labels = label_file(image)
         if labels is not None:
-            annotations += _read_labels(image, labels, layout)
-    return annotations, [None] * len(annotations), layout.categories
+            _read_labels(image, labels, layout, path.parent, builder)
+    return builder.build()
 
 
 def _read_layout(path: Path) -> _Layout:
@@ -101,11 +97,15 @@ def label_file(image: Path) -> Path | None:
     return next((path for path in (label_path(image), beside) if path.is_file()), None)
 
 
-def _read_labels(image: Path, labels: Path, layout: _Layout) -> list[Annotation]:
-    """The annotations of an image; coordinates in the file are fractions of its size."""
-    size = np.array(reading.image_size(image))
+def _read_labels(
+    image: Path, labels: Path, layout: _Layout, root: Path, builder: DocumentBuilder
+) -> None:
+    """Add the annotations of an image; coordinates in the file are fractions of its size."""
+    width, height = reading.image_size(image)
+    size = np.array([width, height])
+    name = image.relative_to(root) if image.is_relative_to(root) else image
+    number_of_image = builder.add_image(name.as_posix(), (width, height), image)
     count, dimensions = layout.count, layout.dimensions
-    annotations = []
     for number, line in enumerate(labels.read_text("utf-8").splitlines(), start=1):
         if not line.strip():
             continue
@@ -119,19 +119,17 @@ def _read_labels(image: Path, labels: Path, layout: _Layout) -> list[Annotation]
                 f"exemplars: {labels}, line {number}: expected class, box and {count} keypoints "
                 f"of {dimensions} numbers, got {line!r}"
             ) from None
-        visible = points[:, 2] > 0 if dimensions == 3 else points.any(axis=1)
+        shown = points[:, 2] if dimensions == 3 else np.where(points.any(axis=1), 2.0, 0.0)
         centre, extent = row[:2] * size, row[2:4] * size
-        annotations.append(
-            Annotation(
-                image.name,
-                image,
-                category["name"],
-                np.where(np.asarray(visible)[:, None], points[:, :2] * size, np.nan),
-                as_box([*(centre - extent / 2), *(centre + extent / 2)]),
-                (int(size[0]), int(size[1])),
+        keypoints = {
+            keypoint: (float(x), float(y), int(v)) if v > 0 else (0.0, 0.0, 0)
+            for keypoint, (x, y), v in zip(
+                category["keypoints"], points[:, :2] * size, shown, strict=True
             )
+        }
+        builder.add_annotation(
+            number_of_image, category["name"], keypoints, [*(centre - extent / 2), *extent]
         )
-    return annotations
 
 
 def label_path(image: Path) -> Path:
@@ -142,16 +140,11 @@ def label_path(image: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def write(path: Path, document: Mapping[str, Any], folder: Path) -> None:
+def write(path: Path, document: Document, options: WriteOptions) -> list[str]:
     """Write labels as a YOLO-pose data set: the YAML file, and a text file for each image.
 
     Instance ids are not written, for the format has no place for them: objects of an image are rows
     in the order of the document.
-
-    Args:
-        path: the YAML file.
-        document: of a COCO file with keypoints.
-        folder: that its file names start from.
 
     Raises:
         HomologError: categories differ in their number of keypoints, or a file cannot be written.
@@ -162,12 +155,12 @@ def write(path: Path, document: Mapping[str, Any], folder: Path) -> None:
     counts = sorted({len(category["keypoints"]) for category in categories})
     if len(counts) != 1:
         raise HomologError(
-            f"out: expected categories with one number of keypoints for YOLO, got {counts}; try a "
-            "name ending in .json"
+            f"{options.argument}: expected categories with one number of keypoints for YOLO, got "
+            f"{counts}; try a name ending in .json"
         )
     classes = {category["id"]: number for number, category in enumerate(categories)}
     schemas = [KeypointSchema.coco(category) for category in categories]
-    root = folder.resolve()
+    root = (options.images or path.parent).resolve()
     layout: dict[str, Any] = {
         "path": str(root), "train": ".", "val": ".", "kpt_shape": [counts[0], 3],
         "names": dict(enumerate(category["name"] for category in categories)),
@@ -192,6 +185,12 @@ def write(path: Path, document: Mapping[str, Any], folder: Path) -> None:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise HomologError(f"out: cannot write {target}: {error.strerror}") from error
+            raise HomologError(
+                f"{options.argument}: cannot write {target}: {error.strerror}"
+            ) from error
         write_atomically(target, "".join(f"{line}\n" for line in lines).encode())
     write_atomically(path, yaml.safe_dump(layout, sort_keys=False).encode())
+    return []
+
+
+FORMAT = LabelFormat("yolo", "Ultralytics YOLO-pose data set", (".yaml", ".yml"), read, write)

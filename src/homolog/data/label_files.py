@@ -1,0 +1,114 @@
+"""Files of keypoint labels in every format that is known, read and written the same way."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from homolog.data.formats import coco, table, yolo
+from homolog.data.formats.document import (
+    Document,
+    LabelFile,
+    LabelFormat,
+    ReadOptions,
+    WriteOptions,
+)
+from homolog.data.reading import check_choice
+from homolog.errors import HomologError
+
+FORMATS: tuple[LabelFormat, ...] = (coco.FORMAT, yolo.FORMAT, table.FORMAT)
+"""Of those that share a suffix, the first that recognises a file reads it, and the first writes."""
+
+
+def read(path: Path, options: ReadOptions = ReadOptions(), format: str | None = None) -> LabelFile:
+    """Read a file of labels.
+
+    Args:
+        path: the file.
+        options: what is known of it besides.
+        format: the name of its format; by default that is told by its suffix and content.
+
+    Raises:
+        HomologError: it is missing, has no known format, or cannot be read.
+    """
+    if format is None:
+        chosen = find_format(path, options.argument)
+    else:
+        known = {each.name: each for each in FORMATS if each.read is not None}
+        check_choice("format", format, list(known))
+        chosen = known[format]
+    assert chosen.read is not None
+    return dataclasses.replace(chosen.read(path, options), format=chosen.name)
+
+
+def write(
+    path: Path,
+    document: Document,
+    options: WriteOptions = WriteOptions(),
+    format: str | None = None,
+) -> list[str]:
+    """Write labels to a file.
+
+    Args:
+        path: the file.
+        document: the labels.
+        options: what is known of the file besides.
+        format: the name of its format; by default that is told by its suffix.
+
+    Returns:
+        A line for each kind of thing that the format cannot hold, and that is not written.
+
+    Raises:
+        HomologError: the format is not known, or the file cannot be written.
+    """
+    chosen = output_format(path, options.argument, format)
+    assert chosen.write is not None
+    return chosen.write(path, document, options)
+
+
+def find_format(path: Path, argument: str = "labels") -> LabelFormat:
+    """The format of a file that is there.
+
+    Args:
+        path: the file.
+        argument: what error messages call it.
+
+    Raises:
+        HomologError: it is missing, or its format is not known.
+    """
+    readable = [each for each in FORMATS if each.read is not None]
+    candidates = [each for each in readable if path.suffix.lower() in each.suffixes]
+    if not candidates:
+        raise HomologError(f"{argument}: expected a file in {_suffixes(readable)}, got {path}")
+    if not path.is_file():
+        raise HomologError(f"{argument}: expected an existing file, got {path}")
+    found = next((each for each in candidates if each.recognise(path)), None)
+    if found is None:
+        titles = " or ".join(each.title for each in candidates)
+        raise HomologError(f"{argument}: expected {titles}, got {path} with other content")
+    return found
+
+
+def output_format(path: Path, argument: str = "out", format: str | None = None) -> LabelFormat:
+    """The format in which a file is to be written.
+
+    Args:
+        path: the file.
+        argument: what error messages call it.
+        format: its name; by default it is told by the suffix.
+
+    Raises:
+        HomologError: it is not known.
+    """
+    writable = [each for each in FORMATS if each.write is not None]
+    if format is not None:
+        check_choice("format", format, [each.name for each in writable])
+        return next(each for each in writable if each.name == format)
+    found = next((each for each in writable if path.suffix.lower() in each.suffixes), None)
+    if found is None:
+        raise HomologError(f"{argument}: expected a name in {_suffixes(writable)}, got {path}")
+    return found
+
+
+def _suffixes(formats: list[LabelFormat]) -> str:
+    return ", ".join(dict.fromkeys(suffix for each in formats for suffix in each.suffixes))
