@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,8 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from homolog.errors import HomologError
+from homolog.image.folders import HEIF_SUFFIXES, register_heif
+from homolog.image.folders import find_images as find_images
 from homolog.image.geometry import Letterbox
 
 ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
@@ -92,26 +94,6 @@ def image_size(path: Path, *, max_pixels: int = MAX_PIXELS, name: str = "image")
         return (height, width) if _is_sideways(image) else (width, height)
 
 
-def find_images(paths: Iterable[Path], name: str = "images") -> list[Path]:
-    """The given files, and the image files in the given folders and below, sorted by name.
-
-    Raises:
-        HomologError: one of the paths does not exist.
-    """
-    suffixes = Image.registered_extensions()
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes)
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise HomologError(
-                f"{name}: expected a file or folder, got {path}, which does not exist"
-            )
-    return list(dict.fromkeys(found))
-
-
 # Pillow's own limit is a global of its module; it is lifted only while a file's header is read,
 # after which the size is known and checked here.
 _pillow_limit = threading.Lock()
@@ -133,6 +115,8 @@ def open_image(path: str | os.PathLike[str], max_pixels: int, name: str) -> Imag
         kind = "a directory" if path.is_dir() else "a special file"
         got = f"{path}, which is {kind}" if path.exists() else f"{path}, which does not exist"
         raise HomologError(f"{name}: expected an image file, got {got}")
+    if path.suffix.lower() in HEIF_SUFFIXES:
+        register_heif()
     with explain_decoding_errors(name, str(path)), _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
