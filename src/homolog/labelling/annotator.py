@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,12 @@ from homolog.errors import HomologError
 from homolog.image import reading
 from homolog.image.geometry import IDENTITY, PoseVariant
 from homolog.labelling.exemplar_features import BATCH
-from homolog.labelling.exemplars import EXEMPLAR_POSES, Exemplars, KeypointPrediction
+from homolog.labelling.exemplars import (
+    EXEMPLAR_POSES,
+    Exemplars,
+    KeypointPrediction,
+    PreparedExemplar,
+)
 from homolog.labelling.instances import INSTANCE, Identity, free_instance, match_instances
 from homolog.labelling.neighbours import Territories
 from homolog.labelling.objects import ObjectFinder
@@ -78,6 +83,7 @@ class Annotator:
         exemplars: the labelled objects.
         config: which keypoints are doubtful, and how objects are looked at.
         boxes: the objects of the images; None where an image is one object, or they are found.
+        prepared: what was computed before of some of the exemplars (`Exemplars`).
 
     Raises:
         HomologError: an exemplar cannot be used.
@@ -89,6 +95,7 @@ class Annotator:
         exemplars: ExemplarSet,
         config: AnnotateConfig,
         boxes: BoxSet | None = None,
+        prepared: MutableMapping[Annotation, PreparedExemplar] | None = None,
     ):
         self.matcher = matcher
         self.config = config
@@ -96,7 +103,7 @@ class Annotator:
         self.several = boxes is not None or config.max_objects is not None
         self.exemplars = Exemplars(
             matcher, exemplars.annotations, exemplars.schemas, config.poses,
-            regions=self.several, zoom=config.zoom,
+            regions=self.several, zoom=config.zoom, prepared=prepared,
         )  # fmt: skip
         self._finder = None
         if config.max_objects is not None:

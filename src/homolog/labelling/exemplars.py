@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -79,6 +79,25 @@ class KeypointPrediction:
     likeness: float
 
 
+@dataclass(eq=False)
+class PreparedExemplar:
+    """What has been computed of an exemplar, to be used again.
+
+    Attributes:
+        posed: the exemplar in every pose.
+        upright: its descriptors as it is; None if it was tried in other poses only.
+    """
+
+    posed: list[PosedExemplar] = field(default_factory=list)
+    upright: DescriptorMap | None = None
+
+    def add(self, posed: PosedExemplar, descriptor_map: DescriptorMap) -> None:
+        """Add a pose of the exemplar, which these are the descriptors of."""
+        self.posed.append(posed)
+        if descriptor_map.transform.pose == IDENTITY:
+            self.upright = descriptor_map
+
+
 class Exemplars:
     """Predicts keypoints of images from a few labelled images, the exemplars.
 
@@ -91,6 +110,8 @@ class Exemplars:
         regions: whether every exemplar is looked at in the region around its box, because other
             images are; otherwise only those are that share an image.
         zoom: `auto` if other images are zoomed in on.
+        prepared: what was computed before of some of the annotations, to which is added what is
+            computed of the others.
 
     Raises:
         HomologError: there are no exemplars or poses to use, or an image cannot be read.
@@ -105,6 +126,7 @@ class Exemplars:
         *,
         regions: bool = False,
         zoom: Zoom = None,
+        prepared: MutableMapping[Annotation, PreparedExemplar] | None = None,
     ):
         self.config: MatcherConfig = matcher.config
         self.schemas = schemas
@@ -115,15 +137,19 @@ class Exemplars:
             category: [pose for pose in poses if schema.sides_known or not pose.flip]
             for category, schema in schemas.items()
         }
-        upright: dict[Annotation, DescriptorMap] = {}
-        posed: list[PosedExemplar] = []
+        known: MutableMapping[Annotation, PreparedExemplar] = {} if prepared is None else prepared
+        fresh = [annotation for annotation in annotations if annotation not in known]
         for annotation, descriptor_map in exemplar_features(
-            matcher, annotations, usable, regions=regions, zoom=zoom
+            matcher, fresh, usable, regions=regions, zoom=zoom
         ):
             schema = schemas[annotation.category]
-            posed.append(PosedExemplar.create(annotation, schema, descriptor_map, consensus))
-            if descriptor_map.transform.pose == IDENTITY:
-                upright[annotation] = descriptor_map
+            known.setdefault(annotation, PreparedExemplar()).add(
+                PosedExemplar.create(annotation, schema, descriptor_map, consensus), descriptor_map
+            )
+        wanted = set(annotations)
+        used = {annotation: each for annotation, each in known.items() if annotation in wanted}
+        posed = [each for exemplar in used.values() for each in exemplar.posed]
+        upright = {a: each.upright for a, each in used.items() if each.upright is not None}
         if not posed:
             raise HomologError(
                 "poses: expected one without a flip, because the keypoints do not say which of "
