@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
+import filecmp
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote
-
-from PIL import Image
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from homolog.errors import HomologError
-from homolog.image import reading
+from homolog.image.folders import find_images, image_suffixes
 
 _ADDRESS = re.compile(r"[A-Za-z]:/|[A-Za-z][A-Za-z0-9+.-]*://")
 """How a path with a drive's letter or an address begins."""
+
+_UPLOADED = re.compile(r"^[0-9a-f]{8}-")
+"""What Label Studio puts before the name of an uploaded file."""
 
 
 class ErrorCollector:
@@ -62,33 +63,71 @@ class ImageFinder:
 
     Names are taken as they are written. Where there is no such image, backslashes count as
     slashes and `%20` as a blank; folders in front of a name may be those of the folder that is
-    searched; and of paths and addresses of other machines the end does.
+    searched; and of paths and addresses of other machines, Label Studio's among them, the end
+    does. Of such a path the name of the file alone will do if it occurs once in the folders of
+    images and below.
 
     Args:
         path: the annotation file.
         folder: the folder that names are relative to. Without it they are looked up in the file's
-            folder, in its parent, and in `images` and `data` of either.
-        fallback: a folder that is searched after all others.
+            folder; in `images` and `data` there; where COCO, CVAT and others put the images of an
+            annotation file; and then in the same places of the folder above.
+        fallback: a folder that is searched after the file's own, and before the one above it.
     """
 
     def __init__(self, path: Path, folder: Path | None = None, fallback: Path | None = None):
-        near = (path.parent, path.absolute().parent.parent)
-        below = (parent / name for parent in near for name in ("images", "data"))
-        folders = (*near, *below) if folder is None else (folder,)
-        self.folders: Sequence[Path] = folders if fallback is None else (*folders, fallback)
-        self._searched_below = folder is not None
+        self.path = path
+        own = list(_near(path.parent, path.stem))
+        above = list(_near(path.absolute().parent.parent, path.stem))
+        if path.absolute().parent.name == "annotations":  # as in COCO, whose images lie beside it
+            own += [each for each in above[1:] if each not in own]
+        given = [] if fallback is None else [fallback]
+        order = [folder] if folder is not None else [*own, *given, *above]
+        self.folders: Sequence[Path] = list(dict.fromkeys(order))
+        self._given = folder or fallback
+        self._near = {path.parent, path.absolute().parent.parent} - {self._given}
+        self._others: dict[str, tuple[Path, Path]] = {}
 
     def find(self, name: str) -> Path:
         """The path of the image with that name.
 
         Raises:
-            HomologError: it is in none of the folders.
+            HomologError: it is in none of the folders, or it is not clear which one is meant.
         """
-        written = (folder / name for folder in self.folders)
-        for path in itertools.chain(written, self._variants(name)):
-            if _is_file(path):
-                return path
+        for places in self._places(name):
+            found = list(filter(_is_file, places))
+            if found:
+                self._compare(name, found)
+                return found[0]
+        for base in _base_names(name):
+            found = self._by_name.get(base, [])
+            if len(found) > 1:
+                raise HomologError(
+                    f"expected one image {base} for {name}, got {abbreviate(map(str, found))}"
+                )
+            if found:
+                return found[0]
         raise HomologError(f"expected an image {name} in {self._searched()}, got none")
+
+    @property
+    def notes(self) -> list[str]:
+        """A line if images were in the folder given and elsewhere, and are not the same."""
+        if not self._others:
+            return []
+        used, other = next(iter(self._others.values()))
+        return [
+            f"{self.path}: images that are there in two folders and differ, of which the first is "
+            f"used: {len(self._others)} ({used}, not {other})"
+        ]
+
+    def _compare(self, name: str, found: Sequence[Path]) -> None:
+        """Note if an image is in the folder given and, another one, near the file."""
+        if self._given is None or name in self._others:
+            return
+        inside = [path.is_relative_to(self._given) for path in found]
+        for path, given in zip(found[1:], inside[1:], strict=True):
+            if given != inside[0] and not _same_content(found[0], path):
+                self._others[name] = found[0], path
 
     def find_stem(self, name: str | int) -> Path:
         """The path of the image whose name without its ending is that; zeros before a number count.
@@ -105,37 +144,109 @@ class ImageFinder:
     @cached_property
     def _by_stem(self) -> dict[str | int, list[Path]]:
         """All images by names without ending, with folders and without, and by numbers."""
-        suffixes = Image.registered_extensions()
         found: dict[str | int, list[Path]] = {}
-        for folder in filter(Path.is_dir, self.folders):
-            # Without a folder given, those near the file may hold anything: only files count.
-            files = reading.find_images([folder]) if self._searched_below else folder.iterdir()
-            for path in files:
-                if path.suffix.lower() not in suffixes:
-                    continue
-                inside = path.relative_to(folder).with_suffix("")
-                names: set[str | int] = {inside.as_posix(), path.stem}
-                if path.stem.isdecimal():
-                    names.add(int(path.stem))
-                for name in names:
-                    if path not in found.setdefault(name, []):
-                        found[name].append(path)
+        for folder, path in self._files:
+            inside = path.relative_to(folder).with_suffix("")
+            names: set[str | int] = {inside.as_posix(), path.stem}
+            if path.stem.isdecimal():
+                names.add(int(path.stem))
+            for name in names:
+                if path not in found.setdefault(name, []):
+                    found[name].append(path)
         return found
 
-    def _variants(self, name: str) -> Iterator[Path]:
-        """Where an image may be whose name was written otherwise than its path."""
-        plain = unquote(name.replace("\\", "/"))
+    @cached_property
+    def _by_name(self) -> dict[str, list[Path]]:
+        """All images by the names of their files."""
+        found: dict[str, list[Path]] = {}
+        known: set[Path] = set()
+        for _, path in self._files:
+            if path.resolve() not in known:
+                known.add(path.resolve())
+                found.setdefault(path.name, []).append(path)
+        return found
+
+    @cached_property
+    def _files(self) -> list[tuple[Path, Path]]:
+        """All images with the folders in which they were searched."""
+        suffixes = image_suffixes()
+        found: list[tuple[Path, Path]] = []
+        for folder in filter(Path.is_dir, self.folders):
+            if folder in self._near:  # it may hold anything: only its own files count
+                files = sorted(file for file in folder.iterdir() if file.suffix.lower() in suffixes)
+            else:
+                files = find_images([folder])
+            found += ((folder, file) for file in files)
+        return found
+
+    def _places(self, name: str) -> Iterator[list[Path]]:
+        """Where an image may be: in each folder as it is named, then as it may be meant."""
+        yield [folder / name for folder in self.folders]
+        plain = _plain(name)
         parts = PurePosixPath(plain).parts
-        foreign = plain.startswith(("/", "../")) or _ADDRESS.match(plain) is not None
-        for folder in self.folders:
-            yield folder / plain
-            own = folder.absolute().parts
-            for count in range(1, len(parts)):
-                if foreign or own[-count:] == parts[:count]:
-                    yield folder.joinpath(*parts[count:])
+        yield [folder / plain for folder in self.folders]
+        for count in range(1, len(parts)):
+            yield [
+                folder.joinpath(*parts[count:])
+                for folder in self.folders
+                if _is_foreign(plain) or folder.absolute().parts[-count:] == parts[:count]
+            ]
 
     def _searched(self) -> str:
-        return ", ".join(map(str, self.folders))
+        present = [folder for folder in self.folders if folder.is_dir()]
+        return ", ".join(map(str, present or self.folders))
+
+
+def _near(folder: Path, stem: str) -> Iterator[Path]:
+    """Where the images of an annotation file may be that lies in a folder, or in one within it.
+
+    Args:
+        folder: the folder.
+        stem: the file's name without ending; as CVAT and COCO write it, it ends in the name of a
+            subset, such as `person_keypoints_train2017`, that is the name of a folder.
+    """
+    yield folder
+    yield folder / "images"
+    yield folder / "data"
+    words = stem.split("_")
+    for start in range(len(words)):
+        subset = "_".join(words[start:])
+        for place in (folder / "images" / subset, folder / subset):
+            if subset and place.is_dir():
+                yield place
+
+
+def _plain(name: str) -> str:
+    """A name or address with slashes, without what was escaped and what follows a query."""
+    plain = name.replace("\\", "/")
+    if _is_foreign(plain) and "?" in plain:
+        address = urlsplit(plain)
+        # Label Studio's local files: /data/local-files/?d=folder/image.jpg
+        local = parse_qs(address.query).get("d")
+        return local[0] if local and local[0] else unquote(plain.partition("?")[0])
+    return unquote(plain)
+
+
+def _is_foreign(plain: str) -> bool:
+    """Whether a name is a path or an address on some machine, perhaps another one."""
+    return plain.startswith(("/", "../")) or _ADDRESS.match(plain) is not None
+
+
+def _base_names(name: str) -> Iterator[str]:
+    """Under which names an image may lie anywhere that was named by a path of another machine."""
+    if _is_foreign(name.replace("\\", "/")):
+        base = PurePosixPath(_plain(name)).name
+        yield base
+        if (stripped := _UPLOADED.sub("", base, count=1)) != base:
+            yield stripped
+
+
+def _same_content(path: Path, other: Path) -> bool:
+    """Whether two files hold the same bytes."""
+    try:
+        return path.samefile(other) or filecmp.cmp(path, other, shallow=False)
+    except OSError:
+        return False
 
 
 def _is_file(path: Path) -> bool:
