@@ -1,0 +1,6 @@
+"""Keypoint schemas: names, left-right counterparts, and groups of keypoints that look alike."""
+
+from homolog.keypoints.schema import KeypointSchema, builtin_schemas
+from homolog.keypoints.side_names import SIDE_IN_NAME, NamedSides, read_sides
+
+__all__ = ["SIDE_IN_NAME", "KeypointSchema", "NamedSides", "builtin_schemas", "read_sides"]
