@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import socket
+import sys
 from pathlib import Path
 
 from homolog.cli.options import ModelOptions
@@ -19,12 +20,13 @@ def serve(
     folder: Path | None = None,
     *,
     labels: Path | None = None,
+    keypoints: str | None = None,
     exemplars: Path | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     model: ModelOptions = ModelOptions(),
 ) -> None:
-    """Serve a page on which two images are matched, or labels reviewed, in a browser.
+    """Serve a page on which images are matched, labelled or their labels reviewed, in a browser.
 
     The page is served until Ctrl-C, to this machine alone. With another --host, the address that
     is printed holds a token, and only clients that present it are answered.
@@ -34,7 +36,11 @@ def serve(
     folder
         Images to choose from; with --labels, the folder that their file names start from.
     labels
-        Keypoint labels to review, as `homolog annotate` writes them; corrected in place.
+        Keypoint labels to review, as `homolog annotate` writes them; corrected in place. With
+        --keypoints, the file to begin: FOLDER/labels.json by default.
+    keypoints
+        Label the images of FOLDER from nothing: a text file with the name of a keypoint on each
+        line, or `left:right` for two that mirror each other.
     exemplars
         Labels made by hand, shown as examples beside the points under review.
     host
@@ -48,11 +54,23 @@ def serve(
 
     from homolog.serve import Options, create_app
     from homolog.serve.app import LOOPBACK, check_options
+    from homolog.serve.first_labels import FILE_NAME, begin_labels
 
     token = None if _is_loopback(host) else secrets.token_urlsafe(24)
     # With a token, the host name need not be checked: the server cannot know all of its names.
     hosts = LOOPBACK | {host.lower()} if token is None else None
-    options = Options(model.preset, folder, labels, exemplars, hosts, token)
+    if keypoints is not None:
+        if folder is None:
+            raise HomologError("folder: expected a folder of images with --keypoints, got none")
+        check_options(Options(folder=folder))
+        labels = labels or folder / FILE_NAME
+        for note in begin_labels(labels, folder, keypoints):
+            print(f"note: {note}", file=sys.stderr)
+        print(f"labels: {labels}", file=sys.stderr)
+    options = Options(
+        model=model.preset, folder=folder, labels=labels, keypoints=keypoints,
+        exemplars=exemplars, hosts=hosts, token=token,
+    )  # fmt: skip
     check_options(options)
     with _listen(host, port) as listener:
         with ProgressBar(1) as progress:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -20,8 +21,10 @@ from homolog.errors import HomologError
 from homolog.image import reading
 from homolog.matcher import Matcher
 from homolog.serve.jobs import MatchService, SerialExecutor
+from homolog.serve.prefill import Prefill
 from homolog.serve.review import Review
-from homolog.serve.routes import add_image_routes, add_pair_routes, add_review_routes
+from homolog.serve.review_routes import add_review_routes
+from homolog.serve.routes import add_image_routes, add_pair_routes
 from homolog.serve.security import Guard
 from homolog.serve.uploads import ImageStore, StoredImage, UnknownImage, UploadTooLarge
 
@@ -38,7 +41,8 @@ class Options:
     Attributes:
         model: the name of the model, shown and exported by the page.
         folder: images to choose from; with labels, the folder of their images.
-        labels: keypoint labels to review.
+        labels: keypoint labels to review, or to begin.
+        keypoints: what is labelled, if labels are begun: a file with names of keypoints.
         exemplars: labels made by hand, shown beside those under review.
         hosts: host names that requests may be addressed to; None for any.
         token: the secret that clients have to present; None for none.
@@ -50,6 +54,7 @@ class Options:
     model: str = "embedded"
     folder: Path | None = None
     labels: Path | None = None
+    keypoints: str | None = None
     exemplars: Path | None = None
     hosts: frozenset[str] | None = LOOPBACK
     token: str | None = None
@@ -80,11 +85,16 @@ class AppState:
         self.example: list[StoredImage] = []
         self.folder: list[StoredImage] = []
         self.review: Review | None = None
+        self.prefill: Prefill | None = None
         if options.labels is not None:
             self.review = _review(options, self.images)
-        elif options.folder is not None:
+            self.prefill = Prefill(matcher, self.review)
+            self.folder = list(self.review.images.values())
+        if options.folder is not None:
+            listed = {image.path: image for image in self.folder}
             self.folder = [
-                self.images.add(path, path.relative_to(options.folder).as_posix())
+                listed.get(path.resolve())
+                or self.images.add(path, path.relative_to(options.folder).as_posix())
                 for path in reading.find_images([options.folder], "folder")
             ]
             if not self.folder:
@@ -102,6 +112,8 @@ def check_options(options: Options) -> None:
         raise HomologError(f"folder: expected a folder, got {options.folder}, which is none")
     if options.exemplars is not None and options.labels is None:
         raise HomologError("exemplars: expected labels to review beside them, got none")
+    if options.keypoints is not None and options.labels is None:
+        raise HomologError("keypoints: expected a file of labels to begin with them, got none")
     if options.labels is not None:
         _review(options, ImageStore(Path(), 0, 0, 0))
 
@@ -149,7 +161,8 @@ def create_app(matcher: Matcher, options: Options | None = None) -> FastAPI:
 def _review(options: Options, images: ImageStore) -> Review:
     assert options.labels is not None
     folder = options.folder or options.labels.parent
-    return Review(options.labels, folder, options.exemplars, images)
+    from_nothing = options.keypoints is not None
+    return Review(options.labels, folder, options.exemplars, images, from_nothing=from_nothing)
 
 
 def _add_error_handlers(app: FastAPI) -> None:
@@ -164,14 +177,41 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid_request(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"][1:]) or "request"
-        return _error_response(422, f"{name}: {first['msg'].lower()}")
+        return _error_response(422, describe_invalid(error.errors()))
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         return _error_response(error.status_code, str(error.detail).lower())
+
+
+_EXPECTED = {
+    "missing": "a value", "int_type": "an integer", "int_parsing": "an integer",
+    "int_from_float": "an integer", "float_type": "a number", "float_parsing": "a number",
+    "finite_number": "a finite number", "bool_type": "true or false",
+    "bool_parsing": "true or false", "string_type": "text", "list_type": "a list",
+    "tuple_type": "a list", "json_invalid": "JSON", "model_attributes_type": "a JSON object",
+}  # fmt: skip
+"""What was expected where pydantic finds a kind of error."""
+
+
+def describe_invalid(errors: Sequence[Mapping[str, Any]]) -> str:
+    """One line on what is wrong with a request, as other errors are written.
+
+    Args:
+        errors: as pydantic lists them.
+    """
+    place = errors[0]["loc"][1:]
+    if errors[0]["type"] == "json_invalid":
+        place = ()
+    # Of a value that may be of several types, each gives an error, with the type at its end.
+    same = [e for e in errors if e["loc"][1:2] == place[:1] and e["input"] is errors[0]["input"]]
+    found = [_EXPECTED.get(each["type"], each["msg"].lower()) for each in same]
+    name = ".".join(str(part) for part in place if part not in ("int", "str")) or "request"
+    given = "none" if errors[0]["type"] == "missing" else repr(errors[0]["input"])
+    if not place:
+        given = "something else"
+    return f"{name}: expected {' or '.join(dict.fromkeys(found))}, got {given[:80]}"
 
 
 def _error_response(status: int, message: str) -> JSONResponse:

@@ -9,13 +9,20 @@ from __future__ import annotations
 import bisect
 import copy
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from homolog.data.formats.entries import InstanceId
+import numpy as np
+
+from homolog.data.formats.document import box_of_keypoints
+from homolog.data.formats.entries import InstanceId, as_instance
 from homolog.data.labels import EXTRA, Labels
 from homolog.errors import HomologError
 from homolog.labelling.instances import free_instance
+
+Id = int | str
+"""The id of an image, a category or an annotation, as it is in the file."""
 
 Entry = dict[str, Any]
 """An annotation as in a COCO file."""
@@ -24,6 +31,19 @@ _INSTANCE_MEMBERS = ("track_id", "instance_id", "instance")
 """Members of an annotation that hold the id of its instance."""
 
 _MAX_CHANGES = 500  # that can be undone
+
+
+@dataclass(frozen=True)
+class Edited:
+    """What a change was about.
+
+    Attributes:
+        ids: of the annotations that it changed.
+        keypoint: index of the keypoint of the first one, if it was about one.
+    """
+
+    ids: tuple[Id, ...]
+    keypoint: int | None = None
 
 
 @dataclass(frozen=True)
@@ -43,11 +63,11 @@ class _State:
 
 @dataclass(frozen=True)
 class _Change:
-    """An annotation before and after a change."""
+    """Annotations before and after a change, which is undone as a whole."""
 
-    id: int
-    before: _State
-    after: _State
+    edited: Edited
+    before: tuple[_State, ...]
+    after: tuple[_State, ...]
 
 
 class Instances:
@@ -75,7 +95,7 @@ class Instances:
             if entry["id"] in used:  # another program has given it to a new annotation
                 entry["id"] = self._new_id()
             used.add(entry["id"])
-        self.deleted.sort(key=_id)
+        self.deleted.sort(key=_order)
 
     @property
     def can_undo(self) -> bool:
@@ -87,7 +107,7 @@ class Instances:
         """Whether there is a change to make again."""
         return bool(self._undone)
 
-    def __getitem__(self, id: int) -> Entry:
+    def __getitem__(self, id: Id) -> Entry:
         """The annotation of an id.
 
         Raises:
@@ -95,10 +115,10 @@ class Instances:
         """
         position = self._position(id)
         if position is None:
-            raise HomologError(f"annotation: expected the id of an annotation, got {id}")
+            raise HomologError(f"annotation: expected the id of an annotation, got {id!r}")
         return self.labels.annotations[position]
 
-    def add(self, image: int, category: int, box: tuple[float, float, float, float]) -> int:
+    def add(self, image: Id, category: Id, box: tuple[float, float, float, float]) -> Edited:
         """Add an instance without keypoints, all of which are to be reviewed.
 
         Args:
@@ -106,33 +126,87 @@ class Instances:
             category: id of the category.
             box: (x, y, width, height) in pixels.
 
-        Returns:
-            The id of the annotation.
-
         Raises:
             HomologError: there is no such category.
         """
-        counts = {c["id"]: len(c.get("keypoints", [])) for c in self.labels.categories}
-        if category not in counts:
-            raise HomologError(
-                f"category: expected one of {', '.join(map(str, counts))}, got {category}"
-            )
-        count = counts[category]
-        id = self._new_id()
-        entry: Entry = {
-            "id": id, "image_id": image, "category_id": category, "bbox": list(box),
-            "area": box[2] * box[3], "iscrowd": 0, "num_keypoints": 0,
-            "keypoints": [0] * 3 * count,
-            EXTRA: {
-                "scores": [], "doubtful": list(range(count)), "reviewed": [],
-                "predicted": [0] * 3 * count, "box_reviewed": True,
-            },
-        }  # fmt: skip
-        entry.update(self._new_instance(image))
-        self._record(id, _State(entry, len(self.labels.annotations)))
-        return id
+        entry = self._new_entry(image, category)
+        entry |= {"bbox": list(box), "area": box[2] * box[3]}
+        entry[EXTRA]["box_reviewed"] = True
+        return self._record(entry["id"], _State(entry, len(self.labels.annotations)))
 
-    def set_box(self, id: int, box: tuple[float, float, float, float]) -> None:
+    def label(
+        self,
+        image: Id,
+        category: Id,
+        size: tuple[int, int],
+        keypoint: int,
+        point: tuple[float, float] | None,
+        visible: bool,
+        occluded: bool | None,
+    ) -> Edited:
+        """Label a keypoint of the only object of an image, which is added if it is not there yet.
+
+        Args:
+            image: id of the image.
+            category: id of the category.
+            size: width and height of the image.
+            keypoint: index of the keypoint.
+            point: (x, y) in pixels; None to leave it where it is.
+            visible: whether the keypoint is labelled at all, be it visible or occluded.
+            occluded: whether it is occluded; None to leave that as it is.
+
+        Raises:
+            HomologError: the arguments do not fit the labels.
+        """
+        there = [
+            entry["id"] for entry in self.labels.annotations
+            if (entry["image_id"], entry["category_id"]) == (image, category)
+        ]  # fmt: skip
+        if there:
+            return self.correct(there[0], keypoint, point, visible, occluded)
+        entry = self._new_entry(image, category)
+        entry |= {"bbox": [0, 0, *map(float, size)], "area": float(size[0] * size[1])}
+        entry[EXTRA]["box_of_keypoints"] = True
+        self._put(entry["id"], _State(entry, len(self.labels.annotations)))
+        try:
+            return self._correct(entry["id"], keypoint, point, visible, occluded, _State())
+        except HomologError:
+            self._put(entry["id"], _State())
+            raise
+
+    def prefill(self, image: Id, predicted: Entry) -> Edited | None:
+        """Add the prediction for an image, or complete what somebody has begun to label there.
+
+        Args:
+            image: id of the image.
+            predicted: category, box, keypoints and the member `homolog` of the prediction.
+
+        Returns:
+            What was changed; None if the image has other annotations or none is missing.
+        """
+        there = [entry for entry in self.labels.annotations if entry["image_id"] == image]
+        if not there:
+            entry = {**self._new_entry(image, predicted["category_id"]), **predicted}
+            return self._record(entry["id"], _State(entry, len(self.labels.annotations)))
+        begun = copy.deepcopy(there[0])
+        extra = begun.get(EXTRA, {})
+        if len(there) > 1 or not extra.get("box_of_keypoints"):
+            return None
+        rows = np.reshape(begun["keypoints"], (-1, 3)).tolist()
+        new = np.reshape(predicted["keypoints"], (-1, 3)).tolist()
+        open_ = [k for k in range(len(rows)) if k not in extra["reviewed"] and new[k][2] > 0]
+        if not open_:
+            return None
+        for keypoint in open_:
+            rows[keypoint] = new[keypoint]
+        begun["keypoints"] = [value for row in rows for value in row]
+        begun["num_keypoints"] = sum(row[2] > 0 for row in rows)
+        begun[EXTRA] = {**predicted[EXTRA], "reviewed": extra["reviewed"]}
+        for member in ("bbox", "area"):
+            begun[member] = predicted[member]
+        return self._record(begun["id"], dataclasses.replace(self._state(begun["id"]), entry=begun))
+
+    def set_box(self, id: Id, box: tuple[float, float, float, float]) -> Edited:
         """Move or resize the box of an instance; its keypoints stay where they are.
 
         Raises:
@@ -145,18 +219,37 @@ class Instances:
         if EXTRA in changed:
             if changed[EXTRA].get("scores"):  # one that was drawn was never predicted
                 changed[EXTRA].setdefault("predicted_bbox", self[id]["bbox"])
+            changed[EXTRA].pop("box_of_keypoints", None)
             changed[EXTRA]["box_reviewed"] = True
-        self._record(id, dataclasses.replace(self._state(id), entry=changed))
+        return self._record(id, dataclasses.replace(self._state(id), entry=changed))
 
-    def delete(self, id: int) -> None:
+    def rename(self, id: Id, name: InstanceId) -> Edited:
+        """Give an instance another id, which no other object of its image has.
+
+        Raises:
+            HomologError: there is no such annotation, or the name is taken or empty.
+        """
+        try:
+            name = as_instance(name)
+        except ValueError as error:
+            raise HomologError(f"instance: {error}") from None
+        changed = copy.deepcopy(self[id])
+        others = [e for e in self.labels.annotations if e["image_id"] == changed["image_id"]]
+        if name in [_instance(entry) for entry in others if entry["id"] != id]:
+            raise HomologError(f"instance: expected one that no other object has, got {name!r}")
+        member = next((m for m in _INSTANCE_MEMBERS if m in changed), "instance_id")
+        changed[member] = name
+        return self._record(id, dataclasses.replace(self._state(id), entry=changed))
+
+    def delete(self, id: Id) -> Edited:
         """Delete an instance; it stays in the file, to be restored.
 
         Raises:
             HomologError: there is no such annotation.
         """
-        self._record(id, _State(deleted=self[id]))
+        return self._record(id, _State(deleted=self[id]))
 
-    def restore(self, id: int) -> None:
+    def restore(self, id: Id) -> Edited:
         """Restore a deleted instance.
 
         Raises:
@@ -164,23 +257,71 @@ class Instances:
         """
         deleted = self._state(id).deleted
         if deleted is None:
-            raise HomologError(f"annotation: expected the id of a deleted annotation, got {id}")
-        self._record(id, _State(deleted, len(self.labels.annotations)))
+            raise HomologError(f"annotation: expected the id of a deleted annotation, got {id!r}")
+        return self._record(id, _State(deleted, len(self.labels.annotations)))
 
     def correct(
-        self, id: int, keypoint: int, point: tuple[float, float] | None, visible: bool
-    ) -> None:
+        self,
+        id: Id,
+        keypoint: int,
+        point: tuple[float, float] | None,
+        visible: bool,
+        occluded: bool | None = None,
+    ) -> Edited:
         """Accept, move or hide a keypoint (`Labels.correct`).
 
         Raises:
             HomologError: the arguments do not fit the labels.
         """
         before = copy.deepcopy(self._state(id))
-        self.labels.correct(id, keypoint, point, visible)
-        self._remember(_Change(id, before, copy.deepcopy(self._state(id))))
+        return self._correct(id, keypoint, point, visible, occluded, before)
 
-    def undo(self) -> int:
-        """Undo the last change; the id of its annotation.
+    def _correct(
+        self,
+        id: Id,
+        keypoint: int,
+        point: tuple[float, float] | None,
+        visible: bool,
+        occluded: bool | None,
+        before: _State,
+    ) -> Edited:
+        self.labels.correct(id, keypoint, point, visible, occluded)
+        entry = self[id]
+        if entry[EXTRA].get("box_of_keypoints"):
+            (image,) = (each for each in self.labels.images if each["id"] == entry["image_id"])
+            size = image.get("width"), image.get("height")
+            rows = np.reshape(entry["keypoints"], (-1, 3))
+            box = box_of_keypoints(rows, None if None in size else size)
+            entry |= {"bbox": box, "area": box[2] * box[3]}
+        edited = Edited((id,), keypoint)
+        self._remember(_Change(edited, (before,), (copy.deepcopy(self._state(id)),)))
+        return edited
+
+    def accept(self, image: Id) -> Edited:
+        """Accept all keypoints of an image as they are: those without a position as not visible.
+
+        Raises:
+            HomologError: the image has no keypoints to accept.
+        """
+        ids = tuple(
+            entry["id"] for entry in self.labels.annotations
+            if entry["image_id"] == image and entry.get("keypoints")
+        )  # fmt: skip
+        if not ids:
+            raise HomologError(f"image: expected one with objects to accept, got {image!r}")
+        before = tuple(copy.deepcopy(self._state(id)) for id in ids)
+        for id in ids:
+            entry = self[id]
+            count = len(entry["keypoints"]) // 3
+            fresh = {"scores": [], "doubtful": [], "predicted": list(entry["keypoints"])}
+            entry.setdefault(EXTRA, fresh)["reviewed"] = list(range(count))
+        edited = Edited(ids)
+        after = tuple(copy.deepcopy(self._state(id)) for id in ids)
+        self._remember(_Change(edited, before, after))
+        return edited
+
+    def undo(self) -> Edited:
+        """Undo the last change, and say what it was about.
 
         Raises:
             HomologError: there is none.
@@ -189,11 +330,12 @@ class Instances:
             raise HomologError("undo: expected a change to undo, got none")
         change = self._done.pop()
         self._undone.append(change)
-        self._put(change.id, change.before)
-        return change.id
+        for id, state in zip(reversed(change.edited.ids), reversed(change.before), strict=True):
+            self._put(id, state)
+        return change.edited
 
-    def redo(self) -> int:
-        """Make the change again that was undone last; the id of its annotation.
+    def redo(self) -> Edited:
+        """Make the change again that was undone last, and say what it is about.
 
         Raises:
             HomologError: there is none.
@@ -202,23 +344,48 @@ class Instances:
             raise HomologError("redo: expected a change that was undone, got none")
         change = self._undone.pop()
         self._done.append(change)
-        self._put(change.id, change.after)
-        return change.id
+        for id, state in zip(change.edited.ids, change.after, strict=True):
+            self._put(id, state)
+        return change.edited
 
-    def _record(self, id: int, after: _State) -> None:
+    def _record(self, id: Id, after: _State) -> Edited:
         """Change an annotation, and remember how it was."""
-        self._remember(_Change(id, self._state(id), after))
+        edited = Edited((id,))
+        self._remember(_Change(edited, (self._state(id),), (after,)))
         self._put(id, after)
+        return edited
 
     def _remember(self, change: _Change) -> None:
         self._done = [*self._done, change][-_MAX_CHANGES:]
         self._undone = []
 
-    def _new_id(self) -> int:
-        entries = [*self.labels.annotations, *self.deleted]
-        return max((entry["id"] for entry in entries), default=0) + 1
+    def _new_entry(self, image: Id, category: Id) -> Entry:
+        """An annotation of a category, without a box, whose keypoints are all to be reviewed."""
+        counts = {c["id"]: len(c.get("keypoints", [])) for c in self.labels.categories}
+        if category not in counts:
+            raise HomologError(
+                f"category: expected one of {', '.join(map(str, counts))}, got {category!r}"
+            )
+        count = counts[category]
+        entry: Entry = {
+            "id": self._new_id(), "image_id": image, "category_id": category, "bbox": [],
+            "area": 0.0, "iscrowd": 0, "num_keypoints": 0, "keypoints": [0] * 3 * count,
+            EXTRA: {
+                "scores": [], "doubtful": list(range(count)), "reviewed": [],
+                "predicted": [0] * 3 * count,
+            },
+        }  # fmt: skip
+        return entry | self._new_instance(image)
 
-    def _new_instance(self, image: int) -> dict[str, InstanceId]:
+    def _new_id(self) -> Id:
+        """An id that no annotation has, of the type that most have."""
+        ids = [entry["id"] for entry in [*self.labels.annotations, *self.deleted]]
+        numbers = [id for id in ids if isinstance(id, int)]
+        if 2 * len(numbers) >= len(ids):
+            return max(numbers, default=0) + 1
+        return next(str(n) for n in range(len(ids) + 1, 2 * len(ids) + 2) if str(n) not in ids)
+
+    def _new_instance(self, image: Id) -> dict[str, InstanceId]:
         """The member that names a new instance, as the file's others are named, or none."""
         entries = [*self.labels.annotations, *self.deleted]
         for member in _INSTANCE_MEMBERS:
@@ -230,18 +397,18 @@ class Instances:
                 return {member: free_instance(e[member] for e in named if e["image_id"] == image)}
         return {}
 
-    def _position(self, id: int) -> int | None:
+    def _position(self, id: Id) -> int | None:
         """Where in the file's list an annotation is; of several with one id, the last."""
         places = [i for i, entry in enumerate(self.labels.annotations) if entry["id"] == id]
         return places[-1] if places else None
 
-    def _state(self, id: int) -> _State:
+    def _state(self, id: Id) -> _State:
         position = self._position(id)
         entry = None if position is None else self.labels.annotations[position]
         deleted = [entry for entry in self.deleted if entry["id"] == id]
         return _State(entry, position or 0, deleted[-1] if deleted else None)
 
-    def _put(self, id: int, state: _State) -> None:
+    def _put(self, id: Id, state: _State) -> None:
         """Bring an annotation into a state, which later changes leave as it is."""
         now, annotations = self._state(id), self.labels.annotations
         if now.entry is not None:
@@ -252,7 +419,7 @@ class Instances:
             if now.deleted is not None:
                 self.deleted.remove(now.deleted)
             elif state.deleted is not None:
-                bisect.insort(self.deleted, copy.deepcopy(state.deleted), key=_id)
+                bisect.insort(self.deleted, copy.deepcopy(state.deleted), key=_order)
             if self.deleted:
                 self._data.setdefault(EXTRA, {})["deleted"] = self.deleted
             elif set(self._data.get(EXTRA, {})) == {"deleted"}:
@@ -260,6 +427,11 @@ class Instances:
         self.labels = Labels(self._data)
 
 
-def _id(entry: Entry) -> int:
-    id: int = entry["id"]
-    return id
+def _order(entry: Entry) -> tuple[bool, Id]:
+    """By id, numbers before text."""
+    return isinstance(entry["id"], str), entry["id"]
+
+
+def _instance(entry: Mapping[str, Any]) -> InstanceId | None:
+    """The id of an annotation's instance; without one, that of the annotation."""
+    return next((entry[m] for m in _INSTANCE_MEMBERS if entry.get(m) is not None), entry["id"])

@@ -1,37 +1,50 @@
-"""Labels under review: shown point by point, corrected, and written at every change."""
+"""Labels under review or begun: shown point by point, corrected, and written at every change."""
 
 from __future__ import annotations
 
 import copy
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from homolog.data import exemplars
-from homolog.data.labels import Labels
+from homolog.data.formats.entries import InstanceId
+from homolog.data.labels import EXTRA, Labels
 from homolog.errors import HomologError
 from homolog.image.regions import as_box
-from homolog.serve.instances import Entry, Instances
+from homolog.keypoints import KeypointSchema
+from homolog.serve.instances import Edited, Entry, Id, Instances
 from homolog.serve.uploads import ImageStore, StoredImage
 
 
 class Review:
-    """A file of labels under review.
+    """A file of labels under review, or of labels that are begun.
 
     Args:
         path: the labels; every change is written to them at once.
         folder: where their images are; none outside it is shown.
         exemplars: labels made by hand, to show what a keypoint means.
         images: the store that gives ids to the images.
+        from_nothing: whether the images are labelled for the first time.
 
     Raises:
         HomologError: a file cannot be read, or none of the labels' images is in the folder.
     """
 
-    def __init__(self, path: Path, folder: Path, exemplars: Path | None, images: ImageStore):
+    def __init__(
+        self,
+        path: Path,
+        folder: Path,
+        exemplars: Path | None,
+        images: ImageStore,
+        *,
+        from_nothing: bool = False,
+    ):
+        self.path, self.folder = path, folder
         self._path, self._instances = path, Instances(Labels.read(path))
         self._lock = threading.Lock()
         self._version = _file_version(path)
@@ -42,6 +55,7 @@ class Review:
             raise HomologError(
                 f"labels: expected images in {folder}, got none of those labelled, such as {name}"
             )
+        self._from_nothing = self._asks_sides = from_nothing
         self._to_review = set(self._labels.doubtful())  # now or earlier
         self._exemplars: dict[str, dict[str, Any]] = {}
         if exemplars is not None:
@@ -51,55 +65,112 @@ class Review:
     def _labels(self) -> Labels:
         return self._instances.labels
 
+    @property
+    def images(self) -> Mapping[Id, StoredImage]:
+        """The images that are in the folder, by their ids in the labels."""
+        return self._images
+
+    def document(self) -> dict[str, Any]:
+        """A copy of the labels as they are now, with the sizes of all images in the folder."""
+        with self._lock:
+            data = copy.deepcopy(self._labels.data)
+        for image in data["images"]:
+            if None in (image.get("width"), image.get("height")) and image["id"] in self._images:
+                image["width"], image["height"] = self._size(image["id"])
+        return data
+
     def state(self) -> dict[str, Any]:
         """All that the page shows: the labels in COCO's three lists, and the doubtful points."""
         with self._lock:
-            state = {
-                "file": self._path.name,
-                "categories": self._labels.categories,
-                "images": [
-                    {
-                        "id": image["id"],
-                        "name": image["file_name"],
-                        "picture": self._images[image["id"]].id
-                        if image["id"] in self._images
-                        else None,
-                    }
-                    for image in self._labels.images
-                ],
-                "annotations": self._labels.annotations,
-                "deleted": self._instances.deleted,
-                "exemplars": self._exemplars,
-                **self._progress(),
-            }
-            return copy.deepcopy(state)  # changes come from another thread
+            return finite(
+                {
+                    "file": self._path.name,
+                    "categories": self._labels.categories,
+                    "images": [
+                        {
+                            "id": image["id"],
+                            "name": image["file_name"],
+                            "picture": self._images[image["id"]].id
+                            if image["id"] in self._images
+                            else None,
+                        }
+                        for image in self._labels.images
+                    ],
+                    "order": self._order(),
+                    "annotations": self._labels.annotations,
+                    "deleted": self._instances.deleted,
+                    "exemplars": self._exemplars,
+                    "from_nothing": self._from_nothing,
+                    "sides": self._sides(),
+                    **self._progress(),
+                }
+            )
 
     def correct(
-        self, annotation: int, keypoint: int, point: tuple[float, float] | None, visible: bool
+        self,
+        annotation: Id | None,
+        keypoint: int,
+        point: tuple[float, float] | None,
+        visible: bool,
+        occluded: bool | None = None,
+        *,
+        image: Id | None = None,
+        category: Id | None = None,
     ) -> dict[str, Any]:
         """Accept, move or hide a point, and write the file.
 
         Args:
-            annotation: id of the annotation.
+            annotation: id of the annotation; None for the only object of an image, which is added
+                with its first point.
             keypoint: index of the keypoint in it.
             point: (x, y) in pixels; None to leave it where it is.
-            visible: whether the point is visible.
+            visible: whether the point is labelled at all, be it visible or occluded.
+            occluded: whether it is occluded; None to leave that as it is.
+            image: id of the image, where there is no annotation yet.
+            category: id of the category, where there is no annotation yet.
 
         Returns:
-            The annotation as it is now, and the points that are still doubtful.
+            The annotations that were changed as they are now, and the points still doubtful.
 
         Raises:
             HomologError: the arguments do not fit the labels, the file cannot be written, or
                 another program has changed it.
         """
+        rest = keypoint, point, visible, occluded
+        if annotation is not None:
+            return self._change(lambda: self._instances.correct(annotation, *rest))
+        if image is None or category is None:
+            raise HomologError("annotation: expected one, or an image and a category, got neither")
+        size = self._size(image)
+        return self._change(lambda: self._instances.label(image, category, size, *rest))
 
-        def edit() -> int:
-            self._instances.correct(annotation, keypoint, point, visible)
-            return annotation
+    def accept(self, image: Id) -> dict[str, Any]:
+        """Accept all points of an image as they are, and write the file; as `correct`."""
+        return self._change(lambda: self._instances.accept(image))
+
+    def prefill(self, image: Id, predicted: Entry) -> dict[str, Any] | None:
+        """Add what was predicted for an image, and write the file; as `correct`.
+
+        Args:
+            image: id of the image.
+            predicted: category, box, keypoints and the member `homolog` of the prediction.
+
+        Returns:
+            None if there was nothing to add.
+        """
+        with self._lock:
+            trial = copy.deepcopy(self._labels.data)
+            if Instances(Labels(trial)).prefill(image, predicted) is None:
+                return None
+
+        def edit() -> Edited:
+            edited = self._instances.prefill(image, predicted)
+            assert edited is not None
+            return edited
 
         return self._change(edit)
 
-    def add(self, image: int, category: int, box: tuple[float, ...]) -> dict[str, Any]:
+    def add(self, image: Id, category: Id, box: tuple[float, ...]) -> dict[str, Any]:
         """Add an instance without keypoints, and write the file.
 
         Args:
@@ -115,7 +186,7 @@ class Review:
         """
         return self._change(lambda: self._instances.add(image, category, self._checked(box, image)))
 
-    def set_box(self, annotation: int, box: tuple[float, ...]) -> dict[str, Any]:
+    def set_box(self, annotation: Id, box: tuple[float, ...]) -> dict[str, Any]:
         """Move or resize the box of an instance, and write the file.
 
         Args:
@@ -129,30 +200,23 @@ class Review:
             HomologError: as `correct`.
         """
 
-        def edit() -> int:
+        def edit() -> Edited:
             image = self._instances[annotation]["image_id"]
-            self._instances.set_box(annotation, self._checked(box, image))
-            return annotation
+            return self._instances.set_box(annotation, self._checked(box, image))
 
         return self._change(edit)
 
-    def delete(self, annotation: int) -> dict[str, Any]:
+    def rename(self, annotation: Id, name: InstanceId) -> dict[str, Any]:
+        """Give an instance another id, and write the file; as `correct`."""
+        return self._change(lambda: self._instances.rename(annotation, name))
+
+    def delete(self, annotation: Id) -> dict[str, Any]:
         """Delete an instance, which can be restored, and write the file; as `correct`."""
+        return self._change(lambda: self._instances.delete(annotation))
 
-        def edit() -> int:
-            self._instances.delete(annotation)
-            return annotation
-
-        return self._change(edit)
-
-    def restore(self, annotation: int) -> dict[str, Any]:
+    def restore(self, annotation: Id) -> dict[str, Any]:
         """Restore a deleted instance, and write the file; as `correct`."""
-
-        def edit() -> int:
-            self._instances.restore(annotation)
-            return annotation
-
-        return self._change(edit)
+        return self._change(lambda: self._instances.restore(annotation))
 
     def undo(self) -> dict[str, Any]:
         """Undo the last change, and write the file; as `correct`."""
@@ -162,29 +226,67 @@ class Review:
         """Make the change again that was undone last, and write the file; as `correct`."""
         return self._change(self._instances.redo)
 
-    def _change(self, edit: Callable[[], int]) -> dict[str, Any]:
-        """Run a change, which returns the id of its annotation, and write the file."""
+    def set_sides(self, category: Id, counterparts: Sequence[int]) -> dict[str, Any]:
+        """Say which keypoints of a category are each other's mirror images, and write the file.
+
+        Args:
+            category: id of the category.
+            counterparts: for each keypoint the index of its counterpart, or its own.
+
+        Returns:
+            The categories as they are now.
+
+        Raises:
+            HomologError: the counterparts do not fit the category, or the file cannot be written.
+        """
         with self._lock:
-            if _file_version(self._path) != self._version:
-                raise HomologError(
-                    f"labels: expected {self._path.name} as last written here, got a file that "
-                    "another program has changed; try to start homolog serve again"
-                )
-            id = edit()
+            self._check_version()
+            entry = next((c for c in self._labels.categories if c["id"] == category), None)
+            if entry is None:
+                raise HomologError(f"category: expected one of the labels, got {category!r}")
+            KeypointSchema.coco({**entry, "flip_indices": list(counterparts)})
+            before = entry.get("flip_indices")
+            entry["flip_indices"] = list(counterparts)
             try:
-                self._labels.write(self._path)
+                self._write()
+            except HomologError:
+                entry["flip_indices"] = before
+                raise
+            return {"categories": copy.deepcopy(self._labels.categories), "sides": self._sides()}
+
+    def _change(self, edit: Callable[[], Edited]) -> dict[str, Any]:
+        """Run a change and write the file."""
+        with self._lock:
+            self._check_version()
+            edited = edit()
+            try:
+                self._write()
             except HomologError:
                 self._instances = Instances(Labels.read(self._path))
                 raise
-            self._version = _file_version(self._path)
             self._to_review |= set(self._labels.doubtful())
-            found: list[Entry] = [a for a in self._labels.annotations if a["id"] == id]
-            return {
-                "id": id,
-                "annotation": copy.deepcopy(found[-1]) if found else None,
-                "deleted": copy.deepcopy(self._instances.deleted),
-                **self._progress(),
-            }
+            now = {annotation["id"]: annotation for annotation in self._labels.annotations}
+            return finite(
+                {
+                    "id": edited.ids[0],
+                    "keypoint": edited.keypoint,
+                    "annotation": now.get(edited.ids[0]),
+                    "annotations": [[id, now.get(id)] for id in edited.ids],
+                    "deleted": self._instances.deleted,
+                    **self._progress(),
+                }
+            )
+
+    def _check_version(self) -> None:
+        if _file_version(self._path) != self._version:
+            raise HomologError(
+                f"labels: expected {self._path.name} as last written here, got a file that "
+                "another program has changed; try to start homolog serve again"
+            )
+
+    def _write(self) -> None:
+        self._labels.write(self._path)
+        self._version = _file_version(self._path)
 
     def _progress(self) -> dict[str, Any]:
         """What is left to review, and whether there are changes to undo."""
@@ -196,11 +298,50 @@ class Review:
             "redo": self._instances.can_redo,
         }
 
-    def _checked(self, box: tuple[float, ...], image: int) -> tuple[float, float, float, float]:
-        """A box after a check that it lies in its image."""
+    def _order(self) -> list[Id]:
+        """The ids of the images, those first that have most points expected to be wrong."""
+        wrong: dict[Id, float] = {image["id"]: 0.0 for image in self._labels.images}
+        for annotation in self._labels.annotations:
+            extra = annotation.get(EXTRA, {})
+            scores = dict(enumerate(extra.get("scores", [])))
+            for keypoint in set(extra.get("doubtful", [])) - set(extra.get("reviewed", [])):
+                # A keypoint on whose visibility exemplars disagree is doubtful whatever its score.
+                wrong[annotation["image_id"]] += max(1 - scores.get(keypoint, 0.0), 0.05)
+        return sorted(wrong, key=lambda id: -wrong[id])
+
+    def _sides(self) -> list[Id]:
+        """The ids of the categories of which it is not known which keypoints are left or right."""
+        if not self._asks_sides:
+            return []
+        return [
+            category["id"]
+            for category in self._labels.categories
+            if category.get("keypoints") and not KeypointSchema.coco(category).sides_known
+        ]
+
+    def _size(self, image: Id) -> tuple[int, int]:
+        """Width and height of an image, after a check that it is in the folder."""
         if image not in self._images:
-            raise HomologError(f"image: expected one that is in the folder, got {image}")
-        return as_box(box, self._store.size(self._images[image]))
+            raise HomologError(f"image: expected one that is in the folder, got {image!r}")
+        return self._store.size(self._images[image])
+
+    def _checked(self, box: tuple[float, ...], image: Id) -> tuple[float, float, float, float]:
+        """A box after a check that it lies in its image."""
+        return as_box(box, self._size(image))
+
+
+def finite(value: Any) -> Any:
+    """A copy of lists and dictionaries that JSON can hold: numbers that are not finite are None.
+
+    Changes come from another thread, so that what is sent is not what they are made in.
+    """
+    if isinstance(value, Mapping):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def _file_version(path: Path) -> tuple[int, int]:
@@ -214,7 +355,7 @@ def _file_version(path: Path) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-def _images_in(folder: Path, labels: Labels, images: ImageStore) -> dict[int, StoredImage]:
+def _images_in(folder: Path, labels: Labels, images: ImageStore) -> dict[Id, StoredImage]:
     """The labels' images in a folder, by their ids in the file; not those that lead out of it."""
     root = folder.resolve()
     found = {}

@@ -1,4 +1,4 @@
-"""The routes of the page's interface: images, pairs of images, and labels under review."""
+"""The routes of the page's interface: images and pairs of images."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from homolog.errors import HomologError
 from homolog.serve.jobs import POSES, ZOOM, PairRequest, parse_box, parse_pose, parse_zoom
-from homolog.serve.review import Review
 from homolog.serve.uploads import StoredImage, UploadTooLarge
 
 if TYPE_CHECKING:
@@ -21,47 +19,8 @@ _IMAGE_EDGE, _THUMBNAIL_EDGE = 2048, 240  # pixels of the longer edge
 _IMMUTABLE = {"cache-control": "private, max-age=3600"}
 
 
-class Correction(BaseModel):
-    """A correction of one keypoint under review, as the page sends it.
-
-    Attributes:
-        annotation: id of the annotation.
-        keypoint: index of the keypoint in it.
-        point: (x, y) in pixels; None to leave it where it is.
-        visible: whether the point is visible.
-    """
-
-    annotation: int
-    keypoint: int
-    point: tuple[float, float] | None = None
-    visible: bool = True
-
-
-class NewInstance(BaseModel):
-    """An instance that is added to an image under review, as the page sends it.
-
-    Attributes:
-        image: id of the image in the labels.
-        category: id of the category.
-        box: (x, y, width, height) in pixels.
-    """
-
-    image: int
-    category: int
-    box: tuple[float, float, float, float]
-
-
-class NewBox(BaseModel):
-    """The box of an instance as it is to be, as the page sends it.
-
-    Attributes:
-        box: (x, y, width, height) in pixels.
-    """
-
-    box: tuple[float, float, float, float]
-
-
-def _state(request: Request) -> AppState:
+def app_state(request: Request) -> AppState:
+    """The state of the application that answers a request."""
     state: AppState = request.app.state.homolog
     return state
 
@@ -76,7 +35,7 @@ async def _pair_request(
     zoom: str = "none",
 ) -> PairRequest:
     """The pair that an address names: two images, a pose, and perhaps boxes and zoom."""
-    images = _state(request).images
+    images = app_state(request).images
     return PairRequest(
         images[first], images[second], parse_pose(pose),
         parse_box(box0, "box0"), parse_box(box1, "box1"), parse_zoom(zoom),
@@ -91,7 +50,7 @@ def add_image_routes(app: FastAPI) -> None:
 
     @app.get("/api/start")
     async def start(request: Request) -> dict[str, Any]:
-        state = _state(request)
+        state = app_state(request)
         return {
             "model": state.options.model,
             "poses": [pose.name for pose in POSES],
@@ -105,7 +64,7 @@ def add_image_routes(app: FastAPI) -> None:
 
     @app.post("/api/pictures")
     async def upload(request: Request, name: str = "image") -> Response:
-        state = _state(request)
+        state = app_state(request)
         length = request.headers.get("content-length", "")
         if length.isdecimal() and int(length) > state.options.max_bytes:
             raise UploadTooLarge(
@@ -123,21 +82,21 @@ def add_image_routes(app: FastAPI) -> None:
 
     @app.get("/api/pictures/{id}")
     async def about(request: Request, id: str) -> dict[str, Any]:
-        return await describe(_state(request), _state(request).images[id])
+        return await describe(app_state(request), app_state(request).images[id])
 
     @app.get("/api/pictures/{id}/size")
     async def size(request: Request, id: str) -> dict[str, int]:
-        state = _state(request)
+        state = app_state(request)
         width, height = await state.image_thread(state.images.size, state.images[id])
         return {"width": width, "height": height}
 
     @app.get("/api/pictures/{id}/image")
     async def image(request: Request, id: str) -> Response:
-        return await jpeg(_state(request), id, _IMAGE_EDGE)
+        return await jpeg(app_state(request), id, _IMAGE_EDGE)
 
     @app.get("/api/pictures/{id}/thumbnail")
     async def thumbnail(request: Request, id: str) -> Response:
-        return await jpeg(_state(request), id, _THUMBNAIL_EDGE)
+        return await jpeg(app_state(request), id, _THUMBNAIL_EDGE)
 
     async def jpeg(state: AppState, id: str, max_edge: int) -> Response:
         content = await state.image_thread(state.images.as_jpeg, state.images[id], max_edge)
@@ -156,7 +115,7 @@ def add_pair_routes(app: FastAPI) -> None:
 
     @app.get(route)
     async def pair(request: Request, wanted: _Wanted) -> Response:
-        state = _state(request)
+        state = app_state(request)
         content = await state.match_thread(state.service.pack, wanted)
         return Response(content, media_type="application/octet-stream")
 
@@ -164,69 +123,18 @@ def add_pair_routes(app: FastAPI) -> None:
     async def point(
         request: Request, wanted: _Wanted, source: int, x: float, y: float
     ) -> dict[str, float]:
-        state = _state(request)
+        state = app_state(request)
         if source not in (0, 1):
             raise HomologError(f"source: expected 0 or 1, got {source}")
         return await state.match_thread(state.service.transfer, wanted, source, x, y)
 
     @app.get(f"{route}/matches")
     async def matches(request: Request, wanted: _Wanted) -> dict[str, Any]:
-        state = _state(request)
+        state = app_state(request)
         return await state.match_thread(state.service.match, wanted)
 
     @app.get(f"{route}/warp")
     async def warp(request: Request, wanted: _Wanted) -> Response:
-        state = _state(request)
+        state = app_state(request)
         content = await state.match_thread(state.service.warp, wanted)
         return Response(content, media_type="image/jpeg", headers=_IMMUTABLE)
-
-
-def add_review_routes(app: FastAPI) -> None:
-    """Add the routes of labels under review: all of them, changes of points and instances."""
-
-    def review(request: Request) -> Review:
-        found = _state(request).review
-        assert found is not None
-        return found
-
-    @app.get("/api/review")
-    async def labels(request: Request) -> dict[str, Any]:
-        return review(request).state()
-
-    # Files are written one after the other, and not while a match is computed.
-
-    @app.post("/api/review")
-    async def correct(request: Request, correction: Correction) -> dict[str, Any]:
-        return await _state(request).image_thread(
-            review(request).correct,
-            correction.annotation,
-            correction.keypoint,
-            correction.point,
-            correction.visible,
-        )
-
-    @app.post("/api/review/instances")
-    async def add(request: Request, new: NewInstance) -> dict[str, Any]:
-        return await _state(request).image_thread(
-            review(request).add, new.image, new.category, new.box
-        )
-
-    @app.post("/api/review/instances/{annotation}")
-    async def set_box(request: Request, annotation: int, new: NewBox) -> dict[str, Any]:
-        return await _state(request).image_thread(review(request).set_box, annotation, new.box)
-
-    @app.delete("/api/review/instances/{annotation}")
-    async def delete(request: Request, annotation: int) -> dict[str, Any]:
-        return await _state(request).image_thread(review(request).delete, annotation)
-
-    @app.post("/api/review/deleted/{annotation}")
-    async def restore(request: Request, annotation: int) -> dict[str, Any]:
-        return await _state(request).image_thread(review(request).restore, annotation)
-
-    @app.post("/api/review/undo")
-    async def undo(request: Request) -> dict[str, Any]:
-        return await _state(request).image_thread(review(request).undo)
-
-    @app.post("/api/review/redo")
-    async def redo(request: Request) -> dict[str, Any]:
-        return await _state(request).image_thread(review(request).redo)
