@@ -244,7 +244,7 @@ WRONG = {
     "no such file": (["match", "a.jpg", "b.jpg", "--points", "p.csv"], "p.csv: No such file"),
     "bad file": (
         ["match", "a.jpg", "b.jpg", "--points", "text.png"],
-        "one point in text.png, got none",
+        "text.png: expected a heading with x and y in pixels, got 'no image, no points'",
     ),
     "two ways": (
         ["match", "a.jpg", "b.jpg", "--points", "1,1", "--grid", "3"],

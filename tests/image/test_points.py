@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homolog import HomologError
-from homolog.image.points import as_points, grid_points, read_points
+from homolog.image.points import as_points, grid_points
 
 SIZE = (100, 50)
 
@@ -60,58 +60,3 @@ def test_grids_on_a_mask():
     for count, reason in ((2, "expected a point on the mask"), (0, "at least 1")):
         with pytest.raises(HomologError, match=reason):
             grid_points(SIZE, count, mask)
-
-
-@pytest.mark.parametrize(
-    ("text", "ids"),
-    [
-        ("[[1, 2.5], [3, 4]]", None),
-        ('{"points": [[1, 2.5], [3, 4]]}', None),
-        ('{"keypoints0": [[1, 2.5], [3, 4]], "point_ids": null}', None),
-        ('{"points": [[1, 2.5], [3, 4]], "point_ids": [7, 2]}', ["7", "2"]),
-        ("1,2.5\n3,4\n", None),
-        ("x,y\n1,2.5\n\n3,4", None),
-        ("x;y;name\n1;2.5;nose\n3;4;left eye", ["nose", "left eye"]),
-        ("1 2.5\n3   4", None),
-        ("1\t2.5\tnose\n3\t4\ttail", ["nose", "tail"]),
-        ("\ufeff1,2.5\r\n3,4\r\n", None),
-    ],
-)
-def test_files(tmp_path, text, ids):
-    path = tmp_path / "points"
-    path.write_text(text, encoding="utf-8")
-    points, found_ids = read_points(path)
-    assert points.tolist() == [[1, 2.5], [3, 4]]
-    assert found_ids == ids
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("", "expected at least one point"),
-        ("x,y\n", "expected at least one point"),
-        ("[]", "expected at least one point"),
-        ("[[1, 2], [3]", "expected JSON in .* line 1"),
-        ("[[1, 2], [3]]", r"got \[3\] at index 1"),
-        ('[[1, "2"]]', "at index 0"),
-        ("[[1, true]]", "at index 0"),
-        ('{"dots": []}', "expected 'points' or 'keypoints0'"),
-        ('{"points": 5}', "got int"),
-        ('{"points": [[1, 2]], "point_ids": [1, 2]}', "point_ids"),
-        ("1,2\n3,x\n", "got '3,x' on line 2"),
-        ("1,2\n3\n", "line 2"),
-    ],
-)
-def test_malformed_files(tmp_path, text, reason):
-    path = tmp_path / "points.txt"
-    path.write_text(text)
-    with pytest.raises(HomologError, match=reason) as error:
-        read_points(path)
-    assert "\n" not in str(error.value)
-
-
-def test_files_that_cannot_be_read(tmp_path):
-    (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00\x80")
-    for path, reason in ((tmp_path / "a.csv", "text"), (tmp_path, "directory"), ("no", "No such")):
-        with pytest.raises(HomologError, match=f"points: .*{reason}"):
-            read_points(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -292,7 +293,11 @@ def read_points(texts: list[str]) -> tuple[Any, list[str] | None]:
     if len(texts) == 1 and (
         Path(texts[0]).suffix in (".csv", ".txt", ".json", ".tsv") or Path(texts[0]).is_file()
     ):
-        return from_file(texts[0])
+        notes: list[str] = []
+        found = from_file(texts[0], notes)
+        for line in notes:
+            print(f"note: {line}", file=sys.stderr)
+        return found
     return [parse_point(text, "points") for text in texts], None
 
 

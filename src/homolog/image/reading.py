@@ -89,9 +89,21 @@ def image_size(path: Path, *, max_pixels: int = MAX_PIXELS, name: str = "image")
     Raises:
         HomologError: the file is missing, unreadable, not an image, damaged or too large.
     """
+    (width, height), orientation = stored_size(path, max_pixels=max_pixels, name=name)
+    return (height, width) if orientation in _SIDEWAYS else (width, height)
+
+
+def stored_size(
+    path: Path, *, max_pixels: int = MAX_PIXELS, name: str = "image"
+) -> tuple[tuple[int, int], int]:
+    """Width and height of an image as its file stores it, and its EXIF orientation, 1 to 8.
+
+    Raises:
+        HomologError: the file is missing, unreadable, not an image, damaged or too large.
+    """
     with open_image(path, max_pixels, name) as image, explain_decoding_errors(name, str(path)):
-        width, height = image.size
-        return (height, width) if _is_sideways(image) else (width, height)
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return image.size, orientation if orientation in range(1, 9) else 1
 
 
 # Pillow's own limit is a global of its module; it is lifted only while a file's header is read,
@@ -108,8 +120,11 @@ def open_image(path: str | os.PathLike[str], max_pixels: int, name: str) -> Imag
         name: what error messages call the image.
 
     Raises:
-        HomologError: the file is missing, unreadable, not an image or too large.
+        HomologError: the file is missing, unreadable, not an image or too large, or the limit is
+            below 1.
     """
+    if max_pixels < 1:
+        raise HomologError(f"max_pixels: expected at least 1, got {max_pixels}")
     path = Path(path)
     if not path.is_file():
         kind = "a directory" if path.is_dir() else "a special file"
