@@ -28,7 +28,12 @@ from homolog.image.geometry import IDENTITY, PoseVariant
 from homolog.keypoints import KeypointSchema
 from homolog.labelling.calibration import TRAINED, Calibration
 from homolog.labelling.exemplar_features import exemplar_features
-from homolog.labelling.posed_exemplars import PosedExemplar, evenly_spaced, predict_box
+from homolog.labelling.posed_exemplars import (
+    PosedExemplar,
+    evenly_spaced,
+    predict_box,
+    principal_directions,
+)
 from homolog.matcher import Matcher
 from homolog.matching.consensus import ConsensusConfig, SimilarityCorrection
 from homolog.zoom import Zoom
@@ -156,7 +161,7 @@ class Exemplars:
                 f"them are left and right, got {', '.join(pose.name for pose in poses)}"
             )
         rows = torch.cat([torch.cat([each.queries_SKC[0], each.anchors_PC]) for each in posed])
-        self.basis_CD = _principal_directions(rows)
+        self.basis_CD = principal_directions(rows, DIRECTIONS)
         self.posed = [
             dataclasses.replace(
                 each,
@@ -370,12 +375,3 @@ def _rank(
     order = means.argsort(descending=True, stable=True).tolist()
     values = means.tolist()
     return [(values[i], candidates[i]) for i in order]
-
-
-def _principal_directions(rows_NC: Float[Tensor, "N C"]) -> Float[Tensor, "C D"]:
-    """An orthonormal basis of the directions in which descriptors vary most; all, if few."""
-    channels = rows_NC.shape[1]
-    if channels <= DIRECTIONS:
-        return torch.eye(channels).to(rows_NC)
-    _, vectors = torch.linalg.eigh(rows_NC.T @ rows_NC)
-    return vectors[:, -DIRECTIONS:].contiguous()

@@ -119,6 +119,20 @@ def evenly_spaced(rows: Tensor, count: int) -> Tensor:
     return rows[index.to(rows.device)]
 
 
+def principal_directions(rows_NC: Float[Tensor, "N C"], count: int) -> Float[Tensor, "C M"]:
+    """An orthonormal basis of the directions in which descriptors vary most.
+
+    Args:
+        rows_NC: descriptors.
+        count: of directions; all of them if there are fewer.
+    """
+    channels = rows_NC.shape[1]
+    if channels <= count:
+        return torch.eye(channels).to(rows_NC)
+    _, vectors = torch.linalg.eigh(rows_NC.T @ rows_NC)
+    return vectors[:, -count:].contiguous()
+
+
 def _bounds(
     points: Float[np.ndarray, "K 2"],
 ) -> tuple[Float[np.ndarray, "2"], Float[np.ndarray, "2"]]:
