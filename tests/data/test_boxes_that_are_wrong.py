@@ -230,7 +230,7 @@ def test_files_that_hold_no_boxes(tmp_path):
         ("a.json", "{,", "line 1: expected JSON"),
         ("a.json", '{"images": [], "annotations": [], "categories": []}', "expected at least one"),
         ("a.yaml", "a: [", "expected a YAML file"),
-        ("a.yaml", "names: 3", "expected names and train or val"),
+        ("a.yaml", "names: 3", "names: expected a list, or names by numbers"),
         ("a.csv", "", "expected a header"),
         ("a.csv", "scorer,x\nframe,y\n", "expected the header of a DeepLabCut table"),
         ("empty", None, "expected masks in"),

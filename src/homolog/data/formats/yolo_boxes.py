@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 
 from homolog.data.formats.entries import Entries, Entry
 from homolog.data.formats.segmentation import fill_polygons
-from homolog.data.formats.yolo import label_file
+from homolog.data.formats.yolo_layout import DataSet, find_labels, match_names, read_yaml
 from homolog.errors import HomologError
 from homolog.image import reading
 
-_SPLITS = ("train", "val", "test")
 _WORD = "class and (centre x, centre y, width, height) as fractions of the image"
-
-
-@dataclass(frozen=True)
-class _DataSet:
-    """What a data set's YAML file says.
-
-    Attributes:
-        names: of the classes, by number.
-        folders: of images, or text files that list images.
-        keypoints: how many numbers the keypoints of an object take; 0 without keypoints; None if
-            no file says that.
-    """
-
-    names: Mapping[int, str] = field(default_factory=dict)
-    folders: tuple[Path, ...] = ()
-    keypoints: int | None = None
 
 
 def read(path: Path, folder: Path | None = None) -> Entries:
@@ -43,23 +23,15 @@ def read(path: Path, folder: Path | None = None) -> Entries:
 
     Args:
         path: the YAML file.
-        folder: of the images, in place of those that the file names.
+        folder: of the images; those in it count rather than those that the file names.
 
     Raises:
-        HomologError: the file cannot be read, a member is missing, or there are no images.
+        HomologError: the file cannot be read, a member is missing, or no image has labels.
     """
-    data = _read_yaml(path)
-    given = data.folders if folder is None else (folder,)
-    present = [file for each in given if each.exists() for file in _listed(each)]
-    images = reading.find_images(present or given, "boxes")
-    labels = {image: label_file(image) for image in images}
-    if not any(labels.values()):
-        searched = ", ".join(map(str, given))
-        raise HomologError(
-            f"boxes: expected text files of labels beside the images in {searched} or in labels in "
-            "place of images, got none"
-        )
-    return _read_labels(labels, data)
+    data = read_yaml(path, "boxes")
+    parts = [part for split in data.splits.values() for part in split]
+    labelled = find_labels(parts, folder, True, "boxes")
+    return _read_labels(labelled.texts, data)
 
 
 def read_folder(path: Path, folder: Path | None = None) -> Entries:
@@ -76,32 +48,24 @@ def read_folder(path: Path, folder: Path | None = None) -> Entries:
     """
     data = next(
         (
-            _read_yaml(file)
+            read_yaml(file, "boxes")
             for parent in (path, *list(path.absolute().parents)[:2])
             for file in (parent / "data.yaml", parent / "data.yml")
             if file.is_file()
         ),
-        _DataSet(),
+        DataSet(),
     )
     folders = [folder] if folder is not None else [path, *_image_folders(path)]
-    labels = {file.relative_to(path).with_suffix(""): file for file in path.rglob("*.txt")}
-    used: dict[Path, Path | None] = {}
-    by_stem: dict[str, list[Path]] = defaultdict(list)
-    for parent in folders:
-        for image in reading.find_images([parent] if parent.is_dir() else [], "boxes"):
-            used[image] = labels.get(image.relative_to(parent).with_suffix(""))
-            if used[image] is None:
-                by_stem[image.stem].append(image)
-    for file in {*labels.values()} - {*used.values()}:
-        if len(by_stem[file.stem]) == 1:  # in another folder, but the only one of that name
-            used[by_stem[file.stem][0]] = file
+    images = reading.find_images([each for each in folders if each.is_dir()], "boxes")
+    texts = sorted(path.rglob("*.txt"))
+    used = match_names(dict.fromkeys(images), texts, folders, [path])
     if not any(used.values()):
         searched = ", ".join(map(str, folders))
         raise HomologError(
             f"boxes: expected images in {searched} that are named as the text files in {path}, "
             "got none"
         )
-    missing = sorted(set(labels.values()) - set(used.values()))
+    missing = sorted({*texts} - {*used.values()})
     found = _read_labels(used, data)
     problems = [
         f"{file}: expected an image with this name, got none"
@@ -120,54 +84,11 @@ def _image_folders(path: Path) -> list[Path]:
     return [Path(*parts)]
 
 
-def _read_yaml(path: Path) -> _DataSet:
-    """Read the YAML file of a data set."""
-    try:
-        data: Any = yaml.safe_load(path.read_text("utf-8"))
-        names = data["names"]
-        pairs = enumerate(names) if isinstance(names, list) else names.items()
-        root = (path.parent / str(data.get("path") or ".")).resolve()
-        if not root.is_dir():  # as written on another machine
-            root = path.parent.resolve()
-        parts = [data[split] for split in _SPLITS if data.get(split)]
-        folders = [part for each in parts for part in (each if isinstance(each, list) else [each])]
-        shape = [int(number) for number in data.get("kpt_shape") or (0, 0)]
-        return _DataSet(
-            {int(number): str(name) for number, name in pairs},
-            tuple(_below(root, str(part)) for part in folders),
-            shape[0] * shape[1],
-        )
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())  # YAML's go over several lines
-        raise HomologError(f"boxes: expected a YAML file {path}, got: {reason}") from None
-    except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise HomologError(
-            f"boxes: {path}: expected names and train or val as Ultralytics describes them, "
-            f"got: {error}"
-        ) from None
-
-
-def _listed(path: Path) -> list[Path]:
-    """The images that a text file lists, as a data set may have one; any other path itself."""
-    if path.suffix != ".txt":
-        return [path]
-    names = path.read_text("utf-8").split("\n")
-    return [path.parent / name.strip() for name in names if name.strip()]
-
-
-def _below(root: Path, part: str) -> Path:
-    """A folder that a data set names; some exports say `../train` and mean `train`."""
-    below = root / part
-    if not below.exists() and part.startswith("../") and (root / part[3:]).exists():
-        return root / part[3:]
-    return below
-
-
-def _read_labels(labels: Mapping[Path, Path | None], data: _DataSet) -> Entries:
+def _read_labels(texts: Mapping[Path, Path | None], data: DataSet) -> Entries:
     """The rows of the images' text files."""
     rows: list[tuple[str, Path, str, list[str]]] = []
     problems, notes = [], []
-    for image, file in labels.items():
+    for image, file in texts.items():
         if file is None:
             continue
         try:
@@ -188,15 +109,15 @@ def _read_labels(labels: Mapping[Path, Path | None], data: _DataSet) -> Entries:
             entries.append(entry)
         except (IndexError, OverflowError, ValueError):
             problems.append(f"{location}: expected {_WORD}, got {line!r}")
-    if outlines and data.keypoints is None:
+    if outlines and not data.names:
         notes.append(
-            f"rows of more than seven numbers are taken to be outlines, not keypoints, for there "
-            f"is no YAML file with kpt_shape: {outlines}"
+            "rows of more than seven numbers are taken to be outlines, not keypoints, for there is "
+            f"no YAML file: {outlines}"
         )
-    return Entries(entries, list(labels), {}, problems, notes)
+    return Entries(entries, list(texts), {}, problems, notes)
 
 
-def _entry(location: str, image: Path, row: np.ndarray, data: _DataSet, numbered: bool) -> Entry:
+def _entry(location: str, image: Path, row: np.ndarray, data: DataSet, numbered: bool) -> Entry:
     """A row as an entry.
 
     Args:
@@ -211,10 +132,10 @@ def _entry(location: str, image: Path, row: np.ndarray, data: _DataSet, numbered
         ValueError: the row is none of these.
     """
     number, values = int(row[0]), row[1:]
-    if number != row[0] or (data.names and number not in data.names):
+    if number != row[0] or number < 0 or (data.names and number not in data.names):
         raise ValueError(row[0])
     category = data.names.get(number, str(number))
-    keypoints = data.keypoints or 0
+    keypoints = 0 if data.keypoints is None else math.prod(data.keypoints)
     extra = values[4 + keypoints :]
     predicted = len(extra) <= 2 and len(values) >= 4 + keypoints
     if len(extra) == 2 and not keypoints and not _is_id(extra[1]):
