@@ -147,7 +147,7 @@ def _read_entries(path: Path, folder: Path | None, images: Path | None) -> Entri
         case ".yaml" | ".yml":
             return yolo_boxes.read(path, folder)
         case ".slp":
-            return sleap.read(path)
+            return sleap.read_entries(path)
     raise HomologError(
         f"boxes: expected a file in {', '.join(SUFFIXES)}, or a folder of YOLO labels or masks, "
         f"got {path}"

@@ -5,7 +5,19 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from homolog.data.formats import coco, table, yolo
+from homolog.data.formats import (
+    coco,
+    cvat_xml,
+    imagej,
+    labelme,
+    morphoj,
+    nts,
+    nwb,
+    sleap,
+    table,
+    tps,
+    yolo,
+)
 from homolog.data.formats.document import (
     Document,
     LabelFile,
@@ -16,8 +28,21 @@ from homolog.data.formats.document import (
 from homolog.data.reading import check_choice
 from homolog.errors import HomologError
 
-FORMATS: tuple[LabelFormat, ...] = (coco.FORMAT, yolo.FORMAT, table.FORMAT)
-"""Of those that share a suffix, the first that recognises a file reads it, and the first writes."""
+FORMATS: tuple[LabelFormat, ...] = (
+    labelme.FORMAT,
+    coco.FORMAT,
+    yolo.FORMAT,
+    imagej.FORMAT,
+    table.FORMAT,
+    tps.FORMAT,
+    nts.FORMAT,
+    morphoj.FORMAT,
+    cvat_xml.FORMAT,
+    sleap.FORMAT,
+    nwb.FORMAT,
+)
+"""Of those that share a suffix, the first that recognises a file reads it. The first whose usual
+suffix it is writes it, before others. The empty suffix stands for a folder."""
 
 
 def read(path: Path, options: ReadOptions = ReadOptions(), format: str | None = None) -> LabelFile:
@@ -77,10 +102,11 @@ def find_format(path: Path, argument: str = "labels") -> LabelFormat:
         HomologError: it is missing, or its format is not known.
     """
     readable = [each for each in FORMATS if each.read is not None]
-    candidates = [each for each in readable if path.suffix.lower() in each.suffixes]
+    suffix = "" if path.is_dir() else path.suffix.lower() or "file"
+    candidates = [each for each in readable if suffix in each.suffixes]
     if not candidates:
         raise HomologError(f"{argument}: expected a file in {_suffixes(readable)}, got {path}")
-    if not path.is_file():
+    if not path.exists():
         raise HomologError(f"{argument}: expected an existing file, got {path}")
     found = next((each for each in candidates if each.recognise(path)), None)
     if found is None:
@@ -104,11 +130,15 @@ def output_format(path: Path, argument: str = "out", format: str | None = None) 
     if format is not None:
         check_choice("format", format, [each.name for each in writable])
         return next(each for each in writable if each.name == format)
-    found = next((each for each in writable if path.suffix.lower() in each.suffixes), None)
+    suffix = path.suffix.lower()
+    candidates = [each for each in writable if suffix and suffix in each.suffixes]
+    usual = (each for each in candidates if each.suffixes[0] == suffix)
+    found = next(usual, candidates[0] if candidates else None)
     if found is None:
         raise HomologError(f"{argument}: expected a name in {_suffixes(writable)}, got {path}")
     return found
 
 
 def _suffixes(formats: list[LabelFormat]) -> str:
-    return ", ".join(dict.fromkeys(suffix for each in formats for suffix in each.suffixes))
+    suffixes = (suffix for each in formats for suffix in each.suffixes if suffix)
+    return ", ".join(dict.fromkeys(suffixes))
