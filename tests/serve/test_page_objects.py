@@ -312,7 +312,7 @@ def test_a_new_instance_from_box_to_points(review, labels):
         )
         pointer.click()
         chain.perform()
-        review.press("n")
+    # A point that was placed leads to the next one.
     review.press(Keys.ENTER)  # it cannot be seen
     review.until(lambda: annotations(labels)[4]["homolog"]["reviewed"] == [0, 1, 2])
     assert annotations(labels)[4]["keypoints"][2::3] == [2, 2, 0]

@@ -174,34 +174,36 @@ class Instances:
             self._put(entry["id"], _State())
             raise
 
-    def prefill(self, image: Id, predicted: Entry) -> Edited | None:
+    def wants(self, image: Id, predicted: Entry) -> bool:
+        """Whether a prediction adds to what is labelled in an image.
+
+        Args:
+            image: id of the image.
+            predicted: category, box, keypoints and the member `homolog` of the prediction.
+        """
+        there = [entry for entry in self.labels.annotations if entry["image_id"] == image]
+        if not there:
+            return True
+        begun = len(there) == 1 and there[0].get(EXTRA, {}).get("box_of_keypoints", False)
+        return begun and bool(_open_keypoints(there[0], predicted))
+
+    def prefill(self, image: Id, predicted: Entry) -> Edited:
         """Add the prediction for an image, or complete what somebody has begun to label there.
 
         Args:
             image: id of the image.
             predicted: category, box, keypoints and the member `homolog` of the prediction.
-
-        Returns:
-            What was changed; None if the image has other annotations or none is missing.
         """
         there = [entry for entry in self.labels.annotations if entry["image_id"] == image]
         if not there:
             entry = {**self._new_entry(image, predicted["category_id"]), **predicted}
             return self._record(entry["id"], _State(entry, len(self.labels.annotations)))
         begun = copy.deepcopy(there[0])
-        extra = begun.get(EXTRA, {})
-        if len(there) > 1 or not extra.get("box_of_keypoints"):
-            return None
-        rows = np.reshape(begun["keypoints"], (-1, 3)).tolist()
-        new = np.reshape(predicted["keypoints"], (-1, 3)).tolist()
-        open_ = [k for k in range(len(rows)) if k not in extra["reviewed"] and new[k][2] > 0]
-        if not open_:
-            return None
-        for keypoint in open_:
-            rows[keypoint] = new[keypoint]
-        begun["keypoints"] = [value for row in rows for value in row]
-        begun["num_keypoints"] = sum(row[2] > 0 for row in rows)
-        begun[EXTRA] = {**predicted[EXTRA], "reviewed": extra["reviewed"]}
+        for keypoint in _open_keypoints(begun, predicted):
+            row = slice(3 * keypoint, 3 * keypoint + 3)
+            begun["keypoints"][row] = predicted["keypoints"][row]
+        begun["num_keypoints"] = sum(v > 0 for v in begun["keypoints"][2::3])
+        begun[EXTRA] = {**predicted[EXTRA], "reviewed": begun[EXTRA]["reviewed"]}
         for member in ("bbox", "area"):
             begun[member] = predicted[member]
         return self._record(begun["id"], dataclasses.replace(self._state(begun["id"]), entry=begun))
@@ -425,6 +427,12 @@ class Instances:
             elif set(self._data.get(EXTRA, {})) == {"deleted"}:
                 del self._data[EXTRA]
         self.labels = Labels(self._data)
+
+
+def _open_keypoints(begun: Entry, predicted: Entry) -> list[int]:
+    """The keypoints that nobody has labelled yet, and that are predicted."""
+    visible = predicted["keypoints"][2::3]
+    return [k for k, v in enumerate(visible) if v > 0 and k not in begun[EXTRA]["reviewed"]]
 
 
 def _order(entry: Entry) -> tuple[bool, Id]:

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class Prefill:
-    """Predicts the keypoints of an image from those that are labelled; for one thread only.
+    """Predicts the keypoints of an image from those that are labelled.
 
     Args:
         matcher: extracts the descriptors.
@@ -37,22 +37,34 @@ class Prefill:
         # Annotations as they were, and what was computed of them: what takes time is kept.
         self._annotations: dict[tuple[Id, bytes], Annotation] = {}
         self._prepared: dict[Annotation, PreparedExemplar] = {}
+        self._predicted: dict[Id, Entry] = {}
 
-    def predict(self, image: Id) -> Entry | None:
-        """Category, box, keypoints and the member `homolog` of a prediction for an image.
+    def take(self, image: Id) -> Entry | None:
+        """Category, box, keypoints and the member `homolog` of what was predicted for an image.
 
         Args:
             image: id of the image in the labels.
 
         Returns:
-            None where no other image is labelled yet.
+            None where nothing was, or it was taken before.
+        """
+        return self._predicted.pop(image, None)
+
+    def predict(self, image: Id) -> bool:
+        """Predict the keypoints of an image; for one thread only.
+
+        Args:
+            image: id of the image in the labels.
+
+        Returns:
+            Whether there is a prediction to take: not where no other image is labelled yet.
 
         Raises:
             HomologError: the image is not in the folder, or cannot be read.
         """
         exemplars = self._exemplars(image)
         if not exemplars.annotations:
-            return None
+            return False
         if image not in self._review.images:
             raise HomologError(f"image: expected one that is in the folder, got {image!r}")
         stored = self._review.images[image]
@@ -67,8 +79,8 @@ class Prefill:
             record = annotator.record(stored.name, annotator.load(stored.path))
             if "failed" in record:
                 raise HomologError(record["failed"])
-        found: Entry = record["annotation"]
-        return found
+        self._predicted[image] = record["annotation"]
+        return True
 
     def _exemplars(self, image: Id) -> ExemplarSet:
         """The last images that are labelled completely, without one of them."""

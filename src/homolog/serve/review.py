@@ -148,27 +148,19 @@ class Review:
         """Accept all points of an image as they are, and write the file; as `correct`."""
         return self._change(lambda: self._instances.accept(image))
 
-    def prefill(self, image: Id, predicted: Entry) -> dict[str, Any] | None:
-        """Add what was predicted for an image, and write the file; as `correct`.
+    def prefill(self, image: Id, predicted: Entry) -> dict[str, Any]:
+        """Add what was predicted for an image, if it is wanted, and write the file.
 
         Args:
             image: id of the image.
             predicted: category, box, keypoints and the member `homolog` of the prediction.
 
         Returns:
-            None if there was nothing to add.
+            As `correct`; without annotations if there was nothing to add.
         """
-        with self._lock:
-            trial = copy.deepcopy(self._labels.data)
-            if Instances(Labels(trial)).prefill(image, predicted) is None:
-                return None
-
-        def edit() -> Edited:
-            edited = self._instances.prefill(image, predicted)
-            assert edited is not None
-            return edited
-
-        return self._change(edit)
+        if not self._instances.wants(image, predicted):
+            return {"annotations": []}
+        return self._change(lambda: self._instances.prefill(image, predicted))
 
     def add(self, image: Id, category: Id, box: tuple[float, ...]) -> dict[str, Any]:
         """Add an instance without keypoints, and write the file.

@@ -141,15 +141,20 @@ def add_review_routes(app: FastAPI) -> None:
     async def accept(request: Request, whole: WholeImage) -> dict[str, Any]:
         return await app_state(request).image_thread(review(request).accept, whole.image)
 
+    @app.post("/api/review/prediction")
+    async def predict(request: Request, whole: WholeImage) -> dict[str, bool]:
+        state = app_state(request)
+        assert state.prefill is not None
+        return {"ready": await state.match_thread(state.prefill.predict, whole.image)}
+
     @app.post("/api/review/prefill")
     async def prefill(request: Request, whole: WholeImage) -> dict[str, Any]:
         state = app_state(request)
         assert state.prefill is not None
-        predicted = await state.match_thread(state.prefill.predict, whole.image)
-        found = None
-        if predicted is not None:
-            found = await state.image_thread(review(request).prefill, whole.image, predicted)
-        return found or {"annotations": []}
+        predicted = state.prefill.take(whole.image)
+        if predicted is None:
+            return {"annotations": []}
+        return await state.image_thread(review(request).prefill, whole.image, predicted)
 
     @app.post("/api/review/sides")
     async def sides(request: Request, given: Sides) -> dict[str, Any]:

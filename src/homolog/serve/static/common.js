@@ -41,12 +41,12 @@ export async function attempt(work) {
 
 /** Whether a key press is meant for the focused element, or for the system, and not for the page. */
 export function isTaken(event) {
-  return event.ctrlKey || event.metaKey || event.altKey || $("keys").open
+  return event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")
     || event.target.matches("input, select, textarea");
 }
 
 /** Whether a key press with Ctrl is meant for the page, and not for a field of text. */
 export function isShortcut(event) {
-  return (event.ctrlKey || event.metaKey) && !event.altKey && !$("keys").open
+  return (event.ctrlKey || event.metaKey) && !event.altKey && !document.querySelector("dialog[open]")
     && !event.target.matches("input, select, textarea");
 }

@@ -10,12 +10,12 @@ export function instanceId({ track_id: track, instance_id: id, instance, id: own
   return track ?? id ?? instance ?? own;
 }
 
-/** Where a keypoint of an annotation is: its point, or that which was predicted; and if it is visible. */
+/** Where a keypoint of an annotation is: its point, or that which was predicted; if it is visible, or occluded. */
 export function keypointOf({ keypoints, homolog }, keypoint) {
   const [x, y, v] = keypoints.slice(3 * keypoint, 3 * keypoint + 3);
-  if (v > 0) return { point: [x, y], visible: true };
+  if (v > 0) return { point: [x, y], visible: true, occluded: v === 1 };
   const [px, py, pv] = homolog?.predicted.slice(3 * keypoint, 3 * keypoint + 3) ?? [0, 0, 0];
-  return { point: pv > 0 ? [px, py] : null, visible: false };
+  return { point: pv > 0 ? [px, py] : null, visible: false, occluded: false };
 }
 
 /** Whether a keypoint of an annotation is still to be reviewed. */
@@ -28,12 +28,12 @@ export class Instances {
   /**
    * @param {Panel} panel shows the image
    * @param {object} on callbacks: select(annotation id), add(category id, box), move(annotation id,
-   *   box, done), remove(annotation id), restore(annotation id)
+   *   box, done), remove(annotation id), rename(annotation id, instance id), restore(annotation id)
    */
   constructor(panel, on) {
     Object.assign(this, { panel, on, annotations: [], deleted: [], current: null, image: null, colours: new Map() });
     this.boxes = new Boxes(panel, {
-      drawn: (box) => on.add(Number($("new-category").value), box),
+      drawn: (box) => on.add(this.offered[$("new-category").value].id, box),
       select: (id) => on.select(id),
       changed: (id, box, done) => on.move(id, box, done),
       remove: (id) => on.remove(id),
@@ -46,7 +46,8 @@ export class Instances {
     const labelled = categories.filter(({ keypoints }) => keypoints?.length);
     const offered = labelled.length ? labelled : categories;
     this.categories = new Map(categories.map((category) => [category.id, category]));
-    $("new-category").replaceChildren(...offered.map(({ id, name }) => new Option(name, id)));
+    this.offered = offered;
+    $("new-category").replaceChildren(...offered.map(({ name }, i) => new Option(name, i)));
     $("new-category-label").hidden = offered.length < 2;
     $("draw").disabled = offered.length === 0;
   }
@@ -61,7 +62,8 @@ export class Instances {
   show(annotations, deleted, current) {
     const objects = annotations.filter(({ iscrowd }) => iscrowd !== 1);
     const chosen = objects.find(({ id }) => id === current);
-    if (chosen && current !== this.current) $("new-category").value = chosen.category_id;
+    const category = this.offered.findIndex(({ id }) => id === chosen?.category_id);
+    if (category >= 0 && current !== this.current) $("new-category").value = category;
     // An object keeps its colour while its image is shown, whatever is deleted.
     const image = annotations[0]?.image_id ?? deleted[0]?.image_id;
     if (image !== this.image) this.colours.clear();
@@ -148,6 +150,11 @@ export class Instances {
       addElement("span", "swatch", button);
       addElement("b", "", button).textContent = instanceId(annotation);
       addElement("span", "facts", button).textContent = this.#describe(annotation);
+      if (id === this.current) {
+        const rename = this.#button(row, "plain", "✎", () => this.#rename(annotation));
+        rename.setAttribute("aria-label", `Rename object ${instanceId(annotation)}`);
+        rename.title = "Rename";
+      }
       const remove = this.#button(row, "plain", "×", () => this.on.remove(id));
       remove.setAttribute("aria-label", `Delete object ${instanceId(annotation)}`);
       if (id === this.current) chosen = row;
@@ -166,6 +173,12 @@ export class Instances {
       list.scrollTop = Math.min(Math.max(list.scrollTop, bottom), top);
     }
     $("no-instances").hidden = this.annotations.length > 0;
+  }
+
+  #rename(annotation) {
+    const before = String(instanceId(annotation)), given = prompt(`New id of object ${before}`, before)?.trim();
+    if (!given || given === before) return;
+    this.on.rename(annotation.id, /^\d+$/.test(given) ? Number(given) : given);
   }
 
   #describe(annotation) {

@@ -1,21 +1,23 @@
-// Review of labels, one doubtful point after the other, object by object; the server saves every change.
+// Review of labels, one doubtful point after the other, the most doubtful image first; or first labels,
+// keypoint by keypoint. The server saves every change.
 
 import { attempt, request, toast } from "./common.js";
 import { Doubtful } from "./doubtful.js";
-import { drawExemplar } from "./exemplar.js";
+import { CLOSE_UP, Facts } from "./facts.js";
+import { askSides, labelledImages, placeholder, Predictions } from "./first_labels.js";
 import { instanceId, Instances, isDoubtful, keypointOf } from "./instances.js";
+import { KeypointTable } from "./keypoint_table.js";
 import { arrowStep, Panel } from "./panel.js";
+import { showPins } from "./review_pins.js";
+import { offerExports } from "./review_export.js";
 import { Saving } from "./saving.js";
 
 const $ = (id) => document.getElementById(id);
 
-const CLOSE_UP = 0.6; // shown around a point, as a share of the longer edge of the object's box
-const COLOUR = { current: "#e8590c", doubtful: "#e8b00c", accepted: "#2f6fed" };
-
 export class Review {
   constructor() {
     this.panel = new Panel($("review-stage"), {
-      pick: (point) => this.#move(point, true),
+      pick: (point) => this.#place(point),
       step: (step) => this.#step(step),
       resize: () => this.#zoom(this.close),
       draw: (context) => this.instances.draw(context),
@@ -25,37 +27,50 @@ export class Review {
       add: (category, box) => this.#add(category, box),
       move: (id, box, done) => this.#moveBox(id, box, done),
       remove: (id) => this.#remove(id),
-      restore: (id) => this.#change(`/deleted/${id}`),
+      rename: (id, name) => this.#change(`/names/${pathId(id)}`, { body: { instance: name } }),
+      restore: (id) => this.#change(`/deleted/${pathId(id)}`),
     });
-    this.doubtful = new Doubtful(() => {
+    this.doubtful = new Doubtful();
+    this.table = new KeypointTable((name) => {
+      this.doubtful.only = name;
       Object.assign(this, { instance: null, keypoint: null });
       this.#advance(1);
     });
+    this.facts = new Facts(this);
+    this.predictions = new Predictions();
     this.saving = new Saving($("saved"), () => attempt(() => this.load()));
     // The image, the annotation and the keypoint that are shown.
     Object.assign(this, { image: null, instance: null, keypoint: null });
-    Object.assign(this, { close: true, sizes: new Map() });
+    Object.assign(this, { close: true, sizes: new Map(), occluded: false, predicting: null });
     const buttons = {
-      accept: () => this.#accept(), hide: () => this.#toggleVisible(), next: () => this.#advance(1),
-      previous: () => this.#advance(-1), whole: () => this.#zoom(!this.close), draw: () => this.#startDrawing(),
+      accept: () => this.#accept(), "accept-image": () => this.#acceptImage(), hide: () => this.#toggleVisible(),
+      occlude: () => this.#toggleOccluded(), next: () => this.#skip(), previous: () => this.#back(),
+      whole: () => this.#zoom(!this.close), draw: () => this.#startDrawing(),
       undo: () => this.#undo("undo"), redo: () => this.#undo("redo"),
       "previous-image": () => this.#stepImage(-1), "next-image": () => this.#stepImage(1),
     };
     for (const [id, action] of Object.entries(buttons)) $(id).addEventListener("click", action);
+    attempt(() => offerExports(() => this.#saved()));
   }
 
   async load() {
     const state = await (await request("/api/review")).json();
-    this.categories = new Map(state.categories.map((category) => [category.id, category]));
-    this.images = new Map(state.images.map((image) => [image.id, image]));
-    this.annotations = new Map(state.annotations.map((annotation) => [annotation.id, annotation]));
+    const byId = (entries) => new Map(entries.map((entry) => [entry.id, entry]));
+    Object.assign(this, { categories: byId(state.categories), annotations: byId(state.annotations) });
+    this.fromNothing = state.from_nothing;
+    this.images = byId(state.images);
+    // The order stays while the page is open, so that nothing jumps.
+    this.order ??= this.fromNothing ? [...this.images.keys()] : state.order;
+    this.doubtful.setOrder(this.order);
     this.exemplars = state.exemplars;
     this.saving.file = state.file;
     this.instances.setCategories(state.categories);
     this.#setProgress(state);
     if (this.annotations.has(this.instance)) this.#select(this.current, this.image, this.instance);
+    else if (this.fromNothing) this.#openImage(this.images.has(this.image) ? this.image : this.#nextUnlabelled());
     else if (this.doubtful.count > 0) this.#advance(1);
-    else this.#openImage([...this.images.values()].find(({ picture }) => picture)?.id ?? null);
+    else this.#openImage(this.order.find((id) => this.images.get(id).picture) ?? null);
+    for (const id of this.askedSides ? [] : state.sides) this.#askSides(this.categories.get(id));
   }
 
   /** The annotation and the keypoint under review; null if no keypoint is. */
@@ -66,14 +81,15 @@ export class Review {
   /** Handle a key press that is meant for the page. */
   key(event) {
     const action = {
-      n: () => this.#advance(1), p: () => this.#advance(-1), v: () => this.#toggleVisible(), z: () => this.#zoom(!this.close),
+      n: () => this.#skip(), p: () => this.#back(), v: () => this.#toggleVisible(), o: () => this.#toggleOccluded(),
+      a: () => this.#acceptImage(), z: () => this.#zoom(!this.close),
       i: () => this.#stepInstance(1), I: () => this.#stepInstance(-1), b: () => this.#startDrawing(),
       u: () => this.#undo("undo"), U: () => this.#undo("redo"),
       PageDown: () => this.#stepImage(1), PageUp: () => this.#stepImage(-1),
       Escape: () => this.instances.boxes.setDrawing(false),
       s: () => { $("saved").textContent = "Every change is saved at once."; },
     }[event.key];
-    const button = event.target.closest("button:not(.pin)"), step = arrowStep(event);
+    const button = event.target.closest("button:not(.pin), summary"), step = arrowStep(event);
     if (event.defaultPrevented) return;
     if (action) {
       action();
@@ -100,11 +116,26 @@ export class Review {
 
   /** Go to the next doubtful point, or the one before; without any, to the next of this object. */
   #advance(direction) {
-    if (this.doubtful.count > 0) return this.#select(this.doubtful.next([this.instance, this.keypoint], direction));
+    const only = this.fromNothing ? this.image : null; // first labels are made image by image
+    const next = this.doubtful.next([this.instance, this.keypoint], direction, only);
+    if (next) return this.#select(next);
     const count = (this.annotations.get(this.instance)?.keypoints.length ?? 0) / 3;
-    if (count === 0) return undefined;
-    const next = this.keypoint === null ? 0 : (this.keypoint + direction + count) % count;
-    return this.#select([this.instance, next]);
+    if (count === 0 || this.fromNothing) return this.#select(null, this.image, this.instance);
+    const keypoint = this.keypoint === null ? 0 : (this.keypoint + direction + count) % count;
+    return this.#select([this.instance, keypoint]);
+  }
+
+  /** Go on without accepting the point. */
+  #skip() {
+    this.doubtful.leave(this.current);
+    this.#advance(1);
+  }
+
+  /** Go back to the point that was looked at before, accepted or not. */
+  #back() {
+    const point = this.doubtful.back();
+    if (point) this.#select(point);
+    else this.#advance(-1);
   }
 
   /** Show a point, or else an annotation, or else an image alone; still: without moving the view. */
@@ -113,11 +144,12 @@ export class Review {
     const before = [this.image, this.instance];
     [this.instance, this.keypoint] = current ?? [instance, null];
     this.image = this.annotations.get(this.instance)?.image_id ?? image;
+    this.occluded = false;
     if (this.image !== before[0] || this.instance !== before[1]) {
       for (const key of [...this.panel.pins.keys()]) this.panel.unpin(key);
     }
     if (this.image !== before[0]) this.instances.boxes.clear();
-    this.#showProgress();
+    this.facts.show();
     if (this.image === null) this.panel.show(null);
     else attempt(() => this.#showImage(this.images.get(this.image), before[0], still));
   }
@@ -138,13 +170,14 @@ export class Review {
     this.#showInstances();
     if (!still || before !== image.id) this.#zoom(this.close);
     this.#showPins();
-    this.#showProgress();
+    this.facts.show();
     this.#prefetch();
   }
 
   /** Fetch the next image while this one is reviewed. */
   #prefetch() {
-    const image = this.current && this.images.get(this.doubtful.nextImage(this.current));
+    const next = this.fromNothing ? this.#nextUnlabelled() : this.current && this.doubtful.nextImage(this.current);
+    const image = this.images.get(next);
     if (image?.picture) new Image().src = `/api/pictures/${image.picture}/image`;
   }
 
@@ -166,17 +199,19 @@ export class Review {
     const here = [...this.annotations.values()].filter(({ image_id: image, iscrowd }) => image === id && iscrowd !== 1);
     const first = here.find(({ id: each }) => this.doubtful.points.some(([annotation]) => annotation === each)) ?? here[0];
     if (first) this.#selectInstance(first.id);
+    else if (this.fromNothing && id !== null) this.#begin(id);
     else this.#select(null, id);
   }
 
   #stepImage(by) {
-    const ids = [...this.images.keys()];
-    if (ids.length > 0) this.#openImage(ids[(ids.indexOf(this.image) + by + ids.length) % ids.length]);
+    const { order } = this;
+    if (order.length > 0) this.#openImage(order[(order.indexOf(this.image) + by + order.length) % order.length]);
   }
 
   #showInstances() {
     const here = ({ image_id: image }) => image === this.image;
-    this.instances.show([...this.annotations.values()].filter(here), this.deleted.filter(here), this.instance);
+    const shown = [...this.annotations.values()].filter((each) => here(each) && !each.placeholder);
+    this.instances.show(shown, this.deleted.filter(here), this.instance);
     this.panel.redraw();
   }
 
@@ -196,17 +231,34 @@ export class Review {
     this.annotations.get(id).bbox = box;
     this.instances.showBoxes();
     // Several steps in a row are one change.
-    if (done) this.saving.delay(() => this.#change(`/instances/${id}`, { body: { box } }, () => {}));
+    if (done) this.saving.delay(() => this.#change(`/instances/${pathId(id)}`, { body: { box } }, () => {}));
   }
 
   #remove(id) {
     const name = instanceId(this.annotations.get(id)), next = this.instances.step(1);
-    this.#change(`/instances/${id}`, { method: "DELETE" }, () => {
+    this.#change(`/instances/${pathId(id)}`, { method: "DELETE" }, () => {
       toast(`Object ${name} is deleted. Undo brings it back.`);
       this.panel.stage.focus({ preventScroll: true });
       if (id !== this.instance) return;
       if (this.annotations.has(next)) this.#selectInstance(next, { still: true });
       else this.#select(null, this.image, null, { still: true });
+    });
+  }
+
+  /** Accept all points of the image as they are, and go to the next one. */
+  #acceptImage() {
+    if (this.image === null) return;
+    const image = this.image, here = [...this.annotations.values()].filter(({ image_id: id }) => id === image);
+    if (here.length === 0 || here.some((each) => each.placeholder)) {
+      toast("Nothing is labelled in this image yet");
+      return;
+    }
+    this.doubtful.leave(this.current);
+    this.#change("/accept", { body: { image } }, () => {
+      if (this.image !== image) return;
+      if (this.fromNothing) this.#openImage(this.#nextUnlabelled());
+      else if (this.doubtful.count > 0) this.#advance(1);
+      else this.#openImage(image);
     });
   }
 
@@ -221,58 +273,128 @@ export class Review {
   /** Change objects on the server, and show what has changed; then: called before it is shown. */
   #change(path, options = {}, then = null) {
     this.saving.send(path, options, (state) => {
-      if (state.annotation) this.annotations.set(state.id, state.annotation);
-      else this.annotations.delete(state.id);
-      this.#setProgress(state);
+      this.#take(state);
       if (then) then(state);
-      else if (state.annotation) this.#selectInstance(state.id, { still: state.annotation.image_id === this.image });
-      else this.#openImage(this.image);
+      else this.#showChanged(state);
       this.#showAll();
     });
+  }
+
+  /** Show what a change was about: a point, or else an object, or else an image. */
+  #showChanged({ id, keypoint, annotation }) {
+    const still = annotation?.image_id === this.image;
+    if (!annotation) this.#openImage(this.image);
+    else if (typeof keypoint === "number") this.#select([id, keypoint], null, null, { still });
+    else this.#selectInstance(id, { still });
+  }
+
+  /** Take annotations as the server has them now. */
+  #take(state) {
+    for (const [id, annotation] of state.annotations) {
+      if (annotation) {
+        this.#replacePlaceholder(annotation);
+        this.annotations.set(id, annotation);
+      } else {
+        this.annotations.delete(id);
+      }
+    }
+    this.#setProgress(state);
+  }
+
+  async #saved() {
+    this.saving.flush();
+    await this.saving.queue;
   }
 
   #showAll() {
     this.#showInstances();
     this.#showPins();
-    this.#showProgress();
+    this.facts.show();
+  }
+
+  // First labels.
+
+  /** Label an image in which nothing is labelled: nothing is saved before its first point. */
+  #begin(image) {
+    const category = [...this.categories.values()].find(({ keypoints }) => keypoints?.length);
+    const begun = placeholder(image, category);
+    this.annotations.set(begun.id, begun);
+    this.doubtful.set([...this.doubtful.points, ...begun.keypoints.slice(0, category.keypoints.length).map((_, i) => [begun.id, i])], this.annotations, this.categories);
+    this.#selectInstance(begun.id);
+    attempt(() => this.#predict(image));
+  }
+
+  /** Predict an image from those that are labelled, and add that to what is labelled in it by then. */
+  async #predict(image) {
+    await this.#saved(); // so that what was labelled last counts
+    this.predicting = image;
+    this.facts.show();
+    try {
+      if (!(await this.predictions.ask(image))) return;
+    } finally {
+      this.predicting = null;
+      this.facts.show();
+    }
+    this.saving.send("/prefill", { body: { image } }, (state, isLast) => {
+      if (!isLast || !state.annotations.length) return; // a later answer has it, too
+      this.#take(state);
+      if (this.image !== image) return;
+      this.#selectInstance(state.id, { still: true });
+      this.#showAll();
+    });
+  }
+
+  /** The image after this one that is not labelled completely; null if all are. */
+  #nextUnlabelled() {
+    const { order } = this, done = labelledImages(this.annotations.values());
+    const from = order.indexOf(this.image) + 1;
+    const next = [...order.slice(from), ...order.slice(0, from)].find((id) => !done.has(id) && this.images.get(id).picture);
+    return next ?? this.image ?? order[0] ?? null;
+  }
+
+  /** An annotation is in the file now, in place of what was begun on the page. */
+  #replacePlaceholder({ id, image_id: image }) {
+    const begun = [...this.annotations.values()].find((each) => each.placeholder && each.image_id === image);
+    if (!begun) return;
+    this.annotations.delete(begun.id);
+    this.annotations.set(id, Object.assign(begun, { id, placeholder: false }));
+    this.doubtful.annotations = this.annotations;
+    this.doubtful.rename(`\u0000${image}`, id);
+    if (this.instance !== `\u0000${image}`) return;
+    this.instance = id;
+    for (const key of [...this.panel.pins.keys()]) this.panel.unpin(key);
+  }
+
+  #askSides(category) {
+    this.askedSides = true;
+    askSides(category, (counterparts) => {
+      this.saving.send("/sides", { body: { category: category.id, counterparts } }, (state) => {
+        for (const each of state.categories) this.categories.set(each.id, each);
+      });
+      this.panel.stage.focus({ preventScroll: true });
+    });
   }
 
   // What is shown.
 
-  #keypoint(keypoint) {
+  /** Where a keypoint of the object under review is, and if it is visible. */
+  keypointOf(keypoint) {
     return keypointOf(this.annotations.get(this.instance), keypoint);
   }
 
   #showPins() {
     const annotation = this.annotations.get(this.instance);
     if (!annotation) return;
-    const category = this.categories.get(annotation.category_id);
-    const seen = new Set();
-    (category.keypoints ?? []).forEach((name, keypoint) => {
-      const { point, visible } = this.#keypoint(keypoint);
-      const current = keypoint === this.keypoint;
-      if (!point || !(visible || current)) return;
-      const key = `${this.instance} ${keypoint}`, doubtful = isDoubtful(annotation, keypoint);
-      const score = annotation.homolog?.scores?.[keypoint];
-      seen.add(key);
-      const button = this.panel.pin(key, {
-        point,
-        text: "",
-        title: name,
-        colour: COLOUR[current ? "current" : doubtful ? "doubtful" : "accepted"],
-        classes: `small ${current ? "current" : ""} ${visible ? "" : "unseen"}`,
-        label: `${name}, x ${Math.round(point[0])}, y ${Math.round(point[1])}${score === undefined || score === null ? "" : `, score ${score.toFixed(2)}`}${doubtful ? ", doubtful" : ""}`,
-        moved: (to, done) => {
-          if (keypoint !== this.keypoint) this.#select([this.instance, keypoint], null, null, { still: true });
-          this.#move(to, done);
-        },
-      });
-      button.onclick = () => {
+    const names = this.categories.get(annotation.category_id).keypoints ?? [];
+    showPins(this.panel, annotation, names, this.keypoint, {
+      moved: (keypoint, to, done) => {
+        if (keypoint !== this.keypoint) this.#select([this.instance, keypoint], null, null, { still: true });
+        this.#move(to, done);
+      },
+      chosen: (keypoint) => {
         if (this.keypoint !== keypoint) this.#select([this.instance, keypoint]);
-      };
+      },
     });
-    for (const key of [...this.panel.pins.keys()]) if (!seen.has(key)) this.panel.unpin(key);
-    this.panel.redraw();
   }
 
   #zoom(close) {
@@ -280,10 +402,12 @@ export class Review {
     $("whole").setAttribute("aria-pressed", !close);
     if (!this.panel.image) return;
     const annotation = this.annotations.get(this.instance);
-    const point = this.current && this.#keypoint(this.keypoint).point;
-    if (!close || !annotation) return this.panel.fit();
+    const point = this.current && this.keypointOf(this.keypoint).point;
+    if (!close || !annotation || (this.fromNothing && !point)) return this.panel.fit();
     const [x, y, width, height] = annotation.bbox, longer = Math.max(width, height);
     if (point) {
+      // First labels are made of many points, between which the view stays.
+      if (this.fromNothing) return this.panel.zoom([x - 0.15 * longer, y - 0.15 * longer, width + 0.3 * longer, height + 0.3 * longer]);
       const size = Math.max(CLOSE_UP * longer, 24);
       return this.panel.zoom([point[0] - size / 2, point[1] - size / 2, size, size]);
     }
@@ -293,65 +417,43 @@ export class Review {
     return this.panel.zoom([x - margin, y - margin, width + 2 * margin, height + 2 * margin]);
   }
 
-  #showProgress() {
-    const left = this.doubtful.count, { total } = this;
-    $("left").textContent = left ? `${left} of ${total}` : "Nothing is doubtful";
-    $("left-of").textContent = left ? "doubtful points left" : total ? "any more. All are reviewed." : "in this file.";
-    $("progress").value = total ? 1 - left / total : 1;
-    for (const id of ["accept", "hide"]) $(id).disabled = !this.current;
-    for (const id of ["next", "previous"]) $(id).disabled = left === 0 && this.instance === null;
-    for (const id of ["undo", "redo"]) $(id).disabled = !this.history[id];
-    $("whole").disabled = this.image === null;
-    const ids = [...this.images.keys()];
-    $("image-name").textContent = this.images.get(this.image)?.name ?? "";
-    $("image-count").textContent = ids.length > 1 ? ` · image ${ids.indexOf(this.image) + 1} of ${ids.length}` : "";
-    for (const id of ["previous-image", "next-image"]) $(id).hidden = ids.length < 2;
-    $("point").hidden = !this.current;
-    if (!this.current) return;
-    const [id, keypoint] = this.current, annotation = this.annotations.get(id);
-    const { visible } = this.#keypoint(keypoint);
-    const score = annotation.homolog?.scores?.[keypoint];
-    $("point-name").textContent = this.doubtful.name(this.current).replaceAll("_", " ");
-    const facts = [this.images.get(annotation.image_id).name];
-    if (this.instances.annotations.length > 1) facts.push(`object ${instanceId(annotation)}`);
-    if (score !== undefined && score !== null) facts.push(`score ${score.toFixed(2)}`);
-    if (annotation.homolog?.reviewed.includes(keypoint)) facts.push("reviewed");
-    if (!visible) facts.push("not visible");
-    $("point-facts").textContent = facts.join(" · ");
-    $("hide").firstChild.textContent = visible ? "Not visible " : "Visible ";
-    this.#showExemplar(this.categories.get(annotation.category_id).name, this.doubtful.name(this.current));
-  }
-
-  #showExemplar(category, name) {
-    const found = this.exemplars[category]?.[name], canvas = $("exemplar");
-    canvas.hidden = $("exemplar-note").hidden = !found;
-    if (!found) return;
-    canvas.setAttribute("aria-label", `Example of ${name}`);
-    $("exemplar-note").textContent = "as labelled by hand";
-    const isWanted = () => this.current && this.doubtful.name(this.current) === name;
-    attempt(() => drawExemplar(canvas, found, CLOSE_UP, COLOUR.current, isWanted));
-  }
-
   // Corrections.
 
   #setProgress({ doubtful, total, deleted, undo, redo }) {
     Object.assign(this, { total, deleted, history: { undo, redo } });
-    this.doubtful.set(doubtful, this.annotations, this.categories);
+    const begun = [...this.annotations.values()].filter((each) => each.placeholder);
+    const open = begun.flatMap((each) => each.homolog.doubtful.filter((k) => isDoubtful(each, k)).map((k) => [each.id, k]));
+    this.doubtful.set([...doubtful, ...open], this.annotations, this.categories);
   }
 
-  #setPoint(point) {
-    this.annotations.get(this.instance).keypoints.splice(3 * this.keypoint, 3, ...point, 2);
+  #setPoint(point, occluded = this.keypointOf(this.keypoint).occluded) {
+    this.annotations.get(this.instance).keypoints.splice(3 * this.keypoint, 3, ...point, occluded ? 1 : 2);
+  }
+
+  /** A click: the point is there. One that was nowhere is placed, and the next one is asked for. */
+  #place(point) {
+    if (!this.current) return;
+    const isNew = !this.keypointOf(this.keypoint).point;
+    this.#move(point, true);
+    if (!isNew) return;
+    this.doubtful.leave(this.current);
+    const { instance } = this;
+    const annotation = this.annotations.get(instance), count = annotation.keypoints.length / 3;
+    const open = [...Array(count).keys()].map((i) => (this.keypoint + 1 + i) % count).find((k) => isDoubtful(annotation, k));
+    if (open === undefined) this.#select(null, this.image, instance, { still: true });
+    else this.#select([instance, open], null, null, { still: !this.keypointOf(open).point || this.fromNothing });
   }
 
   #move(point, done) {
     if (!this.current) return;
-    this.#setPoint(point);
+    const { occluded } = this;
+    this.#setPoint(point, occluded || undefined);
     this.#showPins();
-    if (done) this.#save({ point, visible: true });
+    if (done) this.#save({ point, visible: true, ...(occluded ? { occluded } : {}) });
   }
 
   #step([dx, dy]) {
-    const { point } = this.current ? this.#keypoint(this.keypoint) : {};
+    const { point } = this.current ? this.keypointOf(this.keypoint) : {};
     if (!point) return false;
     const to = this.panel.within([point[0] + dx, point[1] + dy]), { current } = this;
     this.#setPoint(to);
@@ -361,37 +463,74 @@ export class Review {
     return true;
   }
 
+  /** Accept the point; or, where first labels have no open point any more, the image. */
   #accept() {
-    if (!this.current) return;
+    if (!this.current) {
+      if (this.fromNothing) this.#acceptImage();
+      return;
+    }
     this.saving.flush();
-    this.#save({ point: null, visible: this.#keypoint(this.keypoint).visible });
+    this.doubtful.leave(this.current);
+    this.#save({ point: null, visible: this.keypointOf(this.keypoint).visible });
     if (this.doubtful.count > 0) this.#advance(1);
     else this.#select(null, this.image, this.instance);
   }
 
   #toggleVisible() {
     if (!this.current) return;
-    const { visible, point } = this.#keypoint(this.keypoint);
+    const { visible, point } = this.keypointOf(this.keypoint), annotation = this.annotations.get(this.instance);
     if (!visible && !point) {
-      toast("Click where it is");
+      if (!isDoubtful(annotation, this.keypoint)) {
+        toast("Click where it is");
+        return;
+      }
+      this.#accept(); // it is nowhere
       return;
     }
-    if (visible) this.annotations.get(this.instance).keypoints.splice(3 * this.keypoint, 3, 0, 0, 0);
+    if (visible) annotation.keypoints.splice(3 * this.keypoint, 3, 0, 0, 0);
     else this.#setPoint(point);
     this.#save({ point: null, visible: !visible });
     this.#showPins();
   }
 
+  /** The point is hidden behind something, or no longer; where there is none yet, the next click is. */
+  #toggleOccluded() {
+    if (!this.current) return;
+    const { point, occluded } = this.keypointOf(this.keypoint);
+    if (!point) {
+      this.occluded = !this.occluded;
+      this.facts.show();
+      return;
+    }
+    this.#setPoint(point, !occluded);
+    this.#save({ point: null, visible: true, occluded: !occluded });
+    this.#showPins();
+  }
+
   /** Save in the background: the page shows the correction at once, and loads anew if that fails. */
   #save(correction, [annotation, keypoint] = this.current) {
-    this.annotations.get(annotation).homolog?.reviewed.push(keypoint);
+    const entry = this.annotations.get(annotation), { image_id: image, category_id: category } = entry;
+    entry.homolog?.reviewed.push(keypoint);
+    this.occluded = false;
     this.doubtful.remove([annotation, keypoint]);
-    this.saving.send("", { body: { annotation, keypoint, ...correction } }, (state, isLast) => {
-      if (!isLast) return; // a later answer is newer
-      this.annotations.set(annotation, state.annotation);
-      this.#setProgress(state);
+    const body = () => {
+      // What was begun on the page may have come into the file since.
+      const which = entry.placeholder ? { annotation: null, image, category } : { annotation: entry.id };
+      return { ...which, keypoint, ...correction };
+    };
+    this.saving.send("", { body }, (state, isLast) => {
+      if (!isLast) { // a later answer is newer
+        if (state.annotation) this.#replacePlaceholder(state.annotation);
+        return;
+      }
+      this.#take(state);
       this.#showAll();
     });
     this.#showAll();
   }
+}
+
+/** An id as it is written in addresses: numbers and text are told apart. */
+function pathId(id) {
+  return encodeURIComponent(JSON.stringify(id));
 }

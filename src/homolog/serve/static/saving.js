@@ -32,7 +32,7 @@ export class Saving {
    * Send a change when its turn has come.
    *
    * @param {string} path below `/api/review`
-   * @param {object} options method and body, which becomes JSON
+   * @param {object} options method and body, which becomes JSON; or a function that returns it by then
    * @param {Function} then called with the server's answer, and whether nothing else is to be sent
    */
   send(path, { method = "POST", body }, then) {
@@ -42,7 +42,8 @@ export class Saving {
     this.queue = this.queue.then(() => attempt(async () => {
       try {
         const headers = { "content-type": "application/json" };
-        const answer = await request(`/api/review${path}`, { method, headers, body: body && JSON.stringify(body) });
+        const content = typeof body === "function" ? body() : body;
+        const answer = await request(`/api/review${path}`, { method, headers, body: content && JSON.stringify(content) });
         const state = await answer.json();
         this.pending -= 1;
         if (this.pending === 0) this.status.textContent = `Saved in ${this.file}`;
