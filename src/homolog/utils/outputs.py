@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,29 @@ def write_atomically(path: Path, data: bytes, name: str = "out") -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def temporary_output(path: Path, name: str = "out") -> Iterator[Path]:
+    """A file for libraries that write to paths; it becomes the final one once it is written.
+
+    Args:
+        path: of the final file.
+        name: the argument that error messages name.
+
+    Raises:
+        HomologError: it cannot be written; what was there before is untouched.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".homolog-") as folder:
+            temporary = Path(folder) / path.name
+            yield temporary
+            replace_atomically(temporary, path)
+    except (OSError, TypeError, ValueError) as error:
+        if isinstance(error, HomologError):
+            raise
+        reason = " ".join(str(error).split())
+        raise HomologError(f"{name}: cannot write {path}: {reason}") from error
 
 
 def replace_atomically(temporary: Path, path: Path) -> None:

@@ -14,11 +14,11 @@ from homolog.data.formats.document import (
 )
 from homolog.data.formats.landmark_output import unheld
 from homolog.data.formats.pose_members import without_keypoints
-from homolog.data.formats.sleap import temporary_output
 from homolog.data.formats.sleap_labels import make_labels, read_labels
 from homolog.data.labels import EXTRA, is_manual
 from homolog.errors import HomologError
 from homolog.utils.optional import require
+from homolog.utils.outputs import temporary_output
 
 
 def read(path: Path, options: ReadOptions = ReadOptions()) -> LabelFile:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +28,7 @@ from homolog.data.labels import EXTRA
 from homolog.data.reading import abbreviate
 from homolog.errors import HomologError
 from homolog.utils.optional import require
-from homolog.utils.outputs import replace_atomically
+from homolog.utils.outputs import temporary_output
 
 _HELD_OF_CATEGORIES = ("keypoints", "skeleton", "flip_indices")
 
@@ -101,25 +98,6 @@ def write(path: Path, document: Document, options: WriteOptions = WriteOptions()
     with temporary_output(path, options.argument) as temporary:
         sleap_io.save_slp(labels, str(temporary), verbose=False)
     return notes
-
-
-@contextlib.contextmanager
-def temporary_output(path: Path, argument: str) -> Iterator[Path]:
-    """A file beside another, which it replaces once it is written.
-
-    Raises:
-        HomologError: it cannot be written; the previous file is untouched.
-    """
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".homolog-") as folder:
-            temporary = Path(folder) / path.name
-            yield temporary
-            replace_atomically(temporary, path)
-    except (OSError, TypeError, ValueError) as error:
-        if isinstance(error, HomologError):
-            raise
-        reason = " ".join(str(error).split())
-        raise HomologError(f"{argument}: cannot write {path}: {reason}") from error
 
 
 def _load(path: Path, argument: str) -> Any:
