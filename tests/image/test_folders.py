@@ -28,7 +28,7 @@ def test_images_of_folders_and_files(tmp_path):
     found = search([paths[3], tmp_path / "a", tmp_path])
     assert list(found.files) == [paths[3], paths[1], paths[0], paths[2]] and found.notes == []
     assert reading.find_images([tmp_path]) == sorted(paths), "where it was before"
-    with pytest.raises(HomologError, match="backgrounds: expected a file or folder, got .*none"):
+    with pytest.raises(HomologError, match=r"backgrounds: expected a file or folder, got .*none"):
         search([tmp_path / "none"], "backgrounds")
 
 

@@ -21,6 +21,7 @@ from jaxtyping import Int, UInt64
 
 from homolog.data import manifest as manifests
 from homolog.data.formats import coco
+from homolog.data.formats.coco_entries import Id, Instance, id_order
 from homolog.data.pairs import Annotation, DataSet, LazyPairs, shared_keypoints
 from homolog.data.reading import ErrorCollector, abbreviate, check_choice, unreadable
 from homolog.errors import HomologError
@@ -168,7 +169,7 @@ class _Animal:
 
     annotation: Annotation
     file_name: str
-    image_id: int
+    image_id: Id
     family: str
     animals: int
     first: bool
@@ -181,7 +182,7 @@ class _Animal:
 
 def _read_animals(root: Path, problems: ErrorCollector, all_objects: bool) -> list[_Animal]:
     """The first animal of each image, or all of them, sorted by file name and id."""
-    instances: dict[int, coco.Instance] = {}
+    instances: dict[Id, Instance] = {}
     families: dict[str, str] = {}
     names = KeypointSchema.ap10k().names
     for name in FILES:
@@ -205,8 +206,8 @@ def _read_animals(root: Path, problems: ErrorCollector, all_objects: bool) -> li
             elif len(instance.keypoints) == len(names):
                 instances[instance.id] = instance
     animals = Counter(instance.file_name for instance in instances.values())
-    firsts: dict[str, coco.Instance] = {}
-    for number in sorted(instances):
+    firsts: dict[str, Instance] = {}
+    for number in sorted(instances, key=id_order):
         firsts.setdefault(instances[number].file_name, instances[number])
     used = instances.values() if all_objects else firsts.values()
     return [
@@ -221,7 +222,7 @@ def _read_animals(root: Path, problems: ErrorCollector, all_objects: bool) -> li
             animals[instance.file_name],
             instance is firsts[instance.file_name],
         )
-        for instance in sorted(used, key=lambda each: (each.file_name, each.id))
+        for instance in sorted(used, key=lambda each: (each.file_name, id_order(each.id)))
     ]
 
 

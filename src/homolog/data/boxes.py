@@ -118,8 +118,9 @@ def read_boxes(path: Path, folder: Path | None = None, *, images: Path | None = 
     Raises:
         HomologError: the file cannot be read or is in no such format, or no entry can be used.
     """
-    entries = _read_entries(path, folder, images)
-    reader = _Reader(path, ImageFinder(path, folder), entries)
+    finder = ImageFinder(path, folder)
+    entries = _read_entries(path, folder, images, finder)
+    reader = _Reader(path, finder, entries)
     problems = tuple(" ".join(line.splitlines()) for line in reader.problems)
     if not any(reader.objects.values()):
         reason = f"; {problems[0]}" if problems else ""
@@ -129,7 +130,9 @@ def read_boxes(path: Path, folder: Path | None = None, *, images: Path | None = 
     return BoxSet(reader.objects, problems, tuple(entries.notes))
 
 
-def _read_entries(path: Path, folder: Path | None, images: Path | None) -> Entries:
+def _read_entries(
+    path: Path, folder: Path | None, images: Path | None, finder: ImageFinder
+) -> Entries:
     """The entries of a file or folder, by its kind."""
     if folder is not None and not folder.is_dir():
         raise HomologError(f"images: expected a folder, got {folder}")
@@ -141,7 +144,7 @@ def _read_entries(path: Path, folder: Path | None, images: Path | None) -> Entri
         raise HomologError(f"boxes: expected an existing file or folder, got {path}")
     match path.suffix.lower():
         case ".json":
-            return coco_boxes.read(path, images)
+            return coco_boxes.read(path, images, finder)
         case ".csv":
             return box_table.read(path)
         case ".yaml" | ".yml":

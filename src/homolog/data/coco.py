@@ -12,6 +12,7 @@ from jaxtyping import Int
 from homolog import moved
 from homolog.data.formats import coco as file_format
 from homolog.data.formats.coco import CocoFile
+from homolog.data.formats.coco_entries import id_order
 from homolog.data.pairs import Annotation, DataSet, LazyPairs, shared_keypoints
 from homolog.data.reading import ErrorCollector, ImageFinder, abbreviate
 from homolog.errors import HomologError
@@ -39,8 +40,9 @@ def load(
 
     Args:
         path: the COCO file.
-        images: the folder of its images. Without it they are looked up in the file's folder, in its
-            parent, and in `images` and `data` of either.
+        images: the folder of its images. Without it they are looked up near the file
+            (`homolog.data.reading.ImageFinder`). Where the file states other sizes than they have,
+            its labels are scaled, or turned with the photo, and a note says so.
         single: leave out images with several objects.
         problems: collects errors, instead of raising the first. An object that is not alone in its
             image and has a box that cannot be right is left out, with a note.
@@ -49,8 +51,9 @@ def load(
         HomologError: the file cannot be read, an entry is malformed, or an image is missing.
     """
     problems = problems or ErrorCollector()
-    file = file_format.read(path, problems)
-    members, notes = _members(file, ImageFinder(path, images), path, single, problems)
+    file = file_format.read(path, problems, ImageFinder(path, images), check_places=True)
+    members, notes = _members(file, path, single, problems)
+    notes = [*file.notes, *notes]
     schemas = {c.name: c.schema for c in file.categories.values() if c.schema is not None}
     annotations: list[Annotation] = []
     index = [np.empty((0, 2), dtype=np.int32)]
@@ -78,7 +81,7 @@ def load(
 
 
 def _members(
-    file: CocoFile, finder: ImageFinder, path: Path, single: bool, problems: ErrorCollector
+    file: CocoFile, path: Path, single: bool, problems: ErrorCollector
 ) -> tuple[dict[str, list[Annotation]], list[str]]:
     """Annotations by category, sorted by file name and id, and notes on images with several."""
     instances = [each for each in file.instances if np.isfinite(each.keypoints).any()]
@@ -86,15 +89,14 @@ def _members(
     members: dict[str, list[Annotation]] = {c.name: [] for c in file.categories.values()}
     beside = []  # other objects
     wrong = []
-    for instance in sorted(instances, key=lambda each: (each.file_name, each.id)):
+    for instance in sorted(instances, key=lambda each: (each.file_name, id_order(each.id))):
         several = per_image[instance.image_id] > 1
         if several and single:
             continue
-        try:
-            annotation = instance.annotation(finder.find(instance.file_name), several)
-        except HomologError as error:
-            problems.add(path, f"annotation {instance.id}: {error}")
+        if instance.image_id in file.missing:
+            problems.add(path, f"annotation {instance.id}: {file.missing[instance.image_id]}")
             continue
+        annotation = instance.annotation(file.paths[instance.image_id], several)
         if several:
             try:
                 as_box(annotation.xywh, annotation.size or reading.image_size(annotation.path))

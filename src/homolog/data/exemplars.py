@@ -16,7 +16,7 @@ from homolog.data.formats import coco, coco_boxes
 from homolog.data.formats.document import LabelFile, ReadOptions
 from homolog.data.formats.entries import InstanceId, as_instance, number_instances
 from homolog.data.labels import EXTRA, manual_keypoints
-from homolog.data.pairs import Annotation
+from homolog.data.pairs import Annotation, out_of_bounds
 from homolog.data.reading import ErrorCollector
 from homolog.errors import HomologError
 from homolog.image import reading
@@ -51,7 +51,7 @@ class ExemplarSet:
         return {c["name"]: KeypointSchema.coco(c) for c in self.categories}
 
 
-def read(path: Path, folder: Path | None = None) -> ExemplarSet:
+def read(path: Path, folder: Path | None = None, *, images: Path | None = None) -> ExemplarSet:
     """Read objects with labelled keypoints from a file of labels.
 
     Of labels that `homolog annotate` wrote only the keypoints count that somebody reviewed. Every
@@ -61,12 +61,16 @@ def read(path: Path, folder: Path | None = None) -> ExemplarSet:
     Args:
         path: the file, in one of the formats of `homolog.data.label_files`.
         folder: where images are looked up that are not beside the file.
+        images: the folder where they lie; they are then looked up nowhere else.
 
     Raises:
         HomologError: the format is another, an entry is malformed, an image is missing, or there
             are no labels.
     """
-    file = label_files.read(path, ReadOptions(folder, argument="exemplars"))
+    if images is not None and not images.is_dir():
+        raise HomologError(f"exemplar_images: expected a folder, got {images}")
+    options = ReadOptions(images or folder, argument="exemplars", elsewhere=images is None)
+    file = label_files.read(path, options)
     annotations, instances, records, categories = _labelled_objects(path, file)
     numbered = number_instances([annotation.path for annotation in annotations], instances)
     labelled = [
@@ -83,7 +87,10 @@ def read(path: Path, folder: Path | None = None) -> ExemplarSet:
             try:
                 if (annotation.path, instance) in taken:
                     raise HomologError("expected each instance once in an image, got it again")
-                as_box(annotation.xywh, annotation.size or reading.image_size(annotation.path))
+                size = annotation.size or reading.image_size(annotation.path)
+                as_box(annotation.xywh, size)
+                if annotation.visible.sum() == 1 and annotation.box == (0, 0, *size):
+                    raise HomologError("box: expected one to tell it from others, got none")
             except HomologError as error:
                 notes.append(f"{path}: {name}: {error}; it is left out")
                 continue
@@ -94,6 +101,9 @@ def read(path: Path, folder: Path | None = None) -> ExemplarSet:
         raise HomologError(
             f"exemplars: expected objects with visible keypoints, got none in {path}{reason}"
         )
+    outside = list(out_of_bounds(annotation for annotation, *_ in usable))
+    if outside:
+        notes.append(f"{path}: keypoints outside their images: {len(outside)} ({outside[0]})")
     used = {annotation.category for annotation, *_ in usable}
     return ExemplarSet(
         [annotation for annotation, *_ in usable],
@@ -114,14 +124,20 @@ def _labelled_objects(
         The annotations, their instances as far as the file gives them, their entries in the
         document, and the categories of the document with keypoints.
     """
-    parsed = coco.parse(file.document, path, ErrorCollector())
-    entries = {entry["id"]: entry for entry in file.document["annotations"]}
+    parsed = coco.parse(file.document, path, ErrorCollector(), check_places=True)
+    entries = {entry["id"]: entry for entry in parsed.data["annotations"]}
     annotations: list[Annotation] = []
     instances: list[InstanceId | None] = []
+    records: list[dict[str, Any]] = []
     given = any(coco_boxes.instance_of(entry) is not None for entry in entries.values())
     for instance in parsed.instances:
         entry = entries[instance.id]
-        annotation = instance.annotation(file.path(instance.image_id))
+        if instance.image_id not in file.paths and not np.isfinite(instance.keypoints).any():
+            continue  # nothing of it is needed
+        try:
+            annotation = instance.annotation(file.path(instance.image_id))
+        except HomologError as error:
+            raise HomologError(f"exemplars: {path}: annotation {instance.id}: {error}") from None
         if EXTRA in entry:
             manual = sorted(manual_keypoints(entry))
             keypoints = np.full_like(annotation.keypoints, np.nan)
@@ -129,15 +145,16 @@ def _labelled_objects(
             annotation = dataclasses.replace(annotation, keypoints=keypoints)
         annotations.append(annotation)
         # The ids of a COCO file are a person's, those of other formats are only counted.
-        own = instance.id if file.format == coco.FORMAT.name and not given else None
+        own = as_instance(instance.id) if file.format == coco.FORMAT.name and not given else None
         instances.append(_instance(path, entry) if given else own)
+        records.append(entry)
     listed = {c["id"]: c for c in file.document["categories"]}
     categories = [
         {**listed.get(number, {"keypoints": list(c.schema.names)}), "name": c.name, "id": number}
         for number, c in parsed.categories.items()
         if c.schema is not None
     ]
-    return annotations, instances, [entries[each.id] for each in parsed.instances], categories
+    return annotations, instances, records, categories
 
 
 def _instance(path: Path, entry: Mapping[str, Any]) -> InstanceId | None:

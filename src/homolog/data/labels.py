@@ -19,15 +19,19 @@ Other tools keep, change or drop that member. Whatever they changed or added cou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from homolog.data.formats import coco
-from homolog.data.reading import describe_error
-from homolog.errors import HomologError
+import numpy as np
 
-EXTRA = "homolog"
-"""The member of an annotation that holds scores and the state of its review."""
+from homolog.data.formats import coco
+from homolog.data.formats.coco_entries import Id
+from homolog.data.formats.document import box_of_keypoints
+from homolog.data.formats.image_sizes import EXTRA as EXTRA
+from homolog.data.formats.image_sizes import stated_size
+from homolog.data.reading import ErrorCollector, ImageFinder
+from homolog.errors import HomologError
 
 _MOVED = 0.01
 """Pixels by which a point must differ to count as edited: some tools write fewer digits."""
@@ -36,33 +40,38 @@ _MOVED = 0.01
 class Labels:
     """The keypoint annotations of many images, to be reviewed and corrected.
 
+    Attributes:
+        notes: what was decided when they were read, a line each.
+
     Args:
         data: a COCO document; it is changed in place.
+        notes: what was decided when it was read.
     """
 
-    def __init__(self, data: dict[str, Any]):
+    def __init__(self, data: dict[str, Any], notes: Sequence[str] = ()):
         self.data = data
+        self.notes = tuple(notes)
         self.categories: list[dict[str, Any]] = data["categories"]
         self.images: list[dict[str, Any]] = data["images"]
         self.annotations: list[dict[str, Any]] = data["annotations"]
         self._by_id = {annotation["id"]: annotation for annotation in self.annotations}
 
     @classmethod
-    def read(cls, path: Path) -> Labels:
+    def read(cls, path: Path, images: Path | None = None) -> Labels:
         """Read a file of labels.
+
+        Args:
+            path: the file.
+            images: the folder that its images are in. Where they have other sizes than the file
+                states, the labels are fitted to them (`homolog.data.formats.image_sizes`); the file
+                stays as it is until they are written.
 
         Raises:
             HomologError: it cannot be read, or is not a COCO file with keypoints.
         """
-        data = coco.read_document(path)
-        try:
-            counts = {c["id"]: len(c.get("keypoints", [])) for c in data["categories"]}
-            images = {image["id"] for image in data["images"] if image["file_name"]}
-            for annotation in data["annotations"]:
-                _check(annotation, counts, images)
-        except (KeyError, TypeError, ValueError) as error:
-            raise HomologError(f"{path}: {describe_error(error)}") from None
-        return cls(data)
+        finder = None if images is None else ImageFinder(path, images)
+        file = coco.read(path, ErrorCollector(), finder)
+        return cls(file.data, file.notes)
 
     @property
     def deleted(self) -> list[dict[str, Any]]:
@@ -79,7 +88,7 @@ class Labels:
             )
         return found
 
-    def doubtful(self) -> list[tuple[int, int]]:
+    def doubtful(self) -> list[tuple[Id, int]]:
         """Annotation id and keypoint of each doubtful point not yet reviewed, in file order."""
         return [
             (annotation["id"], keypoint)
@@ -91,7 +100,7 @@ class Labels:
 
     def correct(
         self,
-        annotation: int | str,
+        annotation: Id,
         keypoint: int,
         point: tuple[float, float] | None,
         visible: bool = True,
@@ -123,7 +132,7 @@ class Labels:
         )
         row = slice(3 * keypoint, 3 * keypoint + 3)
         if occluded is None:
-            occluded = points[row.start + 2] == 1
+            occluded = (points[row.start + 2] or extra["predicted"][row.start + 2]) == 1
         v = 1 if occluded else 2
         if not visible:
             points[row] = [0, 0, 0]
@@ -138,7 +147,8 @@ class Labels:
             points[row] = [*extra["predicted"][row][:2], v]
         if keypoint not in extra["reviewed"]:
             extra["reviewed"] = sorted([*extra["reviewed"], keypoint])
-        _update_box(entry)
+        (image,) = (i for i in self.images if i["id"] == entry["image_id"])
+        _update_box(entry, stated_size(image))
 
     def write(self, path: Path) -> None:
         """Write the labels as a COCO file.
@@ -151,12 +161,12 @@ class Labels:
     def _check_inside(self, annotation: dict[str, Any], point: tuple[float, float]) -> None:
         """Check that a point lies within the image of an annotation."""
         (image,) = (i for i in self.images if i["id"] == annotation["image_id"])
-        size = image.get("width"), image.get("height")
+        size = stated_size(image) or (float("inf"), float("inf"))
         for value, limit in zip(point, size, strict=True):
-            if not 0 <= value <= (float("inf") if limit is None else limit):
-                x, y = point
+            if not 0 <= value <= limit:
+                (x, y), (width, height) = point, size
                 raise HomologError(
-                    f"point: expected x and y within the image of {size[0]} x {size[1]} pixels, "
+                    f"point: expected x and y within the image of {width:g} x {height:g} pixels, "
                     f"got ({x:g}, {y:g})"
                 )
 
@@ -192,7 +202,7 @@ def _differ(now: list[float], before: list[float]) -> bool:
     return now[2] > 0 and max(abs(a - b) for a, b in zip(now[:2], before[:2], strict=True)) > _MOVED
 
 
-def _update_box(annotation: dict[str, Any]) -> None:
+def _update_box(annotation: dict[str, Any], size: tuple[int, int] | None) -> None:
     """Update what follows from the keypoints: their number, and a box that contains them."""
     points = annotation["keypoints"]
     visible = [points[i : i + 2] for i in range(0, len(points), 3) if points[i + 2] > 0]
@@ -200,37 +210,14 @@ def _update_box(annotation: dict[str, Any]) -> None:
     if not visible:
         return
     x, y, width, height = annotation["bbox"]
-    x0, y0 = min(x, *(p[0] for p in visible)), min(y, *(p[1] for p in visible))
-    x1, y1 = max(x + width, *(p[0] for p in visible)), max(y + height, *(p[1] for p in visible))
-    annotation["bbox"] = [x0, y0, x1 - x0, y1 - y0]
-    annotation["area"] = (x1 - x0) * (y1 - y0)
-
-
-def _check(annotation: dict[str, Any], counts: dict[int, int], images: set[int]) -> None:
-    """Check that an annotation can be reviewed; one without keypoints gets invisible ones."""
-    name = f"annotation {annotation['id']}"
-    if annotation["image_id"] not in images:
-        raise ValueError(
-            f"{name}: image_id: expected one of the images, got {annotation['image_id']}"
-        )
-    count = counts.get(annotation["category_id"], 0)
-    points = annotation.setdefault("keypoints", [0] * 3 * count)
-    if len(points) != 3 * count or not all(isinstance(v, (int, float)) for v in points):
-        raise ValueError(f"{name}: keypoints: expected x, y, v of {count} keypoints, got {points}")
-    if len(annotation["bbox"]) != 4:
-        raise ValueError(f"{name}: bbox: expected x, y, width and height, got {annotation['bbox']}")
-    if EXTRA in annotation:
-        extra = annotation[EXTRA]
-        if len(extra["predicted"]) != len(points):
-            raise ValueError(
-                f"{name}: predicted: expected x, y, v of {count} keypoints, "
-                f"got {len(extra['predicted'])} numbers"
-            )
-        for member in ("doubtful", "reviewed"):
-            if not set(extra[member]) <= set(range(count)):
-                raise ValueError(
-                    f"{name}: {member}: expected keypoints 0 to {count - 1}, got {extra[member]}"
-                )
+    if width > 0 and height > 0:
+        x0, y0 = min(x, *(p[0] for p in visible)), min(y, *(p[1] for p in visible))
+        x1 = max(x + width, *(p[0] for p in visible))
+        y1 = max(y + height, *(p[1] for p in visible))
+        annotation["bbox"] = [x0, y0, x1 - x0, y1 - y0]
+    else:
+        annotation["bbox"] = box_of_keypoints(np.reshape(points, (-1, 3)), size)
+    annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3]
 
 
 def _is_entry(entry: Any) -> bool:

@@ -257,14 +257,18 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, nan_as_null: bool = False) -> Any:
     """Read a JSON file.
+
+    Args:
+        path: the file.
+        nan_as_null: read NaN and infinity, which Python writes but JSON does not know, as None.
 
     Raises:
         HomologError: it cannot be read or is not JSON; the message names file and line.
     """
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(path.read_bytes(), parse_constant=_none if nan_as_null else None)
     except OSError as error:
         raise unreadable(path, error) from error
     except json.JSONDecodeError as error:
@@ -273,6 +277,10 @@ def read_json(path: Path) -> Any:
         ) from error
     except UnicodeDecodeError:
         raise HomologError(f"{path}: expected JSON, got bytes that are not text") from None
+
+
+def _none(constant: str) -> None:
+    return None
 
 
 def unreadable(path: Path, error: OSError) -> HomologError:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
-
+from homolog.data.formats.coco_entries import Category, EntryReader, Id, Instance
 from homolog.data.formats.document import (
     Document,
     LabelFile,
@@ -18,66 +16,13 @@ from homolog.data.formats.document import (
     ReadOptions,
     WriteOptions,
 )
-from homolog.data.pairs import Annotation, Box
-from homolog.data.reading import ErrorCollector, describe_error, read_json
+from homolog.data.formats.image_sizes import EXTRA, fit_to_images
+from homolog.data.reading import ErrorCollector, ImageFinder, describe_error, read_json
 from homolog.errors import HomologError
-from homolog.keypoints import KeypointSchema
 from homolog.utils.outputs import write_atomically
 
 SPECIFICATION = "https://cocodataset.org/#format-data"
 SECTIONS = ("images", "annotations", "categories")
-
-
-@dataclass(frozen=True)
-class Category:
-    """A category of a COCO file.
-
-    Attributes:
-        name: unique within the file.
-        family: its `supercategory`, if it has one.
-        schema: of its keypoints, if it has any.
-    """
-
-    name: str
-    family: str | None
-    schema: KeypointSchema | None
-
-
-@dataclass(frozen=True, eq=False)
-class Instance:
-    """An annotated object with keypoints, visible or not.
-
-    Attributes:
-        id: of the annotation.
-        image_id: of the image.
-        file_name: of the image.
-        size: width and height of the image in pixels, if the file gives them.
-        category: name of its category.
-        keypoints: (x, y) in pixels, NaN if not visible.
-        box: (x0, y0, x1, y1) in pixels.
-    """
-
-    id: int
-    image_id: int
-    file_name: str
-    size: tuple[int, int] | None
-    category: str
-    keypoints: Float[np.ndarray, "K 2"]
-    box: Box
-
-    def annotation(self, path: Path, shares_image: bool = False) -> Annotation:
-        """The instance as an `Annotation`.
-
-        Args:
-            path: of the image.
-            shares_image: whether others of the image are annotations, too; the id of each is then
-                part of its name.
-        """
-        name = f"{self.file_name}#{self.id}" if shares_image else self.file_name
-        return Annotation(
-            name, path, self.category, self.keypoints, self.box, self.size,
-            shares_image=shares_image,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -86,15 +31,21 @@ class CocoFile:
 
     Attributes:
         categories: by id.
-        instances: in the order of the file.
+        instances: in the order of the file; those of images that were not found among them.
         unlisted: ids of categories that annotations use but the file does not list.
-        data: the whole JSON document.
+        data: the document, with its entries in one form.
+        paths: of the images, by their ids, those that were looked for and found.
+        missing: for each image that was not found the message that says so, by its id.
+        notes: what was decided in reading, a line each.
     """
 
-    categories: Mapping[int, Category]
+    categories: Mapping[Id, Category]
     instances: list[Instance]
-    unlisted: list[int]
-    data: Mapping[str, Any]
+    unlisted: list[Id]
+    data: Document
+    paths: Mapping[Id, Path] = field(default_factory=dict)
+    missing: Mapping[Id, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -103,37 +54,60 @@ def read_document(path: Path) -> dict[str, Any]:
     Raises:
         HomologError: the file cannot be read or is not a COCO file.
     """
-    data = read_json(path)
+    data = read_json(path, nan_as_null=True)
     if not isinstance(data, dict) or not all(isinstance(data.get(s), list) for s in SECTIONS):
         raise HomologError(
             f"{path}: expected a COCO file with the lists {', '.join(SECTIONS)} "
-            f"({SPECIFICATION}), got other JSON"
+            f"({SPECIFICATION}), got {_content(data)}"
         )
     return data
 
 
-def read(path: Path, problems: ErrorCollector) -> CocoFile:
-    """Read and check a COCO file; entries with errors are skipped where errors are collected.
+def _content(data: Any) -> str:
+    """What JSON holds that is no COCO file."""
+    if not isinstance(data, dict):
+        return "other JSON"
+    wrong = [f"{s} that is no list" for s in SECTIONS if not isinstance(data.get(s, []), list)]
+    missing = [f"no {s}" for s in SECTIONS if s not in data]
+    return f"other JSON: {', '.join([*missing, *wrong])}"
+
+
+def read(
+    path: Path,
+    problems: ErrorCollector,
+    finder: ImageFinder | None = None,
+    check_places: bool = False,
+) -> CocoFile:
+    """Read and check a COCO file; see `parse`.
 
     Raises:
         HomologError: the file cannot be read or is not a COCO file, or an entry is malformed and
             errors are not collected.
     """
-    return parse(read_document(path), path, problems)
+    return parse(read_document(path), path, problems, finder, check_places)
 
 
-def parse(data: Document, path: Path, problems: ErrorCollector) -> CocoFile:
+def parse(
+    data: Document,
+    path: Path,
+    problems: ErrorCollector,
+    finder: ImageFinder | None = None,
+    check_places: bool = False,
+) -> CocoFile:
     """Check the entries of a COCO document; those with errors are skipped where they are collected.
 
     Args:
         data: the document.
         path: the file it comes from, which error messages name.
         problems: collects errors, or raises the first.
+        finder: finds the images; the labels are then fitted to them
+            (`homolog.data.formats.image_sizes`). Without it they are as the document states them.
+        check_places: whether keypoints far outside their images are errors.
 
     Raises:
         HomologError: an entry is malformed, and errors are not collected.
     """
-    reader = _Reader()
+    reader = EntryReader(data["annotations"])
     for section, singular, read_entry in (
         ("categories", "category", reader.read_category),
         ("images", "image", reader.read_image),
@@ -144,11 +118,84 @@ def parse(data: Document, path: Path, problems: ErrorCollector) -> CocoFile:
                 if not isinstance(entry, dict):
                     raise TypeError(f"expected a JSON object, got {entry!r}")
                 read_entry(entry)
-            except (LookupError, TypeError, ValueError) as error:
+            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
                 has_id = isinstance(entry, dict) and "id" in entry
                 which = entry["id"] if has_id else f"at position {position}"
                 problems.add(path, f"{singular} {which}: {describe_error(error)}")
-    return CocoFile(reader.categories, reader.instances, reader.unlisted, data)
+    document = {
+        **data,
+        "categories": list(reader.category_entries.values()),
+        "images": list(reader.images.values()),
+        "annotations": list(reader.annotations.values()),
+    }
+    _read_deleted(document, reader, path, problems)
+    paths: dict[Id, Path] = {}
+    missing: dict[Id, str] = {}
+    notes: list[str] = []
+    if finder is not None:
+        paths, missing = _find_images(reader.images, finder)
+        notes += [*finder.notes, *fit_to_images(document, paths, path, problems)]
+    reader.complete_boxes()
+    instances = []
+    if check_places:
+        reader.check_units(path, problems)
+    for number in reader.annotations:
+        try:
+            instance = reader.instance(number)
+            if check_places:
+                reader.check_places(number)
+        except ValueError as error:
+            problems.add(path, f"annotation {number}: {error}")
+            continue
+        if instance is not None:
+            instances.append(instance)
+    return CocoFile(
+        reader.categories, instances, reader.unlisted, document, paths, missing,
+        (*notes, *(f"{path}: {note}" for note in reader.notes)),
+    )  # fmt: skip
+
+
+def _read_deleted(
+    document: Document, reader: EntryReader, path: Path, problems: ErrorCollector
+) -> None:
+    """Put the annotations that somebody deleted into the one form, those that have a place."""
+    extra = document.get(EXTRA)
+    deleted = extra.get("deleted") if isinstance(extra, dict) else None
+    if not isinstance(deleted, list):
+        return
+    entries = []
+    for entry in deleted:
+        try:
+            entries.append(reader.normalised(entry))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            problems.add(path, f"deleted annotation {entry!r:.40}: {describe_error(error)}")
+    document[EXTRA] = {**extra, "deleted": entries}
+
+
+def _find_images(
+    images: Mapping[Id, Mapping[str, Any]], finder: ImageFinder
+) -> tuple[dict[Id, Path], dict[Id, str]]:
+    """The paths of images, and a message for each that was not found, or found for two names."""
+    paths: dict[Id, Path] = {}
+    missing: dict[Id, str] = {}
+    taken: dict[Path, tuple[Id, str]] = {}
+    for number, image in images.items():
+        name = image["file_name"]
+        try:
+            paths[number] = finder.find(name)
+        except HomologError as error:
+            missing[number] = str(error)
+            continue
+        other, other_name = taken.setdefault(paths[number], (number, name))
+        # Two names of one image are ends of each other; of other machines' paths only the end is
+        # looked for, which may be the same for two.
+        if other != number and not (name.endswith(other_name) or other_name.endswith(name)):
+            for each in (number, other):
+                missing[each] = (
+                    f"expected an image for {name} and another for {other_name}, got one, "
+                    f"{finder.find(name)}"
+                )
+    return {each: path for each, path in paths.items() if each not in missing}, missing
 
 
 def write(path: Path, document: Mapping[str, Any]) -> None:
@@ -158,113 +205,24 @@ def write(path: Path, document: Mapping[str, Any]) -> None:
         HomologError: it cannot be written; the previous file is untouched.
     """
     sections = []
-    for name, value in document.items():
-        if isinstance(value, list) and value:
-            rows = ",\n".join(json.dumps(entry, allow_nan=False) for entry in value)
-            sections.append(f"{json.dumps(name)}: [\n{rows}\n]")
-        else:
-            sections.append(f"{json.dumps(name)}: {json.dumps(value, allow_nan=False)}")
+    try:
+        for name, value in document.items():
+            if isinstance(value, list) and value:
+                rows = ",\n".join(json.dumps(entry, allow_nan=False) for entry in value)
+                sections.append(f"{json.dumps(name)}: [\n{rows}\n]")
+            else:
+                sections.append(f"{json.dumps(name)}: {json.dumps(value, allow_nan=False)}")
+    except ValueError:
+        raise HomologError(
+            f"{path}: expected finite numbers to write, got NaN or infinity in {name}"
+        ) from None
     write_atomically(path, ("{" + ",\n".join(sections) + "}\n").encode())
 
 
-class _Reader:
-    """Checks and converts the entries of a COCO file: categories, then images, annotations last."""
-
-    def __init__(self) -> None:
-        self.categories: dict[int, Category] = {}
-        self.images: dict[int, tuple[str, tuple[int, int] | None]] = {}
-        self.instances: list[Instance] = []
-        self.file_names: set[str] = set()
-        self.annotation_ids: set[int] = set()
-        self.unlisted: list[int] = []
-
-    def read_category(self, entry: dict[str, Any]) -> None:
-        """Add an entry of `categories`."""
-        schema = KeypointSchema.coco(entry) if entry.get("keypoints") else None
-        number, name, family = int(entry["id"]), str(entry["name"]), entry.get("supercategory")
-        if number in self.categories or any(c.name == name for c in self.categories.values()):
-            raise ValueError(f"expected another id and name than before, got {number} and {name}")
-        self.categories[number] = Category(name, None if family is None else str(family), schema)
-
-    def read_image(self, entry: dict[str, Any]) -> None:
-        """Add an entry of `images`."""
-        number, name = int(entry["id"]), str(entry["file_name"])
-        if number in self.images or name in self.file_names:
-            raise ValueError(
-                f"expected another id and file_name than before, got {number} and {name}"
-            )
-        sized = "width" in entry and "height" in entry
-        size = (int(entry["width"]), int(entry["height"])) if sized else None
-        self.images[number] = name, size
-        self.file_names.add(name)
-
-    def read_annotation(self, entry: dict[str, Any]) -> None:
-        """Add an entry of `annotations`; one without keypoints is only checked."""
-        number, image, category = (int(entry[k]) for k in ("id", "image_id", "category_id"))
-        if number in self.annotation_ids:
-            raise ValueError(f"expected another id than before, got {number}")
-        self.annotation_ids.add(number)
-        if image not in self.images:
-            raise ValueError(f"image_id: expected one of the images, got {image}")
-        schema = self._category(category).schema
-        if schema is None or "keypoints" not in entry:
-            return
-        name, size = self.images[image]
-        keypoints = _keypoints(entry["keypoints"], len(schema))
-        box = _box(entry["bbox"])
-        self.instances.append(
-            Instance(number, image, name, size, self.categories[category].name, keypoints, box)
-        )
-
-    def _category(self, number: int) -> Category:
-        """The category with that id.
-
-        One that the file does not list is added if all that it lists have the same keypoints.
-        """
-        if number not in self.categories:
-            schemas = {category.schema for category in self.categories.values()}
-            if len(schemas) != 1 or None in schemas:
-                raise ValueError(f"category_id: expected one of the categories, got {number}")
-            self.categories[number] = Category(f"category {number}", None, schemas.pop())
-            self.unlisted.append(number)
-        return self.categories[number]
-
-
-def _keypoints(values: Any, count: int) -> Float[np.ndarray, "K 2"]:
-    """The keypoints x, y, v of an annotation as points, NaN where v is 0."""
-    array = np.array(values, dtype=float)
-    if array.shape != (3 * count,):
-        raise ValueError(
-            f"keypoints: expected x, y, v of {count} keypoints, got {array.size} numbers"
-        )
-    if not np.isfinite(array).all():
-        raise ValueError("keypoints: expected finite numbers, got NaN or infinity")
-    points = array.reshape(count, 3)
-    return np.where(points[:, 2:] > 0, points[:, :2], np.nan)
-
-
-def _box(values: Any) -> Box:
-    """The box x, y, width, height of an annotation as corners."""
-    array = np.array(values, dtype=float)
-    if array.shape != (4,) or not np.isfinite(array).all() or array[2:].min() <= 0:
-        raise ValueError(f"bbox: expected x, y, width and height above 0, got {values}")
-    x, y, width, height = (float(value) for value in array)
-    return x, y, x + width, y + height
-
-
 def _read_labels(path: Path, options: ReadOptions) -> LabelFile:
-    """Read a COCO file as labels; it keeps all of its members."""
-    document = read_document(path)
-    finder = options.finder(path)
-    paths: dict[Any, Path] = {}
-    missing: dict[Any, str] = {}
-    for image in document["images"]:
-        if isinstance(image, dict) and "id" in image and "file_name" in image:
-            try:
-                paths[image["id"]] = finder.find(str(image["file_name"]))
-            except HomologError as error:
-                missing[image["id"]] = str(error)
-    return LabelFile(document, paths, missing)
+    """Read a COCO file as labels, fitted to their images; it keeps all of its members."""
+    file = read(path, ErrorCollector(), options.finder(path))
+    return LabelFile(file.data, file.paths, file.missing, file.notes)
 
 
 def _write_labels(path: Path, document: Document, options: WriteOptions) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ import numpy as np
 from homolog.data.formats import segmentation
 from homolog.data.formats.coco import SECTIONS, read_document
 from homolog.data.formats.entries import Entries, Entry, MaskReader
-from homolog.data.reading import describe_error, read_json
+from homolog.data.formats.image_sizes import fit_to_images, stated_size
+from homolog.data.reading import ErrorCollector, ImageFinder, describe_error, read_json
 from homolog.errors import HomologError
 from homolog.image.regions import box_of_mask
 
@@ -19,13 +22,15 @@ _INSTANCE = ("track_id", "instance_id", "instance")
 """Members of an annotation, or of its `attributes` as CVAT writes them, that name the instance."""
 
 
-def read(path: Path, images: Path | None = None) -> Entries:
+def read(path: Path, images: Path | None = None, finder: ImageFinder | None = None) -> Entries:
     """Read the objects of a COCO file or of a list of results.
 
     Args:
         path: the file.
         images: a COCO file that lists the images and categories of results. Without it one in the
             same folder is taken that lists all of their image ids.
+        finder: finds the images of a COCO file, to which its objects are fitted
+            (`homolog.data.formats.image_sizes`).
 
     Raises:
         HomologError: the file cannot be read, or is neither.
@@ -38,6 +43,9 @@ def read(path: Path, images: Path | None = None) -> Entries:
             f"boxes: expected a COCO file with the lists {', '.join(SECTIONS)}, or a list of "
             f"results with image_id and bbox, got {path} with other JSON"
         )
+    fitted: list[str] = []
+    if finder is not None:
+        data, fitted = _fitted(data, path, finder)
     listed = _Listed(data)
     problems = [f"{path}: {line}" for line in listed.problems]
     entries, crowds = [], 0
@@ -57,7 +65,53 @@ def read(path: Path, images: Path | None = None) -> Entries:
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             problems.append(f"{location}: {_describe(error, raw)}")
     notes = [f"{path}: crowds, which are left out: {crowds}"] if crowds else []
+    notes = [*fitted, *notes]
     return Entries(entries, list(listed.names.values()), listed.sizes, problems, notes)
+
+
+def _fitted(
+    data: Mapping[str, Any], path: Path, finder: ImageFinder
+) -> tuple[dict[str, Any], list[str]]:
+    """A document whose objects are fitted to their images, and what was done.
+
+    What is malformed, or cannot be fitted, stays as it is for others to find.
+    """
+    images: dict[Any, dict[str, Any]] = {}
+    paths: dict[Any, Path] = {}
+    for entry in data["images"]:
+        with contextlib.suppress(ArithmeticError, LookupError, TypeError, ValueError):
+            stated_size(entry)
+            paths[entry["id"]] = finder.find(str(entry["file_name"]))
+            images[entry["id"]] = {**entry}
+    members = {}
+    for position, raw in enumerate(data["annotations"]):
+        if isinstance(raw, dict) and _is_id(raw.get("image_id")) and raw["image_id"] in images:
+            known = {k: raw[k] for k in ("id", "image_id", "segmentation") if k in raw}
+            known |= {k: raw[k] for k in ("bbox", "keypoints") if _are_numbers(raw.get(k))}
+            box = known.get("bbox", [0] * 4)
+            if len(box) == 4 and min(box[2:]) >= 0 and len(known.get("keypoints", [])) % 3 == 0:
+                members[position] = known
+    document = {"images": list(images.values()), "annotations": list(members.values())}
+    notes = fit_to_images(document, paths, path, ErrorCollector(collect=True))
+    return {
+        **data,
+        "images": [
+            images.get(entry["id"], entry) if isinstance(entry, dict) and _is_id(entry.get("id"))
+            else entry
+            for entry in data["images"]
+        ],
+        "annotations": [
+            {**raw, **members[position]} if position in members else raw
+            for position, raw in enumerate(data["annotations"])
+        ],
+    }, notes  # fmt: skip
+
+
+def _are_numbers(values: Any) -> bool:
+    """Whether a value is a list of finite numbers, and not empty."""
+    if not isinstance(values, list) or not values:
+        return False
+    return all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
 
 
 def _read_results(path: Path, data: list[Any], images: Path | None) -> Entries:

@@ -66,6 +66,7 @@ class ReadOptions:
 
     Attributes:
         images: the folder where its images lie.
+        elsewhere: whether they are looked up near the file first, and in that folder only then.
         names: a file with the names of landmarks, for formats that number them.
         argument: what error messages call the file.
     """
@@ -73,10 +74,13 @@ class ReadOptions:
     images: Path | None = None
     names: Path | None = None
     argument: str = "labels"
+    elsewhere: bool = True
 
     def finder(self, path: Path) -> ImageFinder:
         """Finds the images that a file of labels names."""
-        return ImageFinder(path, fallback=self.images)
+        if self.elsewhere:
+            return ImageFinder(path, fallback=self.images)
+        return ImageFinder(path, self.images)
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,30 @@ def _decompress(text: str) -> list[int]:
     return runs
 
 
+def encode_rle(mask: Bool[np.ndarray, "height width"], compressed: bool) -> dict[str, Any]:
+    """Encode a mask as run lengths, as numbers or compressed to text; undone by `decode_rle`."""
+    height, width = mask.shape
+    values = np.concatenate([[False], mask.T.ravel()])
+    starts = np.flatnonzero(values[1:] != values[:-1])
+    runs = np.diff([0, *starts, height * width]).tolist()
+    counts = _compress(runs) if compressed else runs
+    return {"size": [height, width], "counts": counts}
+
+
+def _compress(runs: Sequence[int]) -> str:
+    """Run lengths as text, as `_decompress` reads it."""
+    text = []
+    for position, run in enumerate(runs):
+        value = run - (runs[position - 2] if position > 2 else 0)
+        more = True
+        while more:
+            digit = value & 0x1F
+            value >>= 5
+            more = value != (-1 if digit & 0x10 else 0)
+            text.append(chr((digit | (0x20 if more else 0)) + 48))
+    return "".join(text)
+
+
 def as_polygon(values: Any) -> np.ndarray:
     """The corners of a polygon from x, y, x, y ….
 
