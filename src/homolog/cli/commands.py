@@ -18,6 +18,7 @@ from homolog.cli import (
     data,
     evaluate,
     features,
+    labels,
     match,
     objects,
     serve,
@@ -53,6 +54,7 @@ app.command(convert.convert)
 app.command(backbones.backbones)
 app.command(data.app)
 app.command(features.app)
+app.command(labels.app)
 app.command(objects.objects)
 app.command(annotate.annotate)
 app.command(serve.serve)

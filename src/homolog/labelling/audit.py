@@ -29,8 +29,8 @@ MAX_REFERENCES = 300
 
 # Logistic regressions of whether a finding is right on its gain in log density: slope and offset,
 # chosen on other draws than those reported (docs/experiments.md).
-_EXCHANGE = (2.0, -6.0)
-_OUTLIER = (1.0, -6.0)
+_EXCHANGE = (1.1, -4.0)
+_OUTLIER = (2.1, -7.9)
 _LEAST = 0.05  # score of an exchange below which its keypoints may be outliers instead
 
 Kind = Literal["sides", "pair", "swap", "outlier"]

@@ -26,8 +26,9 @@ _FLIP_MARGIN = 0.02  # by which a flipped shape must fit better, for its image t
 # Settings below were chosen on other draws than those reported (docs/experiments.md).
 _APPEARANCE_WEIGHT = 6.0  # of a similarity, against the log of the density of a position
 _EXCHANGED_RATE = 0.1  # share of objects whose sides are exchanged, as expected beforehand
-_ITERATIONS = 50
-_VOTE_PRIOR = (4.0, 2.0)  # mean and standard deviation of the weight of a typical vote
+_VOTE_FLOOR = 0.25  # standard deviation of a vote at least, relative to a typical one
+_VOTE_TEMPER = 0.75  # of log odds, for votes are not independent of each other
+_LARGEST_VOTE = 1.5  # relative to a typical one
 
 
 class AuditedObject:
@@ -102,7 +103,7 @@ class References:
         self.sided = np.array(schema.mirror) != np.arange(len(schema))
         self._copies = 2 if schema.sides_known else 1  # with mirror images
         self._spread_K = np.full(len(schema), _LEAST_SPREAD)
-        self._vote_scales, self._vote_weights = np.ones(2), np.full(2, _VOTE_PRIOR[0])
+        self._typical_votes, self._log_odds = np.ones(2), np.zeros(2)
         self.collect()
         distances = np.stack([self._fit(each)[1] for each in objects])
         nearer = distances.reshape(len(objects), self._copies, -1).min(1)
@@ -125,9 +126,7 @@ class References:
         """Decide which of the references have left and right exchanged, and correct them."""
         for _ in range(2):  # the second time against corrected references
             votes = np.stack([self._votes(each) for each in self.objects])
-            typical = np.median(np.abs(votes), axis=0)
-            self._vote_scales = np.maximum(typical, 1e-9)
-            self._vote_weights = fit_votes(votes / self._vote_scales)
+            self._typical_votes, self._log_odds = weigh_votes(votes)
             for each, own in zip(self.objects, votes, strict=True):
                 each.exchanged = self._exchanged(own) > 0.5
             self.collect()
@@ -203,7 +202,7 @@ class References:
         return placed, distances
 
     def _votes(self, each: AuditedObject) -> Float[np.ndarray, "2"]:
-        """How much better an object's given sides fit than exchanged ones, by shape and look."""
+        """How much better an object's given sides fit than exchanged ones, by shape and by look."""
         count = len(self.objects)
         given, mirror = each.shape_K, list(self.schema.mirror)
         fits = [
@@ -224,7 +223,8 @@ class References:
         return -votes if each.exchanged else votes
 
     def _exchanged(self, votes: Float[np.ndarray, "2"]) -> float:
-        logit = -self._vote_weights @ (votes / self._vote_scales)
+        relative = np.clip(votes / self._typical_votes, -_LARGEST_VOTE, _LARGEST_VOTE)
+        logit = -self._log_odds @ relative
         prior = np.log(_EXCHANGED_RATE / (1 - _EXCHANGED_RATE))
         return float(sigmoid(np.array([logit + prior]))[0])
 
@@ -256,26 +256,26 @@ class References:
         return np.nan_to_num(_mean(found))
 
 
-def fit_votes(votes_NV: Float[np.ndarray, "N V"]) -> Float[np.ndarray, "V"]:
-    """Weights of votes by which N objects agree best that most labels are right.
+def weigh_votes(
+    votes_NV: Float[np.ndarray, "N V"],
+) -> tuple[Float[np.ndarray, "V"], Float[np.ndarray, "V"]]:
+    """How large votes on labels usually are, most of which are right, and how far to trust them.
 
-    A logistic regression of "the label is right" without offset, in which a share of the labels is
-    taken to be wrong: votes that contradict each other lose their weight.
+    A vote is modelled as normal around the same value, positive where the label is right and
+    negative where it is wrong. One that contradicts itself from object to object is worth little,
+    and so is one about few objects.
 
     Args:
-        votes_NV: of each object, a typical one having the size 1; positive if for its label.
+        votes_NV: of N objects; positive if for the label.
+
+    Returns:
+        The typical vote, and the log odds that a vote of this size stands for.
     """
-    mean, deviation = _VOTE_PRIOR
-    weights = np.full(votes_NV.shape[1], mean)
-    for _ in range(_ITERATIONS):  # expectation maximisation, with a step of Newton's method each
-        fits = sigmoid(np.clip(votes_NV @ weights, -30, 30))
-        right = (1 - _EXCHANGED_RATE) * fits
-        right = right / (right + _EXCHANGED_RATE * (1 - fits))
-        gradient = votes_NV.T @ (fits - right) + (weights - mean) / deviation**2
-        curvature = (votes_NV.T * (fits * (1 - fits))) @ votes_NV
-        curvature += np.eye(len(weights)) / deviation**2
-        weights = np.maximum(weights - np.linalg.solve(curvature, gradient), 0)
-    return weights
+    typical, size = np.median(votes_NV, axis=0), np.median(np.abs(votes_NV), axis=0)
+    deviation = 1.4826 * np.median(np.abs(np.abs(votes_NV) - size), axis=0)
+    typical = np.maximum(typical, 1e-9)
+    relative = (deviation / typical) ** 2 + _VOTE_FLOOR**2 + 1 / len(votes_NV)
+    return typical, _VOTE_TEMPER * 2 / relative
 
 
 def _peak(points_R: Complex[np.ndarray, "N"]) -> complex:

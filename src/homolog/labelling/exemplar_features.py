@@ -67,7 +67,7 @@ def _in_regions(
 ) -> Iterator[tuple[Annotation, DescriptorMap]]:
     """The objects of one image, each in its region, or in the whole where its box cannot be."""
     pixels = reading.load_image(path, max_pixels=matcher.max_pixels, name=str(path)).image
-    boxes = [_box(annotation, pixels.size) for annotation in own]
+    boxes = [object_box(annotation, pixels.size) for annotation in own]
     boxed = [annotation for annotation, box in zip(own, boxes, strict=True) if box is not None]
     territories = Territories([box for box in boxes if box is not None])
     for category in dict.fromkeys(annotation.category for annotation in own):
@@ -109,7 +109,9 @@ def _in_poses(
             yield own[n], descriptor_map
 
 
-def _box(annotation: Annotation, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
+def object_box(
+    annotation: Annotation, size: tuple[int, int]
+) -> tuple[float, float, float, float] | None:
     """The box of an object with all its keypoints; None where that is no box, as of one keypoint.
 
     Args:

@@ -1,0 +1,213 @@
+"""Commands about labels: convert them between formats and vocabularies, and check them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from homolog.cli import labels_report
+from homolog.cli.options import IMAGE_SUFFIXES, ModelOptions, SidesOption, with_sides
+from homolog.errors import HomologError
+from homolog.utils.outputs import check_output
+
+app = App(name="labels", help="Convert keypoint labels, compare vocabularies, and check labels.")
+app.command(labels_report.report)
+
+
+@app.command
+def convert(
+    source: Path,
+    out: Path,
+    *,
+    images: Path | None = None,
+    names: Path | None = None,
+    source_format: Annotated[str | None, Parameter(name="--from")] = None,
+    out_format: Annotated[str | None, Parameter(name="--to")] = None,
+    mapping: Annotated[Path | None, Parameter(name="--map")] = None,
+    sides: SidesOption = (),
+) -> None:
+    """Write labels of one format in another.
+
+    Formats are told by the names of the files and by what these hold. What the other format cannot
+    hold is said, a line each.
+
+    Parameters
+    ----------
+    source
+        The labels to read: COCO, YOLO-pose, CSV, TPS, NTS, MorphoJ, labelme, CVAT, ImageJ,
+        DeepLabCut, SLEAP, Label Studio or NWB.
+    out
+        The file to write; it must not exist.
+    images
+        The folder where the images lie, if they are not near the labels.
+    names
+        Names of landmarks that SOURCE only numbers: a text file with one on each line, or
+        `left:right` for two that mirror each other.
+    source_format
+        The format of SOURCE, where its name does not tell: `coco`, `yolo`, `table`, `tps`, ...
+    out_format
+        The format of OUT, likewise.
+    mapping
+        A table of `homolog labels map`: keypoints are renamed and put in the order of the other
+        vocabulary; those without a partner are left out.
+    sides
+        Which keypoints are left and right, where their names do not say so: pairs
+        `left_name:right_name`, a file of names and pairs, or `none` where every point is its own
+        counterpart.
+    """
+    from homolog.data import label_files
+    from homolog.data.formats.document import ReadOptions, WriteOptions
+    from homolog.labelling.vocabulary_map import read_map
+
+    chosen = label_files.output_format(out, "out", out_format)
+    _refuse_existing(out)
+    file = label_files.read(source, ReadOptions(images, names), source_format)
+    document, notes = file.document, list(file.notes)
+    if mapping is not None:
+        document, lost = read_map(mapping).apply(document)
+        notes += lost
+    document = {**document, "categories": with_sides(document["categories"], sides)}
+    notes += label_files.write(out, document, WriteOptions(images), chosen.name)
+    _print_notes(notes)
+    points = sum(each.get("num_keypoints", 0) for each in document["annotations"])
+    print(
+        f"{len(document['images'])} images, {len(document['annotations'])} objects, {points} "
+        f"points, from {file.format} to {chosen.name}: {out}"
+    )
+
+
+@app.command(name="map")
+def map_keypoints(
+    source: Path,
+    target: Path,
+    *,
+    images_source: Path | None = None,
+    images_target: Path | None = None,
+    out: Path | None = None,
+    model: ModelOptions = ModelOptions(),
+) -> None:
+    """Propose which keypoint of one vocabulary is which of another.
+
+    Names are compared, and points are transferred between the labelled images of both, where these
+    are there. Each keypoint has one partner at most, and left ones are paired with left ones only.
+    Correct the table by hand, then apply it with `homolog labels convert --map`.
+
+    Parameters
+    ----------
+    source
+        Labels with the one vocabulary, in any format that `homolog labels convert` reads.
+    target
+        Labels with the other.
+    images_source
+        The folder where the images of SOURCE lie, if they are not near the labels.
+    images_target
+        The folder where the images of TARGET lie, likewise.
+    out
+        The table to write, for a person to correct: .json or .csv.
+    """
+    from homolog.labelling.vocabulary_map import SUFFIXES, write_map
+
+    if out is not None:
+        check_output(out, SUFFIXES, "out", (source, target))
+        _refuse_existing(out)
+    from homolog.labelling.landing import LabelledVocabulary, landing_scores
+    from homolog.labelling.vocabulary import describe, propose
+    from homolog.utils.progress import ProgressBar
+
+    one = LabelledVocabulary.read(source, images_source)
+    other = LabelledVocabulary.read(target, images_target)
+    _print_notes([*one.notes, *other.notes])
+    landing = None
+    if one.annotations and other.annotations:
+        matcher = model.matcher()
+        with ProgressBar(one.count * other.count) as progress:
+            landing = landing_scores(
+                matcher, one, other, progress=lambda: progress.update("transferring")
+            )
+    proposal = propose(one.schema, other.schema, landing)
+    for line in describe(proposal):
+        print(line)
+    if out is not None:
+        write_map(out, proposal, other.schema)
+        print(f"apply: homolog labels convert {source} OUT --map {out}", file=sys.stderr)
+
+
+@app.command
+def check(
+    file: Path,
+    *more: Path,
+    images: Path | None = None,
+    out: Path | None = None,
+    sheet: Path | None = None,
+    labels: Path | None = None,
+    sides: SidesOption = (),
+    model: ModelOptions = ModelOptions(),
+) -> None:
+    """Find labels that contradict the others: exchanged sides, swapped keypoints, outliers.
+
+    Every labelled object is compared with the others of its category by the shape of its keypoints
+    and by what they look like. Findings are listed with the probability that the label is wrong,
+    the most probable first. Review them with `homolog serve FOLDER --labels LABELS`.
+
+    Parameters
+    ----------
+    file
+        Labels in any format that `homolog labels convert` reads.
+    more
+        Other files of the same keypoints, compared together with the first.
+    images
+        The folder where the images lie, if they are not near the labels. Objects whose image is
+        missing are compared by shape alone.
+    out
+        A JSON file to write the findings to.
+    sheet
+        An image to write, with the objects and what was found.
+    labels
+        A COCO file to write: FILE with the keypoints of the findings marked as doubtful, for the
+        page.
+    sides
+        Which keypoints are left and right, where their names do not say so, as for `convert`.
+    """
+    files = (file, *more)
+    if out is not None:
+        check_output(out, (".json",), "out", files)
+    if sheet is not None:
+        check_output(sheet, IMAGE_SUFFIXES, "sheet", files)
+    if labels is not None:
+        check_output(labels, (".json",), "labels", files)
+        _refuse_existing(labels, "labels")
+    from homolog.data.formats import coco
+    from homolog.labelling.audit_files import LabelledFiles, audit_files
+    from homolog.utils.progress import ProgressBar
+    from homolog.viz.raster import save_image
+
+    labelled = LabelledFiles(files, images, sides)
+    matcher = model.matcher()
+    with ProgressBar(labelled.count) as progress:
+        found = audit_files(matcher, labelled, progress=lambda: progress.update("comparing"))
+    _print_notes(found.notes)
+    for each in found.findings:
+        where = f"{each.file}: " if more else ""
+        name, number = each.annotation.name, each.annotation_id
+        print(f"{each.finding.score:.2f}  {where}{name} (annotation {number}): {each.describe()}")
+    if out is not None:
+        found.write_report(out)
+    if sheet is not None and (drawn := found.sheet()) is not None:
+        save_image(drawn, sheet)
+    if labels is not None:
+        coco.write(labels, found.marked(file))
+    print(f"{found.objects} objects, {len(found.findings)} findings", file=sys.stderr)
+
+
+def _refuse_existing(path: Path, argument: str = "out") -> None:
+    if path.exists():
+        raise HomologError(f"{argument}: expected a name that is not taken, got {path}")
+
+
+def _print_notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
