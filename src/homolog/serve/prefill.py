@@ -21,6 +21,8 @@ from homolog.serve.uploads import hide_path
 _MAX_EXEMPLARS = 12
 """Of the labelled images the last ones, which predictions are made from: more would take longer."""
 
+_REVIEW = 0.8  # points with a lower score are doubtful
+
 _log = logging.getLogger(__name__)
 
 
@@ -74,7 +76,7 @@ class Prefill:
                 del self._prepared[annotation]
         with hide_path(stored):
             annotator = Annotator(
-                self._matcher, exemplars, AnnotateConfig(), prepared=self._prepared
+                self._matcher, exemplars, AnnotateConfig(_REVIEW), prepared=self._prepared
             )
             record = annotator.record(stored.name, annotator.load(stored.path))
             if "failed" in record:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -32,15 +34,39 @@ def fit_logistic(
         Slope and offset of the logit.
     """
     columns = np.stack([feature, np.ones_like(feature)], axis=1)
-    mean, precision = np.array(prior), np.diag(1 / np.square(prior_std))
+    slope, offset = fit_logistic_weights(columns, positive, weights, prior, prior_std)
+    return float(slope), float(offset)
+
+
+def fit_logistic_weights(
+    columns: Float[np.ndarray, "N K"],
+    positive: Bool[np.ndarray, "N"],
+    weights: Float[np.ndarray, "N"],
+    prior: Sequence[float],
+    prior_std: Sequence[float],
+    logits: Float[np.ndarray, "N"] | float = 0.0,
+) -> Float[np.ndarray, "K"]:
+    """Logistic regression on several features with normal priors: the mode of the posterior.
+
+    Args:
+        columns: the features of each sample; one of them is 1 where there is to be an offset.
+        positive: the class of each sample.
+        weights: of the samples in the likelihood.
+        prior: means of the features' weights.
+        prior_std: their standard deviations.
+        logits: what is added to the logit of each sample.
+
+    Returns:
+        The weights of the features in the logit.
+    """
+    mean, precision = np.array(prior, dtype=float), np.diag(1 / np.square(prior_std))
     estimate = mean.copy()
     for _ in range(_ITERATIONS):  # Newton's method
-        probability = sigmoid(columns @ estimate)
+        probability = sigmoid(columns @ estimate + logits)
         gradient = columns.T @ (weights * (probability - positive)) + precision @ (estimate - mean)
         hessian = (columns.T * (weights * probability * (1 - probability))) @ columns + precision
         estimate = estimate - np.linalg.solve(hessian, gradient)
-    slope, offset = estimate
-    return float(slope), float(offset)
+    return estimate
 
 
 def sigmoid(logits: Float[np.ndarray, "N"]) -> Float[np.ndarray, "N"]:
