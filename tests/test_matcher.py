@@ -118,15 +118,36 @@ def test_a_flip_is_reported_but_not_used_for_free_points(colour_matcher):
         assert call(picture, mirrored, poses="flip").pose == "identity"
 
 
-def test_numbered_keypoints_are_free_points(colour_matcher):
-    """Nobody says which of them are left and which right."""
+def test_flips_of_points_whose_sides_nobody_told_are_refused(colour_matcher):
+    """Nobody says which of them are left and which right; `none`: each is its own counterpart."""
     picture = random_image(96, 96)
     schema, mirrored = KeypointSchema.numbered(5), FLIP.apply(picture)
-    numbered = colour_matcher.transfer(picture, mirrored, PLACES, schema, poses="flip")
-    free = colour_matcher.transfer(picture, mirrored, PLACES, poses="flip")
-    np.testing.assert_array_equal(numbered.keypoints1, free.keypoints1)
-    assert numbered.pose == "identity" and numbered.warning == free.warning
-    assert numbered.point_ids == (0, 1, 2, 3, 4)
+    for poses in ("flip", "all", ["flip"], ["identity", "flip+rotate90"], FLIP):
+        with pytest.raises(HomologError, match="poses: expected none with a flip, .* try --sides"):
+            colour_matcher.transfer(picture, mirrored, PLACES, schema, poses=poses)
+    plain = colour_matcher.transfer(picture, mirrored, PLACES, schema, poses="rotations")
+    assert plain.point_ids == (0, 1, 2, 3, 4)
+    own = colour_matcher.transfer(
+        picture, mirrored, PLACES, schema.with_sides("none"), poses="flip"
+    )
+    assert own.pose == "flip" and own.warning is None
+    assert np.abs(own.keypoints1 - FLIP.points(PLACES, (96, 96))).max() <= CELL
+
+
+def test_poses_may_be_none_and_schemas_named(colour_matcher, tmp_path):
+    picture = random_image(96, 96)
+    plain = colour_matcher.transfer(picture, picture, PLACES)
+    none = colour_matcher.transfer(picture, picture, PLACES, poses=None)
+    np.testing.assert_array_equal(plain.keypoints1, none.keypoints1)
+    points = np.linspace(10, 80, 34).reshape(17, 2)
+    named = colour_matcher.transfer(picture, picture, points, schema="ap10k", poses="flip")
+    assert named.point_names == KeypointSchema.ap10k().names
+    path = tmp_path / "names.txt"
+    path.write_text("\n".join(SCHEMA.names))
+    read = colour_matcher.transfer(picture, picture, PLACES, schema=path)
+    assert read.point_names == SCHEMA.names
+    with pytest.raises(HomologError, match="schema: expected ap10k, .*, got 'elephants'"):
+        colour_matcher.pair(picture, picture, schema="elephants")
 
 
 def test_a_pose_asked_for_is_used(colour_matcher):

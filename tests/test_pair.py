@@ -228,8 +228,7 @@ from PIL import Image
 from homolog import HomologError, Matcher
 matcher, image = Matcher.from_pretrained("embedded"), Image.new("RGB", (20, 20))
 for ask in (
-    lambda: matcher.pair(image, image, schema="ap10k"),
-    lambda: matcher.pair(image, image, poses=None),
+    lambda: matcher.pair(image, image, schema=17),
     lambda: matcher.pair(image, image, poses=5),
     lambda: matcher.match(image, image, "a"),
     lambda: matcher.match(image, image, 1.5),
@@ -251,8 +250,7 @@ def test_wrong_arguments_are_named():
     found = subprocess.run([sys.executable, "-c", WRONG], capture_output=True, text=True)
     assert found.stderr == ""
     expected = [
-        "schema: expected a KeypointSchema, got 'ap10k'",
-        "poses: expected none, flip, rotations, all or a list of poses, got None",
+        "schema: expected ap10k, spair:<category>, a COCO file or a file of names, got 17",
         "poses: expected none, flip, rotations, all or a list of poses, got 5",
         "max_matches: expected a whole number from 1 on, got 'a'",
         "max_matches: expected a whole number from 1 on, got 1.5",

@@ -29,7 +29,7 @@ from homolog.image.geometry import IDENTITY, CanvasTransform, PoseSet, PoseVaria
 from homolog.image.points import PointsLike
 from homolog.image.reading import MAX_PIXELS
 from homolog.image.regions import BoxLike, box_of_mask
-from homolog.keypoints import KeypointSchema
+from homolog.keypoints import KeypointSchema, check_flips
 from homolog.loading import ImageLoader, MaskLike, joined, uncut
 from homolog.networks.sides import SideHead, load_bundled
 from homolog.pair import ImagePair
@@ -40,7 +40,8 @@ from homolog.zoom import Zoom, check_zoom, find_object, with_context
 
 _log = logging.getLogger(__name__)
 
-PosesLike = PoseSet | PoseVariant | Sequence[str | PoseVariant]
+PosesLike = PoseSet | PoseVariant | Sequence[str | PoseVariant] | None
+SchemaLike = KeypointSchema | str | os.PathLike[str]
 
 
 class Matcher:
@@ -410,7 +411,7 @@ class Matcher:
         box0: BoxLike | None = None,
         box1: BoxLike | None = None,
         zoom: Zoom = None,
-        schema: KeypointSchema | None = None,
+        schema: SchemaLike | None = None,
     ) -> ImagePair:
         """Two images prepared for each other, to be asked for matches as often as wanted.
 
@@ -432,14 +433,18 @@ class Matcher:
             zoom: `auto` takes a second look at each object that does not fill its image, given by
                 its box, its mask, or found, and matches both views together (`homolog.zoom`).
                 `Features` of a region are used as they were extracted, with a second look or not.
-            schema: what points mean; needed to match them in a flipped source.
+            schema: what points mean, or a name or file as for `KeypointSchema.load`; needed to
+                match them in a flipped source.
 
         Raises:
-            HomologError: an argument cannot be used; the message names it.
+            HomologError: an argument cannot be used, or poses are flipped and the schema does not
+                know left from right; the message names the argument.
         """
         if schema is not None and not isinstance(schema, KeypointSchema):
-            raise HomologError(f"schema: expected a KeypointSchema, got {schema!r}")
+            schema = KeypointSchema.load(schema)
         candidates, files = as_poses(poses), (image0, image1)
+        if schema is not None:
+            check_flips(schema, candidates)
         if zoom is not None:
             check_zoom(zoom)
             given = box0, mask0, box1, mask1
@@ -480,7 +485,7 @@ class Matcher:
         image0: FeaturesLike,
         image1: FeaturesLike,
         points: PointsLike,
-        schema: KeypointSchema | None = None,
+        schema: SchemaLike | None = None,
         point_ids: Sequence[int | str] | None = None,
         *,
         poses: PosesLike = "none",
@@ -496,7 +501,7 @@ class Matcher:
             image0: the image the points are on.
             image1: the image they are looked for in.
             points: (x, y) in pixels of the first image, K of them.
-            schema: what the points mean; needed for flips.
+            schema: what the points mean, as for `pair`; needed for flips.
             point_ids: ids or names of the points in the schema; may be left out if the points
                 are all its keypoints in order.
             poses: as for `pair`.

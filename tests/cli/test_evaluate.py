@@ -42,10 +42,13 @@ MADE = {
 def test_evaluating_every_data_set(capsys, tmp_path, name):
     make, pairs, options = MADE[name]
     root = make(tmp_path / name)
-    status, out, err = run(
-        capsys, "evaluate", name, root, *options, "--limit", "15", "--out", "run",
-        "--poses", "flip",
-    )  # fmt: skip
+    command = ["evaluate", name, root, *options, "--limit", "15", "--out", "run", "--poses"]
+    poses = "flip"
+    if name.startswith("pf"):  # which does not say what is left and right
+        status, _, err = run(capsys, *command, "flip")
+        assert status == 2 and "poses: expected none with a flip" in err and "--sides" in err
+        poses = "rotations"
+    status, out, err = run(capsys, *command, poses)
     assert status == 0, err
     found = json.loads((tmp_path / "run" / "results.json").read_text())
     assert found["per_image"]["count"] == (pairs or 15)

@@ -59,8 +59,11 @@ def evaluate(
 
         evaluate_viewpoint(root, model.matcher()).print()
         return
-    data = dataset_options.load(dataset, root).subsample(limit)
+    from homolog.keypoints import check_flips
+
     poses = model.pose_list()
+    data = dataset_options.load(dataset, root).subsample(limit)
+    check_flips(data.schemas, poses)  # before the weights are read
     if out is None:
         parts = [data.name, model.preset, "" if len(poses) == 1 else model.poses or ""]
         parts += [{"annotated": "boxes", "none": "whole images"}.get(boxes or "", "")]

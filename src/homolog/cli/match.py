@@ -13,6 +13,7 @@ from homolog.cli.options import (
     IMAGE_SUFFIXES,
     ModelOptions,
     PairOptions,
+    SidesOption,
     parse_point,
     read_points,
 )
@@ -33,6 +34,7 @@ def match(
     points: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     grid: int | None = None,
     schema: str | None = None,
+    sides: SidesOption = (),
     point_ids: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     max_matches: int = 20,
     out: Path | None = None,
@@ -54,7 +56,12 @@ def match(
     grid
         A grid of points over the first image, its box or its mask: so many along the longer edge.
     schema
-        What the points mean: `ap10k`, `spair:<category>` or a COCO file. Flips need it.
+        What the points mean: `ap10k`, `spair:<category>`, a COCO file, or a file of names. Flips
+        need it.
+    sides
+        Which of its keypoints are left and right, where their names do not say so: pairs
+        `left_name:right_name`, a file of names and pairs, or `none` where every point is its own
+        counterpart.
     point_ids
         Ids or names of the points in the schema.
     max_matches
@@ -80,6 +87,10 @@ def match(
         from homolog.viz.raster import save_image
 
         named = None if schema is None else KeypointSchema.load(schema)
+        if sides and named is None:
+            raise HomologError("sides: expected --schema with it, got none")
+        if named is not None and sides:
+            named = named.with_sides(sides)
         matcher, pair = pair_options.prepare(model, image0, image1, progress, named)
         if grid is not None:
             mask, box, size = None, pair_options.objects()["box0"], pair.image0.size

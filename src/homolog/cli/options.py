@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,6 +21,9 @@ if TYPE_CHECKING:  # imported only when there is work to do, so that --help is q
     from homolog.matcher import Matcher
     from homolog.pair import ImagePair
     from homolog.utils.progress import ProgressBar
+
+SidesOption = Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)]
+"""Sides that somebody tells: pairs `left:right` of names, a file of names and pairs, or `none`."""
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 """Endings of the images that commands write."""
@@ -206,8 +210,12 @@ class PairOptions:
         Raises:
             HomologError: an option or an image cannot be used.
         """
+        from homolog.keypoints import check_flips
+
         progress.update("loading the model")
         poses, objects = self.poses(model), self.objects()  # checked before the weights are read
+        if schema is not None:
+            check_flips(schema, poses)
         matcher = model.matcher()
         progress.update(f"extracting features of {image0}")
         # Both are read before the first is worked on, except by a zoom without boxes, which looks
@@ -246,6 +254,10 @@ class DatasetOptions:
         ap10k: the pairs that this file lists.
     images
         coco: the folder that file names start from.
+    sides
+        Which keypoints are left and right, where their names do not say so: pairs
+        `left_name:right_name`, a file of names and pairs, or `none` where every point is its own
+        counterpart.
     """
 
     split: str | None = None
@@ -257,29 +269,60 @@ class DatasetOptions:
     first_only: bool = False
     manifest: Path | None = None
     images: Path | None = None
+    sides: SidesOption = ()
 
     def given(self) -> dict[str, Any]:
         """The options that are not left at their defaults, by name."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if value not in (None, False)}
+        return {name: value for name, value in values.items() if value not in (None, False, ())}
 
     def to_arguments(self) -> list[str]:
         """The options as they are written on the command line."""
         arguments = []
         for name, value in self.given().items():
             option = f"--{name.replace('_', '-')}"
-            arguments += [option] if value is True else [option, str(value)]
+            values = value if isinstance(value, tuple) else (value,)
+            arguments += [option] if value is True else [option, *map(str, values)]
         return arguments
 
     def load(self, dataset: str, root: Path) -> DataSet:
         """Read a data set with these options.
 
         Raises:
-            HomologError: there is no such data set, or it does not take one of the options.
+            HomologError: there is no such data set, it does not take one of the options, or sides
+                are told that it does not have.
         """
         from homolog.data import registry
 
-        return registry.load(dataset, root, **self.given())
+        options = self.given()
+        sides = options.pop("sides", ())
+        data = registry.load(dataset, root, **options)
+        return data.with_sides(sides) if sides else data
+
+
+def with_sides(
+    categories: Sequence[Mapping[str, Any]], sides: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Categories of a COCO file with sides as `--sides` tells them, as `flip_indices`.
+
+    Args:
+        categories: entries of the file; those without keypoints stay as they are.
+        sides: pairs `left:right` of names, the name of a file, or `none`; nothing leaves the
+            categories as they are.
+
+    Raises:
+        HomologError: something is none of these, or no category has both names of a pair.
+    """
+    from homolog.keypoints import KeypointSchema, tell_sides
+
+    found = {i: KeypointSchema.coco(c) for i, c in enumerate(categories) if c.get("keypoints")}
+    told = tell_sides({str(i): schema for i, schema in found.items()}, sides) if sides else {}
+    return [
+        {**category, "flip_indices": list(told[str(i)].mirror)}
+        if i in found and told and told[str(i)] != found[i]
+        else dict(category)
+        for i, category in enumerate(categories)
+    ]
 
 
 def read_points(texts: list[str]) -> tuple[Any, list[str] | None]:

@@ -96,6 +96,7 @@ def train(
     import shutil
 
     from homolog.features import FeatureCache
+    from homolog.keypoints import unknown_sides
     from homolog.training import run
     from homolog.training.distributed import is_main_process
     from homolog.training.report import read_report
@@ -106,6 +107,10 @@ def train(
             "be compared with others",
             file=sys.stderr,
         )
+    if config.flips and (unknown := unknown_sides(data.schemas)):
+        config = config.without_flips()
+        if is_main_process():
+            print(f"note: {unknown}", file=sys.stderr)
     features = out / "features" if cache is None else cache
     matcher = model.matcher(FeatureCache(features))
     run.train(data, out, matcher, config, validation=held_out, start=start)

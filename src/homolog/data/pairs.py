@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from homolog import moved
 from homolog.errors import HomologError
 from homolog.image import reading
-from homolog.keypoints import KeypointSchema
+from homolog.keypoints import KeypointSchema, tell_sides
 
 Threshold = Literal["box", "image"]
 """Whose longer side PCK's alpha multiplies: that of the object's box, or that of the image."""
@@ -162,6 +162,7 @@ class DataSet:
         threshold: what PCK's alpha multiplies in the data set's own protocol.
         alphas: the thresholds in its own protocol.
         notes: what a reader of its results should know, such as images that were left out.
+        sides: what somebody told of the keypoints' sides (`with_sides`).
     """
 
     name: str
@@ -171,6 +172,7 @@ class DataSet:
     threshold: Threshold
     alphas: tuple[float, ...]
     notes: tuple[str, ...] = ()
+    sides: tuple[str, ...] = ()
 
     @cached_property
     def annotations(self) -> list[Annotation]:
@@ -184,7 +186,20 @@ class DataSet:
         """Name, number and hash of the pairs, for JSON; another set of pairs has another."""
         names = "\n".join(pair.name for pair in self.pairs)
         digest = hashlib.sha256(names.encode()).hexdigest()
-        return {"data": self.name, "pairs": len(self.pairs), "pairs_sha256": digest}
+        told = {"sides": list(self.sides)} if self.sides else {}
+        return {"data": self.name, "pairs": len(self.pairs), "pairs_sha256": digest, **told}
+
+    def with_sides(self, sides: Sequence[str]) -> DataSet:
+        """The data set with sides of its keypoints as somebody tells them (`tell_sides`).
+
+        Args:
+            sides: pairs `left:right` of names, the name of a file, or `none`.
+
+        Raises:
+            HomologError: something is none of these, or no category has both names of a pair.
+        """
+        schemas = tell_sides(self.schemas, sides)
+        return dataclasses.replace(self, schemas=schemas, sides=tuple(sides))
 
     def select(self, index: Int[np.ndarray, "N"] | Sequence[int], **changes: Any) -> DataSet:
         """The data set with only some of its pairs.

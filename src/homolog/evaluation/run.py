@@ -18,6 +18,7 @@ from homolog.evaluation.predictions import UNALIGNED, read_predictions, to_recor
 from homolog.evaluation.report import Report
 from homolog.evaluation.views import Boxes, FeatureStore, ObjectViews, queries
 from homolog.image.geometry import IDENTITY, PoseVariant
+from homolog.keypoints import check_flips
 from homolog.matcher import Matcher
 from homolog.utils.outputs import claim_run_dir
 from homolog.utils.progress import ProgressBar
@@ -60,14 +61,16 @@ def predict(
         The file of predictions.
 
     Raises:
-        HomologError: there are no pairs, images are missing or broken, the box of an object that
-            shares its image cannot be right, the folder has another run, or it cannot be written.
+        HomologError: there are no pairs, images are missing or broken, poses are flipped and the
+            keypoints' sides are not known, the box of an object that shares its image cannot be
+            right, the folder has another run, or it cannot be written.
     """
-    return _predict(matcher, data, folder, poses, _views(data, boxes, zoom), memory)
+    return _predict(matcher, data, folder, poses, _views(data, poses, boxes, zoom), memory)
 
 
-def _views(data: DataSet, boxes: Boxes, zoom: Zoom) -> ObjectViews:
-    """How the objects of a data set are shown, after a check that their images are there."""
+def _views(data: DataSet, poses: Sequence[PoseVariant], boxes: Boxes, zoom: Zoom) -> ObjectViews:
+    """How the objects of a data set are shown, after a check of its images and of the poses."""
+    check_flips(data.schemas, poses)
     if not data.pairs:
         raise HomologError(f"{data.root}: expected pairs in {data.name}, got none")
     for annotation in data.annotations:
@@ -166,7 +169,7 @@ def evaluate(
     Raises:
         HomologError: as `predict`.
     """
-    views = _views(data, boxes, zoom)
+    views = _views(data, poses, boxes, zoom)
     path = _predict(matcher, data, folder, poses, views, memory)
     predictions, notes = read_predictions(path, data)
     scored, unaligned = score(data, predictions), None

@@ -101,6 +101,8 @@ class PoseVariant:
     @classmethod
     def parse(cls, name: str) -> PoseVariant:
         """The pose of a name such as `identity`, `flip`, `rotate-30` or `flip+rotate180`."""
+        if not isinstance(name, str):
+            raise HomologError(f"pose: expected the name of a pose, got {name!r}")
         if name == "identity":
             return cls()
         flip, _, rotation = name.rpartition("rotate")
@@ -193,15 +195,19 @@ POSE_SETS: dict[str, tuple[PoseVariant, ...]] = {
 POSE_SETS["all"] = (*POSE_SETS["flip"], *POSE_SETS["rotations"][1:])
 
 
-def as_poses(poses: str | PoseVariant | Sequence[str | PoseVariant]) -> tuple[PoseVariant, ...]:
+def as_poses(
+    poses: str | PoseVariant | Sequence[str | PoseVariant] | None,
+) -> tuple[PoseVariant, ...]:
     """The poses meant by a set's name (`none`, `flip`, `rotations`, `all`) or by a list.
 
     A list is taken literally: `["flip"]` is the flipped image alone, while `"flip"` is the image
-    as it is and flipped.
+    as it is and flipped. None is `none`.
 
     Raises:
         HomologError: a name is unknown, or the list is empty.
     """
+    if poses is None:
+        return POSE_SETS["none"]
     if isinstance(poses, PoseVariant):
         return (poses,)
     if isinstance(poses, str) and poses in POSE_SETS:

@@ -2,5 +2,15 @@
 
 from homolog.keypoints.schema import KeypointSchema, builtin_schemas
 from homolog.keypoints.side_names import SIDE_IN_NAME, NamedSides, read_sides
+from homolog.keypoints.telling import check_flips, tell_sides, unknown_sides
 
-__all__ = ["SIDE_IN_NAME", "KeypointSchema", "NamedSides", "builtin_schemas", "read_sides"]
+__all__ = [
+    "SIDE_IN_NAME",
+    "KeypointSchema",
+    "NamedSides",
+    "builtin_schemas",
+    "check_flips",
+    "read_sides",
+    "tell_sides",
+    "unknown_sides",
+]

@@ -26,12 +26,6 @@ from homolog.keypoints.entries import (
 )
 from homolog.keypoints.side_names import read_sides
 
-TELL_SIDES = (
-    "try --sides left_name:right_name ..., --sides with a file of names and pairs, or --sides none "
-    "where every point is its own counterpart"
-)
-"""How somebody tells the sides that names do not."""
-
 
 @dataclass(frozen=True)
 class KeypointSchema:
@@ -249,25 +243,10 @@ class KeypointSchema:
         Raises:
             HomologError: a pair is none, is unknown, or contradicts another.
         """
-        if isinstance(sides, (str, os.PathLike)):
-            sides = [] if sides == "none" else [sides]
-        if isinstance(sides, Mapping) or not isinstance(sides, Iterable):
-            raise HomologError(f"sides: expected none or pairs left:right, got {sides!r}")
-        given = list(sides)
-        if given in ([], ["none"]):
+        pairs = pairs_of(sides)
+        if not pairs:
             own = tuple(range(len(self)))
             return dataclasses.replace(self, mirror=own, groups=(), sides_known=True)
-        if len(given) == 1 and isinstance(given[0], (str, os.PathLike)) and _is_file(given[0]):
-            told_by = self.load(given[0])
-            if not told_by.sides_known:
-                raise HomologError(
-                    f"sides: expected pairs left:right or names that tell sides, got {given[0]}"
-                )
-            given = [
-                (name, told_by.names[other])
-                for name, other in zip(told_by.names, told_by.mirror, strict=True)
-            ]
-        pairs = [as_pair(each) for each in given]
         mirror, told = list(self.mirror), dict[int, int]()
         for left, right in pairs:
             i, j = self._find(left), self._find(right)
@@ -353,8 +332,30 @@ class KeypointSchema:
         return index
 
 
-def _is_file(name: Any) -> bool:
-    return name != "none" and Path(name).is_file()
+def pairs_of(sides: Any) -> list[tuple[Any, Any]]:
+    """The pairs of counterparts that somebody tells; no pairs for `none`.
+
+    Args:
+        sides: as for `KeypointSchema.with_sides`.
+
+    Raises:
+        HomologError: it is nothing of the kind, or a file cannot be used.
+    """
+    if isinstance(sides, (str, os.PathLike)):
+        sides = [sides]
+    if isinstance(sides, Mapping) or not isinstance(sides, Iterable):
+        raise HomologError(f"sides: expected none or pairs left:right, got {sides!r}")
+    given = list(sides)
+    if given == ["none"]:
+        return []
+    if len(given) == 1 and isinstance(given[0], (str, os.PathLike)) and Path(given[0]).is_file():
+        told = KeypointSchema.load(given[0])
+        if not told.sides_known:
+            raise HomologError(
+                f"sides: expected pairs left:right or names that tell sides, got {given[0]}"
+            )
+        return [(name, told.names[i]) for name, i in zip(told.names, told.mirror, strict=True)]
+    return [as_pair(each) for each in given]
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -145,6 +146,16 @@ class TrainingConfig:
     save_every: int = 100
     seed: int = 0
     tuning: TuningConfig | None = None
+
+    @property
+    def flips(self) -> bool:
+        """Whether images are mirrored, for which the sides of keypoints must be known."""
+        return self.variants is not None or (self.views is not None and self.views.flip)
+
+    def without_flips(self) -> TrainingConfig:
+        """The same but for mirrored images, which are left out."""
+        views = None if self.views is None else dataclasses.replace(self.views, flip=False)
+        return dataclasses.replace(self, variants=None, views=views)
 
 
 def published_spair() -> TrainingConfig:

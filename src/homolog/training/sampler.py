@@ -83,13 +83,12 @@ class BatchSampler:
         self._probabilities = np.array(
             [category.num_pairs / self.num_pairs for category in self.categories]
         )
-        flips = config.variants is not None or (config.views is not None and config.views.flip)
         for category in self.categories:
-            if flips and not data.schemas[category.name].sides_known:
+            if config.flips and not data.schemas[category.name].sides_known:
                 raise HomologError(
                     f"{data.root}: expected keypoints of {category.name!r} that are known to be "
-                    "left or right, since images are flipped, got none; try flip_indices in the "
-                    "category, or a recipe without flips"
+                    "left or right, since images are flipped, got none; try "
+                    "DataSet.with_sides, flip_indices in the category, or a recipe without flips"
                 )
 
     @property
