@@ -127,7 +127,7 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> LabelFile:
         for individual, parts in header.columns.items():
             listed = names.setdefault(_category(individual), [])
             listed += [part for part in parts if part not in listed]
-    entries = []
+    entries: list[dict[str, Any]] = []
     for name, listed in names.items():
         edges = [
             (listed.index(str(edge[0])), listed.index(str(edge[1])))

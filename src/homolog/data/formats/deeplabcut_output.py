@@ -86,7 +86,9 @@ def _written_categories(
     """The category of individuals, and that of body parts of no individual."""
     used = {each["category_id"] for each in document["annotations"]}
     named = [c for c in document["categories"] if c["id"] in used and c.get("keypoints")]
-    shared = next((c for c in named if c["name"] == SHARED), {"id": None, "keypoints": []})
+    shared: Mapping[str, Any] = next(
+        (c for c in named if c["name"] == SHARED), {"id": None, "keypoints": []}
+    )
     others = [c for c in named if c["id"] != shared["id"]]
     if not named:
         raise HomologError(f"{argument}: expected labels with keypoints, got none")

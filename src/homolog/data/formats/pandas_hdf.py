@@ -47,7 +47,7 @@ def read_rows(path: Path) -> list[list[str]]:
 def _axis(group: Any, name: str) -> tuple[list[str], list[tuple[str, ...]]]:
     """The names of an axis' levels, and its entries."""
     if _text(group.attrs[f"{name}_variety"]) != "multi":
-        entries = [(_text(value),) for value in group[name][:]]
+        entries: list[tuple[str, ...]] = [(_text(value),) for value in group[name][:]]
         return [_text(group[name].attrs["name"])], entries
     names, columns = [], []
     for level in range(int(group.attrs[f"{name}_nlevels"])):
