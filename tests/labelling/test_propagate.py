@@ -165,6 +165,8 @@ def test_manual_edits_survive(folder, exemplars, tmp_path):
     assert again.annotations[0]["keypoints"][6:9] == [11.5, 12.5, 2]
     assert again.annotations[0][EXTRA]["reviewed"] == [2]
     assert again.annotations[1]["keypoints"][:3] == [33, 44, 2]
+    x, y, width, height = third["bbox"]  # which now contains the point
+    third["bbox"] = pytest.approx([1, 2, x + width - 1, y + height - 2])
     assert again.annotations[2] == third
     # They can be exemplars themselves, of the keypoints that somebody has checked.
     reviewed = read(out, folder)

@@ -217,7 +217,9 @@ def test_edits_stay_with_their_object(scene, tmp_path):
     assert after[moved]["keypoints"][3:6] == [7.5, 8.5, 2]
     assert after[moved][EXTRA]["reviewed"] == [1]
     assert after[gone]["keypoints"] == by_instance(labels)[gone]["keypoints"]
-    assert plain not in after  # nobody had looked at it
+    assert after[plain] == by_instance(labels)[plain]  # although nobody had looked at it
+    (note,) = summary.notes
+    assert note.endswith("nobody has edited them: 1")
     others = [a for key, a in after.items() if key not in (moved, gone)]
     assert not any(a[EXTRA]["reviewed"] for a in others)
     # They survive a run without boxes, too, in which the image is one object.

@@ -19,7 +19,8 @@ def annotate(
     boxes: Path | None = None,
     max_objects: int | None = None,
     zoom: Literal["auto", "none"] | None = None,
-    review: float = 0.8,
+    errors: float | None = None,
+    review: float | None = None,
     overwrite: bool = False,
     engine: Literal["local", "ray"] = "local",
     workers: int | None = None,
@@ -34,14 +35,16 @@ def annotate(
     Parameters
     ----------
     exemplars
-        The labelled images, of one object or several each: COCO keypoints (.json), an Ultralytics
-        YOLO-pose data set (.yaml), or a table with columns image, keypoint, x, y and perhaps
-        instance (.csv).
+        The labelled images, of one object or several each, in any format of keypoint labels: COCO
+        (.json), an Ultralytics YOLO-pose data set (.yaml), a table with columns image, keypoint, x,
+        y and perhaps instance (.csv), TPS and others. Labels that this command made count as far
+        as somebody has reviewed them; what is not reviewed is predicted anew.
     images
         The folder of images to annotate.
     out
-        The file to write: COCO (.json), which alone can be reviewed; a table (.csv); or an
-        Ultralytics YOLO-pose data set (.yaml), whose labels go where Ultralytics looks for them.
+        The file to write, in a format that its ending tells: COCO (.json), which alone can be
+        reviewed; a table (.csv); an Ultralytics YOLO-pose data set (.yaml), whose labels go where
+        Ultralytics looks for them; TPS (.tps) and others.
     boxes
         The objects to label: COCO annotations or detection results (.json), an Ultralytics YOLO
         data set (.yaml) or folder of label files, a table with columns image, x, y, width, height
@@ -50,17 +53,24 @@ def annotate(
         Look for so many objects in each image at most, and label these.
     zoom
         `auto` takes a second look at objects that do not fill their images.
+    errors
+        The share of errors, as expected from the scores, that may remain in the points that are not
+        marked doubtful: 0.05 by default.
     review
-        Points with a lower score are marked doubtful.
+        Mark points with a lower score doubtful, whatever share of errors remains.
     overwrite
-        Replace OUT if it exists; what was edited by hand in it is kept.
+        Write over OUT if it exists. Nothing in it is lost: what was edited by hand stays as it is,
+        and other points are predicted anew, or stay where they are not found again.
     engine
         `ray` distributes the work over processes, or over the machines of a cluster.
     workers
         ray: number of processes; by default one for each GPU, or for each two CPUs.
     """
-    if not 0 <= review <= 1:
-        raise HomologError(f"review: expected a probability from 0 to 1, got {review:g}")
+    for name, given in (("errors", errors), ("review", review)):
+        if given is not None and not 0 <= given <= 1:
+            raise HomologError(f"{name}: expected a number from 0 to 1, got {given:g}")
+    if errors is not None and review is not None:
+        raise HomologError("errors: expected no --review with it, got both")
     if not images.is_dir():
         raise HomologError(f"images: expected a folder, got {images}")
     if workers is not None and engine != "ray":
@@ -85,17 +95,31 @@ def annotate(
     for message in [] if given is None else given.messages:
         print(f"note: {message}", file=sys.stderr)
     chosen = ZOOM if zoom is None else None if zoom == "none" else zoom
-    config = AnnotateConfig(review, poses, chosen, max_objects)
+    config = AnnotateConfig(review, poses, chosen, max_objects, 0.05 if errors is None else errors)
     executor = None
     matcher = model.matcher()
     if engine == "ray":
         from homolog.labelling.ray import ray_executor
 
+        labelled, notes = propagate.readable_exemplars(labelled, matcher.max_pixels)
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
         executor = ray_executor(model.matcher, labelled, config, workers, given)
-    summary = propagate.annotate(
-        matcher, labelled, images, out, config=config, boxes=given, overwrite=overwrite,
-        executor=executor,
-    )  # fmt: skip
+    try:
+        summary = propagate.annotate(
+            matcher, labelled, images, out, config=config, boxes=given, overwrite=overwrite,
+            executor=executor,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        log = propagate.log_path(out)
+        if log.exists():
+            print(
+                f"homolog: interrupted; the same command resumes where it stopped, from {log}",
+                file=sys.stderr,
+            )
+        raise
+    for note in summary.notes:
+        print(f"note: {note}", file=sys.stderr)
     for name, reason in summary.failed:
         labels = "; its earlier labels are kept" if name in summary.retained else ""
         print(f"skipped: {name}: {reason}{labels}", file=sys.stderr)
@@ -105,10 +129,14 @@ def annotate(
         which = "an object" if number is None else f"object {number}"
         print(f"kept: {name}: {which} of {out}, drawn or edited, was not found", file=sys.stderr)
     several = given is not None or max_objects is not None
-    objects = f"{summary.objects} objects, " if several else ""
+    objects = f"{_count(summary.objects, 'object')}, " if several else ""
     print(
-        f"{summary.images} images, {objects}{summary.points} points, {summary.doubtful} of them "
-        f"doubtful, {summary.manual} by hand: {out}"
+        f"{_count(summary.images, 'image')}, {objects}{_count(summary.points, 'point')}, "
+        f"{summary.doubtful} of them doubtful, {summary.manual} by hand: {out}"
     )
     if summary.doubtful and out.suffix.lower() == ".json":
         print(f"review: homolog serve {images} --labels {out}", file=sys.stderr)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

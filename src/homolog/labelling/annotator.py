@@ -11,13 +11,15 @@ import numpy as np
 
 from homolog.data.boxes import BoxedObject, BoxSet
 from homolog.data.exemplars import ExemplarSet
-from homolog.data.formats.entries import InstanceId
+from homolog.data.formats.document import box_of_keypoints
+from homolog.data.formats.entries import InstanceId, as_instance
 from homolog.data.labels import EXTRA
 from homolog.data.pairs import Annotation
 from homolog.descriptors import Features
 from homolog.errors import HomologError
 from homolog.image import reading
 from homolog.image.geometry import IDENTITY, PoseVariant
+from homolog.image.regions import as_box
 from homolog.labelling.exemplar_features import BATCH
 from homolog.labelling.exemplars import (
     EXEMPLAR_POSES,
@@ -25,9 +27,10 @@ from homolog.labelling.exemplars import (
     KeypointPrediction,
     PreparedExemplar,
 )
-from homolog.labelling.instances import INSTANCE, Identity, free_instance, match_instances
+from homolog.labelling.instances import INSTANCE, free_instance, match_instances
 from homolog.labelling.neighbours import Territories
 from homolog.labelling.objects import ObjectFinder
+from homolog.labelling.provenance import OwnObject, file_annotations, own_objects
 from homolog.loading import joined
 from homolog.matcher import Matcher
 from homolog.zoom import Zoom
@@ -47,17 +50,20 @@ class AnnotateConfig:
     """Which predicted keypoints a person should review, and how objects are looked at.
 
     Attributes:
-        review: keypoints with a lower score are marked doubtful.
+        review: keypoints with a lower score are marked doubtful; None to choose that threshold.
         poses: that exemplars are tried in.
         zoom: `auto` takes a second look at objects that do not fill their images.
         max_objects: how many objects an image may show, which are found; None for one, which is
             labelled wherever it is.
+        errors: the share of the keypoints that are not doubtful which may be wrong, as expected
+            from their scores, where the threshold is chosen.
     """
 
-    review: float = 0.8
+    review: float | None = None
     poses: tuple[PoseVariant, ...] = EXEMPLAR_POSES
     zoom: Zoom = ZOOM
     max_objects: int | None = None
+    errors: float = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,15 +107,27 @@ class Annotator:
         self.config = config
         self.boxes = boxes
         self.several = boxes is not None or config.max_objects is not None
+        self._labelled = own_objects(exemplars)
+        known = {
+            each.annotation: each.known
+            for several in self._labelled.values()
+            for each in several
+            if not each.complete
+        }
         self.exemplars = Exemplars(
             matcher, exemplars.annotations, exemplars.schemas, config.poses,
-            regions=self.several, zoom=config.zoom, prepared=prepared,
+            regions=self.several, zoom=config.zoom, prepared=prepared, known=known,
         )  # fmt: skip
         self._finder = None
         if config.max_objects is not None:
             self._finder = ObjectFinder(matcher, exemplars.annotations)
         self._ids = {c["name"]: c["id"] for c in exemplars.categories}
-        self._labelled = own_objects(exemplars)
+        self._names = {number: name for name, number in self._ids.items()}
+        # Where labels that are given again have several objects, they also say where these are.
+        self._crowds = {
+            path: entries for path, entries in file_annotations(exemplars).items()
+            if len(entries) > 1 and any(EXTRA in entry for entry in entries)
+        }  # fmt: skip
 
     def load(self, path: Path) -> LoadedImage | HomologError:
         """An image without descriptors yet, or why it cannot be read."""
@@ -119,7 +137,8 @@ class Annotator:
             # With several categories, that of the image is not known before it is annotated.
             (category,) = self._ids if len(self._ids) == 1 else (None,)
             image: Any = path
-            if self.several or self.config.zoom is not None:  # parts of it will be cut out
+            crowded = self.several or path.resolve() in self._crowds
+            if crowded or self.config.zoom is not None:  # parts of it will be cut out
                 image = reading.load_image(
                     path, max_pixels=self.matcher.max_pixels, name=str(path)
                 ).image
@@ -140,13 +159,23 @@ class Annotator:
         size = {"width": image.size[0], "height": image.size[1]}
         if image.features is None:
             return {"file_name": name, **size, "annotations": [], "unlabelled": []}
-        if not self.several:
-            prediction = self.exemplars.find(self._whole(image.features))
-            return {"file_name": name, **size, "annotation": self._annotation(prediction)}
+        own = self._labelled.get(image.path.resolve(), [])
+        if not self.several and image.path.resolve() not in self._crowds:
+            return {"file_name": name, **size, **self._single(image.path, image.features, own)}
         try:
-            return {"file_name": name, **size, **self._instances(image.path, image.features)}
+            return {"file_name": name, **size, **self._instances(image.path, image.features, own)}
         except HomologError as error:
             return {"file_name": name, "failed": str(error)}
+
+    def _single(self, path: Path, features: Features, own: Sequence[OwnObject]) -> Record:
+        """The annotation of the only object of an image; none if only itself is known of it."""
+        category = own[0].annotation.category if own else None
+        without = [each.annotation for each in own]  # it would find itself
+        if own and not self.exemplars.has_others(without, category):
+            return {"annotations": [], "unlabelled": []}
+        whole = self._whole(features)
+        prediction = self.exemplars.find(whole, category, None, without, path.name)
+        return {"annotation": self._annotation(prediction, features.size)}
 
     def _whole(self, features: Features) -> Features:
         """Descriptors of an image of one object, zoomed in on if that is wanted."""
@@ -156,25 +185,34 @@ class Annotator:
             features = joined(features)  # exemplars are joined, too
         return self.matcher.extract(features)
 
-    def _instances(self, path: Path, features: Features) -> Record:
-        """The annotations of all objects of an image but those that are exemplars."""
-        objects = self._objects(path, features)
-        labelled = self._labelled.get(path.resolve(), [])
-        own = match_instances(
-            [identity for _, identity in labelled], [(o.instance, o.box) for o in objects]
+    def _instances(self, path: Path, features: Features, own: Sequence[OwnObject]) -> Record:
+        """The annotations of all objects of an image but those that are labelled already."""
+        objects = list(self._objects(path, features, own))
+        found_in = match_instances(
+            [each.identity for each in own], [(o.instance, o.box) for o in objects]
         )
         record: Record = {"annotations": [], "unlabelled": []}
-        if labelled:
-            taken: list[InstanceId | None] = [each.instance for each in objects]
-            for (_, (number, _)), index in zip(labelled, own, strict=True):
-                if index is not None:
-                    number = objects[index].instance
-                elif number is None or number in taken:
-                    number = free_instance(taken)
-                taken.append(number)
-            record["exemplars"] = taken[len(objects) :]
+        numbers: list[InstanceId | None] = [each.instance for each in objects]
+        exemplar_of: dict[int, OwnObject] = {}
+        for each, index in zip(own, found_in, strict=True):
+            number = each.instance
+            if index is not None:
+                number = objects[index].instance
+            elif number is None or number in numbers:
+                number = free_instance(numbers)
+            numbers.append(number)
+            if index is None and not each.complete:  # known, although nobody has given its box
+                index = self._append(objects, each, number, features.size)
+            if index is not None:
+                exemplar_of[index] = each
+        if own:
+            record["exemplars"] = numbers[-len(own) :]
         territories = Territories([o.box for o in objects], [o.mask for o in objects])
-        todo = [index for index in range(len(objects)) if index not in own]
+        todo = [
+            index
+            for index in range(len(objects))
+            if index not in exemplar_of or not exemplar_of[index].complete
+        ]
         for start in range(0, len(todo), BATCH):
             chosen = todo[start : start + BATCH]
             boxes = [objects[index].box for index in chosen]
@@ -184,25 +222,67 @@ class Annotator:
             for index, found in zip(chosen, self.matcher.extract(loaded), strict=True):
                 cells, log_shares = territories.restrict(found.by_pose[IDENTITY], index)
                 category = objects[index].category
-                prediction = self.exemplars.find(
-                    cells, category if category in self._ids else None, log_shares
-                )
-                self._add(record, objects[index], prediction)
+                itself = [exemplar_of[index].annotation] if index in exemplar_of else []
+                if itself:
+                    category = itself[0].category
+                category = category if category in self._ids else None
+                if not self.exemplars.has_others(itself, category):
+                    continue
+                prediction = self.exemplars.find(cells, category, log_shares, itself, path.name)
+                self._add(record, objects[index], prediction, features.size)
             features.zoomed.clear()  # a thousand regions would fill the memory
         return record
 
-    def _objects(self, path: Path, features: Features) -> Sequence[BoxedObject]:
-        """The objects of an image: those given, or those found, numbered from 1."""
+    def _append(
+        self,
+        objects: list[BoxedObject],
+        exemplar: OwnObject,
+        number: InstanceId,
+        size: tuple[int, int],
+    ) -> int | None:
+        """Add an exemplar to the objects of its image; its position, None if its box is no box."""
+        try:
+            box = as_box(exemplar.annotation.xywh, size)
+        except HomologError:
+            return None
+        objects.append(BoxedObject(number, box, None, exemplar.annotation.category))
+        return len(objects) - 1
+
+    def _objects(
+        self, path: Path, features: Features, own: Sequence[OwnObject]
+    ) -> Sequence[BoxedObject]:
+        """The objects of an image: those given, found and numbered from 1, or known."""
         if self.boxes is not None:
             return self.boxes.of(path)
-        assert self._finder is not None and self.config.max_objects is not None
-        found = self._finder.find(features, self.config.max_objects, str(path))
-        return [
-            BoxedObject(number, each.box, each.score, each.category)
-            for number, each in enumerate(found, start=1)
-        ]
+        if self._finder is not None and self.config.max_objects is not None:
+            found = self._finder.find(features, self.config.max_objects, str(path))
+            return [
+                BoxedObject(number, each.box, each.score, each.category)
+                for number, each in enumerate(found, start=1)
+            ]
+        known: list[BoxedObject] = []
+        for entry in self._crowds[path.resolve()]:
+            try:
+                box = as_box(entry["bbox"], features.size)
+                number = as_instance(entry.get(INSTANCE, entry["id"]))
+            except (HomologError, KeyError, ValueError):
+                continue  # it stays as it is
+            for each in own:
+                if each.record is entry and each.instance is not None:
+                    number = each.instance
+            if number in [each.instance for each in known]:
+                number = free_instance(each.instance for each in known)
+            category = self._names.get(entry["category_id"])
+            known.append(BoxedObject(number, box, None, category))
+        return known
 
-    def _add(self, record: Record, given: BoxedObject, prediction: KeypointPrediction) -> None:
+    def _add(
+        self,
+        record: Record,
+        given: BoxedObject,
+        prediction: KeypointPrediction,
+        size: tuple[int, int],
+    ) -> None:
         """Add the prediction of an object to the record of its image, if it is like an exemplar."""
         x, y, width, height = given.box
         if prediction.likeness < LEAST_LIKENESS:
@@ -210,15 +290,30 @@ class Annotator:
             record["unlabelled"].append({INSTANCE: given.instance, "bbox": box})
             return
         prediction = replace(prediction, box=(x, y, x + width, y + height))
-        record["annotations"].append({INSTANCE: given.instance, **self._annotation(prediction)})
+        annotation = self._annotation(prediction, size)
+        record["annotations"].append({INSTANCE: given.instance, **annotation})
 
-    def _annotation(self, prediction: KeypointPrediction) -> dict[str, Any]:
+    def _annotation(self, prediction: KeypointPrediction, size: tuple[int, int]) -> dict[str, Any]:
+        """A prediction as a COCO annotation, with what is needed to review it.
+
+        A keypoint is labelled if it is in half of the blended exemplars or more, by their weights;
+        it is occluded (v = 1) if it is that in half or more of those that have it.
+
+        Args:
+            prediction: what was predicted.
+            size: width and height of the image.
+        """
         visible = prediction.visibility >= 0.5
         points = np.round(np.where(visible[:, None], prediction.points, 0), 2)
-        keypoints = np.column_stack([points, np.where(visible, 2, 0)])
+        shown = np.where(prediction.occlusion >= 0.5, 1, 2)
+        keypoints = np.column_stack([points, np.where(visible, shown, 0)])
         x0, y0, x1, y1 = prediction.box
-        # A keypoint is doubtful, too, where the exemplars disagree on whether it is visible.
-        doubtful = (prediction.scores < self.config.review) & visible
+        if round(x1 - x0, 2) <= 0 or round(y1 - y0, 2) <= 0:  # flat, as around a single keypoint
+            x0, y0, width, height = box_of_keypoints(keypoints, size)
+            x1, y1 = x0 + width, y0 + height
+        # A threshold is chosen when all scores are known (`homolog.labelling.review`). A keypoint
+        # is doubtful, too, where the exemplars disagree on whether it is visible.
+        doubtful = (prediction.scores < (self.config.review or 0.0)) & visible
         doubtful |= (prediction.visibility > 0.25) & (prediction.visibility < 0.75)
         flat = [int(v) if v == int(v) else float(v) for v in keypoints.flatten()]
         score = round(float(prediction.scores[visible].mean()), 4) if visible.any() else 0.0
@@ -238,15 +333,3 @@ class Annotator:
                 "exemplars": [list(exemplar) for exemplar in prediction.exemplars],
             },
         }
-
-
-def own_objects(exemplars: ExemplarSet) -> dict[Path, list[tuple[Annotation, Identity]]]:
-    """The exemplars by the resolved paths of their images, with their instance ids and boxes."""
-    instances: Sequence[InstanceId | None] = exemplars.instances
-    if not instances:
-        instances = [None] * len(exemplars.annotations)
-    found: dict[Path, list[tuple[Annotation, Identity]]] = {}
-    for annotation, instance in zip(exemplars.annotations, instances, strict=True):
-        identity = instance, annotation.xywh
-        found.setdefault(annotation.path.resolve(), []).append((annotation, identity))
-    return found

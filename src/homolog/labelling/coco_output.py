@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from homolog.data.exemplars import ExemplarSet
 from homolog.data.formats.entries import InstanceId
 from homolog.data.labels import EXTRA, Labels, manual_keypoints
-from homolog.data.pairs import Annotation
+from homolog.data.reading import abbreviate
 from homolog.image import reading
-from homolog.labelling.annotator import Record, own_objects
-from homolog.labelling.edits import Entry, MergedImage, merge, without_ids
-from homolog.labelling.instances import INSTANCE, Identity
+from homolog.labelling.annotator import Record
+from homolog.labelling.earlier import EarlierLabels
+from homolog.labelling.edits import Entry, MergedImage, merge, with_wider_box
+from homolog.labelling.instances import INSTANCE
+
+_SEEN = 1.0
+"""Pixels by which a box must be widened to be worth a note: tools round boxes and points."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +28,18 @@ class Summary:
 
     Attributes:
         images: number of annotated images.
-        points: number of visible keypoints in these.
+        points: number of labelled keypoints in these.
         doubtful: number of keypoints that should be reviewed.
         manual: number of keypoints kept as somebody labelled or corrected them.
         failed: names of the images that could not be read, and why.
         objects: number of annotated objects in these images.
         unlabelled: names of images and instance ids of the objects given that are like none of the
             exemplars.
-        kept: names of images and instance ids of earlier objects that are no longer given, but
+        kept: names of images and instance ids of earlier objects that were not found again, but
             that somebody has drawn, labelled or corrected.
         retained: names of the images that could not be read, but have been before, and keep their
             annotations.
+        notes: what else was decided, a line each.
     """
 
     images: int
@@ -48,6 +51,7 @@ class Summary:
     unlabelled: Sequence[tuple[str, InstanceId]] = ()
     kept: Sequence[tuple[str, InstanceId | None]] = ()
     retained: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 def make_document(
@@ -56,22 +60,21 @@ def make_document(
     records: Mapping[str, Record],
     exemplars: ExemplarSet,
     previous: Labels | None,
+    categories: Sequence[Mapping[str, Any]],
 ) -> tuple[dict[str, Any], Summary]:
     """The COCO document of all images of a folder, and a summary of it.
 
     Args:
         files: the images.
         name_of: gives the name of each in the document.
-        records: what was predicted for each, by name. Images without a record are exemplars.
-            Exemplars keep their own labels.
+        records: what was predicted for each, by name. Images without a record are labelled by the
+            exemplars, which keep all that their file says of them.
         exemplars: the labelled images.
-        previous: labels whose manual edits are kept, with the categories of the exemplars
-            (`homolog.labelling.edits.with_categories`).
+        previous: labels that are written over, of which nothing is lost, with these categories.
+        categories: of the document.
     """
-    own = own_objects(exemplars)
-    earlier = _Earlier(previous)
-    ids = {c["name"]: c["id"] for c in exemplars.categories}
-    document = _Document(earlier, exemplars.categories)
+    earlier = EarlierLabels(previous, exemplars, files, name_of)
+    document = _Document(earlier, categories)
     unlabelled: list[tuple[str, InstanceId]] = []
     retained: list[str] = []
     for path in files:
@@ -83,87 +86,129 @@ def make_document(
                 retained.append(name)
                 document.add_image(name, {}, earlier.all_of(name))
             continue
-        size, entries = _new_entries(path, record, own.get(path.resolve(), []), ids)
-        if record is not None and record.get("unlabelled"):
-            document.unlabelled += [{"file_name": name, **each} for each in record["unlabelled"]]
-            unlabelled += [(name, each[INSTANCE]) for each in record["unlabelled"]]
-        merged = merge(entries, earlier.annotations[name], earlier.deleted[name])
-        document.add_image(name, {"width": size[0], "height": size[1]}, merged)
+        entries, settled = _number_exemplars(earlier, name, record)
+        if record is None:
+            own = earlier.own[name]
+            size = own[0][0].annotation.size if own else None
+            width, height = size or reading.image_size(path)
+            merged = earlier.all_of(name)
+        else:
+            width, height = record["width"], record["height"]
+            for each in record.get("unlabelled", ()):
+                document.unlabelled.append({"file_name": name, **each})
+                unlabelled.append((name, each[INSTANCE]))
+            merged = merge(
+                entries, earlier.annotations[name], earlier.deleted[name], settled,
+                [position for _, position in earlier.own[name]],
+            )  # fmt: skip
+        document.add_image(name, {"width": width, "height": height}, merged)
     names = set(map(name_of, files))
-    for name in earlier.images:
-        merged = merge([], earlier.annotations[name], earlier.deleted[name])
-        if name not in names and (merged.entries or merged.deleted):  # its image is elsewhere now
-            document.add_image(name, {}, merged)
+    elsewhere = [name for name in earlier.images if name not in names]
+    for name in elsewhere:
+        document.add_image(name, {}, earlier.all_of(name))
     data = document.finish()
-    labels = Labels(data)
-    points = sum(annotation["num_keypoints"] for annotation in labels.annotations)
+    annotations = data["annotations"]
+    labelled = [each for each in annotations if "keypoints" in each]
     failed = [(record["file_name"], record["failed"]) for record in document.failed]
-    manual = sum(len(manual_keypoints(annotation)) for annotation in labels.annotations)
     return data, Summary(
-        len(data["images"]), points, len(labels.doubtful()), manual, failed,
-        len(data["annotations"]), unlabelled, document.kept, retained,
+        len(data["images"]),
+        sum(v > 0 for each in labelled for v in each["keypoints"][2::3]),
+        len(Labels(data).doubtful()),
+        sum(len(manual_keypoints(each)) for each in labelled),
+        failed, len(annotations), unlabelled, document.kept, retained,
+        _notes(earlier, elsewhere, document),
     )  # fmt: skip
 
 
-class _Earlier:
-    """Labels that are written over, by the names of their images.
+def _number_exemplars(
+    earlier: EarlierLabels, name: str, record: Record | None
+) -> tuple[list[Entry], set[int]]:
+    """Give the exemplars of an image their instance ids.
 
-    Attributes:
-        data: their document.
-        images: its images.
-        annotations: of each image.
-        deleted: of each image those that somebody deleted.
+    Returns:
+        What was predicted for the image, and positions of the annotations that were not looked for.
     """
+    own, annotations = earlier.own[name], earlier.annotations[name]
+    numbers = [each.instance if len(own) > 1 else None for each, _ in own]
+    if record is not None:
+        numbers = record.get("exemplars", numbers)
+    settled = set()
+    for (each, position), number in zip(own, numbers, strict=True):
+        entry = annotations[position]
+        if number is not None and (record is not None or INSTANCE not in entry):
+            annotations[position] = {INSTANCE: number, **entry, **{INSTANCE: number}}
+        if each.complete:
+            settled.add(position)
+    if record is None:
+        return [], settled
+    # Images of one object have one annotation, as they did before there could be several.
+    predicted = record["annotations"] if "annotations" in record else [record["annotation"]]
+    return predicted, settled
 
-    def __init__(self, labels: Labels | None):
-        self.data: Mapping[str, Any] = {} if labels is None else labels.data
-        self.images: dict[str, dict[str, Any]] = {}
-        self.annotations: dict[str, list[Entry]] = defaultdict(list)
-        self.deleted: dict[str, list[Entry]] = defaultdict(list)
-        if labels is None:
-            return
-        names = {image["id"]: image["file_name"] for image in labels.images}
-        self.images = {image["file_name"]: image for image in labels.images}
-        for annotation in labels.annotations:
-            self.annotations[names[annotation["image_id"]]].append(annotation)
-        for annotation in labels.deleted:
-            if annotation["image_id"] in names:  # otherwise it cannot be restored either
-                self.deleted[names[annotation["image_id"]]].append(annotation)
 
-    def all_of(self, name: str) -> MergedImage:
-        """The annotations of an image as they were."""
-        entries = [without_ids(each) for each in self.annotations[name]]
-        return MergedImage(entries, [without_ids(each) for each in self.deleted[name]])
+def _notes(earlier: EarlierLabels, elsewhere: Sequence[str], document: _Document) -> list[str]:
+    """What a person should know of labels that were kept."""
+    notes = []
+    names = [name for name in elsewhere if earlier.annotations[name]]
+    if names:
+        notes.append(
+            f"labels of images that are not in the folder are kept: {abbreviate(elsewhere)}"
+        )
+    if document.left:
+        notes.append(
+            "objects that were not found again are kept, although nobody has edited them: "
+            f"{document.left}"
+        )
+    if earlier.differing:
+        notes.append(
+            "images in which exemplars differ from labels that somebody made, which are kept: "
+            f"{abbreviate(earlier.differing)}"
+        )
+    if document.widened:
+        notes.append(
+            "boxes that did not contain all labelled keypoints are widened in "
+            f"{abbreviate(dict.fromkeys(document.widened))}"
+        )
+    return notes
 
 
 class _Document:
-    """A COCO document under construction; members of an earlier one that are not known are kept."""
+    """A COCO document under construction, which keeps ids and members of an earlier one."""
 
-    def __init__(self, earlier: _Earlier, categories: Sequence[Mapping[str, Any]]):
+    def __init__(self, earlier: EarlierLabels, categories: Sequence[Mapping[str, Any]]):
         self._earlier = earlier
-        self._categories = list(earlier.data.get("categories", categories))
+        self._categories = list(categories)
         self._images: list[dict[str, Any]] = []
         self._annotations: list[Entry] = []
         self._deleted: list[Entry] = []
+        self._image_ids = _free_ids(earlier.images.values())
+        several = [*earlier.annotations.values(), *earlier.deleted.values()]
+        self._ids = _free_ids(each for entries in several for each in entries)
         self.failed: list[Record] = []
         self.unlabelled: list[dict[str, Any]] = []
         self.kept: list[tuple[str, InstanceId | None]] = []
+        self.left = 0
+        self.widened: list[str] = []
 
     def add_image(self, name: str, size: Mapping[str, int], merged: MergedImage) -> None:
         """Add an image with its annotations."""
-        number = len(self._images) + 1
-        image = {"id": number, "file_name": name, **size}
-        self._images.append({**self._earlier.images.get(name, {}), **image})
+        image = {"file_name": name, **self._earlier.images.get(name, {}), **size}
+        image = {"id": image["id"] if "id" in image else next(self._image_ids), **image}
+        self._images.append(image)
         for entry in merged.entries:
-            ids = {"id": len(self._annotations) + 1, "image_id": number}
-            self._annotations.append(ids | entry)
-        self._deleted += [{"image_id": number, **entry} for entry in merged.deleted]
+            number = entry["id"] if "id" in entry else next(self._ids)
+            wider = with_wider_box(entry)
+            if EXTRA not in entry and _grown(entry.get("bbox"), wider.get("bbox")) > _SEEN:
+                self.widened.append(name)
+            self._annotations.append({"id": number, "image_id": image["id"]} | wider)
+        self._deleted += [{"image_id": image["id"], **entry} for entry in merged.deleted]
         self.kept += [(name, instance) for instance in merged.kept]
+        self.left += merged.left
 
     def finish(self) -> dict[str, Any]:
         """The document."""
         before = self._earlier.data
-        described = {"description": "Keypoints carried over by homolog", **before.get("info", {})}
+        described = {"description": "Keypoints carried over by homolog", **before["info"]}
         described.pop("unlabelled", None)
         info = {**described, "failed": self.failed}
         if self.unlabelled:
@@ -174,49 +219,23 @@ class _Document:
             "annotations": self._annotations,
             "categories": self._categories,
         }
-        own = {k: v for k, v in before.get(EXTRA, {}).items() if k != "deleted"}
+        own = {k: v for k, v in before[EXTRA].items() if k != "deleted"}
         if self._deleted:
-            first = len(self._annotations) + 1
-            own["deleted"] = [{"id": first + k, **entry} for k, entry in enumerate(self._deleted)]
+            own["deleted"] = [
+                {"id": next(self._ids), **entry} if "id" not in entry else entry
+                for entry in self._deleted
+            ]
         known = (*data, EXTRA)
         data |= {member: value for member, value in before.items() if member not in known}
         return data | {EXTRA: own} if own else data
 
 
-def _new_entries(
-    path: Path,
-    record: Record | None,
-    exemplars: Sequence[tuple[Annotation, Identity]],
-    ids: Mapping[str, int],
-) -> tuple[tuple[int, int], list[dict[str, Any]]]:
-    """The size of an image, and its annotations: of exemplars first, then those predicted."""
-    instances = [number if len(exemplars) > 1 else None for _, (number, _) in exemplars]
-    entries = [_exemplar_entry(each, ids[each.category]) for each, _ in exemplars]
-    if record is None:
-        size = exemplars[0][0].size or reading.image_size(path)
-        predicted: list[dict[str, Any]] = []
-    else:
-        size = record["width"], record["height"]
-        # Images of one object have one annotation, as they did before there could be several.
-        predicted = record["annotations"] if "annotations" in record else [record["annotation"]]
-        instances = record.get("exemplars", instances)
-    entries = [
-        entry if number is None else {INSTANCE: number, **entry}
-        for entry, number in zip(entries, instances, strict=True)
-    ]
-    return size, [*entries, *predicted]
+def _grown(box: Sequence[float] | None, wider: Sequence[float] | None) -> float:
+    """By how many pixels a box was widened."""
+    return max((abs(a - b) for a, b in zip(box or (), wider or (), strict=True)), default=0)
 
 
-def _exemplar_entry(annotation: Annotation, category: int) -> dict[str, Any]:
-    """An exemplar's own labels as a COCO annotation."""
-    x0, y0, x1, y1 = annotation.box
-    visible = annotation.visible
-    points = np.column_stack([np.nan_to_num(annotation.keypoints), np.where(visible, 2, 0)])
-    return {
-        "category_id": category,
-        "bbox": [x0, y0, x1 - x0, y1 - y0],
-        "area": (x1 - x0) * (y1 - y0),
-        "iscrowd": 0,
-        "num_keypoints": int(visible.sum()),
-        "keypoints": points.flatten().tolist(),
-    }
+def _free_ids(entries: Iterable[Mapping[str, Any]]) -> Iterator[int]:
+    """Numbers from 1 on that are no entry's id."""
+    taken = {entry["id"] for entry in entries if "id" in entry}
+    return (number for number in itertools.count(1) if number not in taken)

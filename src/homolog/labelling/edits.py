@@ -1,11 +1,13 @@
 """What people did to labels, kept when they are predicted anew.
 
-They review keypoints, draw and change boxes, and delete objects; other tools add members.
+They review keypoints, draw and change boxes, and delete objects; other tools add members. Nothing
+that was there disappears unless somebody deleted it: what is predicted anew takes the place of
+what was predicted before, keypoint by keypoint, and what is not found again stays as it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +23,12 @@ from homolog.labelling.instances import (
     match_instances,
 )
 from homolog.labelling.neighbours import overlap
+from homolog.labelling.provenance import is_drawn, is_foreign, labelled_keypoints
 
 Entry = dict[str, Any]
-"""An annotation as in a COCO file, without its id and that of its image."""
+"""An annotation as in a COCO file, without the id of its image; a new one without its own, too."""
+
+_NOWHERE = (0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -33,51 +38,68 @@ class MergedImage:
     Attributes:
         entries: the annotations.
         deleted: those that somebody deleted.
-        kept: instance ids of those that are only there because somebody made or edited them.
+        kept: instance ids of those that somebody made or edited, and that were not found again.
+        left: how many others were not found again.
     """
 
     entries: Sequence[Entry]
     deleted: Sequence[Entry]
     kept: Sequence[InstanceId | None] = ()
+    left: int = 0
 
 
 def merge(
-    entries: Sequence[Entry], earlier: Sequence[Entry], deleted: Sequence[Entry]
+    entries: Sequence[Entry],
+    earlier: Sequence[Entry],
+    deleted: Sequence[Entry],
+    settled: Collection[int] = (),
+    own: Collection[int] = (),
 ) -> MergedImage:
-    """New annotations of an image, with what somebody did to the earlier ones.
+    """New annotations of an image, with what there was and what somebody did to it.
 
     Args:
         entries: the new ones.
         earlier: those that there were.
         deleted: those that somebody had deleted. What is the same object is not added again.
+        settled: positions of earlier ones that were not looked for, and stay as they are.
+        own: positions of exemplars, which need not be found again.
     """
-    matched = _match(entries, earlier, deleted)
-    single = _is_single(entries)
-    foreign = any(map(_is_foreign, earlier))
-    merged: list[Entry] = []
-    for entry, position in zip(entries, matched, strict=True):
-        if position is None:
-            absent = any(_overlap(entry, old) > SAME_PLACE for old in deleted)
-            # Of one object, what was made by hand is all there is.
-            if not absent and not (single and foreign):
-                merged.append(entry)
-        elif position < len(earlier):
-            merged.append(_merge_entry(entry, earlier[position]))
-    kept = []
+    matched = _match(entries, earlier, deleted, settled)
+    row_of = {position: row for row, position in enumerate(matched) if position is not None}
+    added = [
+        entry
+        for entry, position in zip(entries, matched, strict=True)
+        if position is None and _is_new(entry, entries, earlier, deleted)
+    ]
+    merged: list[Entry | None] = []
+    kept, left = [], 0
     for position, old in enumerate(earlier):
-        if position not in matched and is_manual(old):
-            if EXTRA in old:
+        if position in row_of:
+            merged.append(_merge_entry(entries[row_of[position]], old))
+        elif position in settled:
+            merged.append(without_image(old))
+        else:
+            merged.append(None)
+            if position in own:
+                continue
+            if is_manual(old) and EXTRA in old:
                 kept.append(old.get(INSTANCE))
-            merged.append(_with_free_instance(without_ids(old), merged))
+            elif not is_foreign(old):
+                left += 1
+    others = [each for each in [*merged, *added] if each is not None]
+    for position, old in enumerate(earlier):
+        if merged[position] is None:
+            merged[position] = _with_free_instance(without_image(old), others)
+            others.append(merged[position])
     gone: list[Entry] = []
     for old in deleted:
-        gone.append(_with_free_instance(without_ids(old), [*merged, *gone]))
-    return MergedImage(merged, gone, kept)
+        gone.append(_with_free_instance(without_image(old), [*others, *gone]))
+    return MergedImage([each for each in [*merged, *added] if each is not None], gone, kept, left)
 
 
-def without_ids(annotation: Mapping[str, Any]) -> Entry:
-    """An annotation without its id and that of its image."""
-    return {k: v for k, v in annotation.items() if k not in ("id", "image_id")}
+def without_image(annotation: Mapping[str, Any]) -> Entry:
+    """An annotation without the id of its image."""
+    return {k: v for k, v in annotation.items() if k != "image_id"}
 
 
 def _is_single(entries: Sequence[Entry]) -> bool:
@@ -85,8 +107,23 @@ def _is_single(entries: Sequence[Entry]) -> bool:
     return len(entries) == 1 and INSTANCE not in entries[0]
 
 
+def _is_new(
+    entry: Entry, entries: Sequence[Entry], earlier: Sequence[Entry], deleted: Sequence[Entry]
+) -> bool:
+    """Whether an annotation is added that is none of the earlier ones."""
+    if any(_overlap(entry, old) > SAME_PLACE for old in deleted):
+        return False
+    # Of an image that was taken to show one object, what was made by hand is all there is, and so
+    # is what was found when several were looked for.
+    known = [old for old in earlier if not is_drawn(old)]
+    return not (_is_single(entries) and (any(map(is_foreign, earlier)) or len(known) > 1))
+
+
 def _match(
-    entries: Sequence[Entry], earlier: Sequence[Entry], deleted: Sequence[Entry]
+    entries: Sequence[Entry],
+    earlier: Sequence[Entry],
+    deleted: Sequence[Entry],
+    settled: Collection[int],
 ) -> list[int | None]:
     """For each new annotation the position of the same object among those before, if there is one.
 
@@ -94,62 +131,91 @@ def _match(
     """
     others = [*earlier, *deleted]
     former: list[XYWH | None] = []
-    for old in others:
+    known: list[Identity] = []
+    for position, old in enumerate(others):
         before = old.get(EXTRA, {}).get("predicted_bbox")
-        former.append(None if before is None else _identity({"bbox": before})[1])
-    found = [_identity(entry) for entry in entries]
-    matched = match_instances(found, [_identity(old) for old in others], former)
+        before = None if position in settled else before
+        former.append(None if before is None else identity({"bbox": before})[1])
+        known.append((None, _NOWHERE) if position in settled else identity(old))
+    found = [identity(entry) for entry in entries]
+    matched = match_instances(found, known, former)
     for row, position in enumerate(matched):
         if position is not None and position >= len(earlier):
             # Somebody may have deleted a prediction to draw the object better.
-            drawn = [k for k, old in enumerate(earlier) if _is_drawn(old) and k not in matched]
-            (replaced,) = match_instances([found[row]], [_identity(earlier[k]) for k in drawn])
+            drawn = [k for k, old in enumerate(earlier) if is_drawn(old) and k not in matched]
+            (replaced,) = match_instances([found[row]], [known[k] for k in drawn])
             matched[row] = position if replaced is None else drawn[replaced]
     if _is_single(entries) and matched == [None]:
-        known = [position for position, old in enumerate(earlier) if not _is_drawn(old)]
+        there = [k for k, old in enumerate(earlier) if k not in settled and not is_drawn(old)]
         again = any(_overlap(entries[0], old) > SAME_PLACE for old in deleted)
-        if len(known) == 1 and INSTANCE not in earlier[known[0]] and not again:
-            return [known[0]]  # the object of an image, wherever it was seen
+        if len(there) == 1 and not again:
+            old = earlier[there[0]]
+            # The object of an image is the same wherever it was seen, but one that is known to be
+            # one of several stands for itself once somebody has looked at it.
+            if INSTANCE not in old or not is_manual(old):
+                return [there[0]]
     return matched
 
 
 def _merge_entry(entry: Entry, old: Entry) -> Entry:
-    """A new annotation with what somebody did to the earlier one of the same object."""
+    """A new annotation with what there was, and what somebody did to it, of the same object."""
     named = {INSTANCE: entry[INSTANCE]} if INSTANCE in entry else {}
-    if _is_foreign(old):  # kept as it is
-        return {**without_ids(old), **named}
-    if entry["category_id"] != old["category_id"] and is_manual(old):  # other keypoints
-        return {**without_ids(old), **named}
-    extra = old[EXTRA]
-    own = ("id", "image_id", INSTANCE, "score", EXTRA)
-    result = {k: v for k, v in old.items() if k not in own} | entry
-    edited = manual_keypoints(old)
-    points = list(entry["keypoints"])
-    if EXTRA in entry:
-        reviewed = sorted({*entry[EXTRA]["reviewed"], *edited})
-        result[EXTRA] = {**extra, **entry[EXTRA], "reviewed": reviewed}
-        if extra.get("box_reviewed"):
-            result[EXTRA]["predicted_bbox"] = entry["bbox"]
-    else:  # an exemplar, whose own keypoints come first
-        edited = {keypoint for keypoint in edited if not points[3 * keypoint + 2]}
-    for keypoint in edited:
+    if is_foreign(old):  # kept as it is
+        return {**without_image(old), **named}
+    if entry["category_id"] != old["category_id"]:  # other keypoints
+        if is_manual(old) or len(labelled_keypoints(old)) > entry["num_keypoints"]:
+            return {**without_image(old), **named}
+        old = {**old, "category_id": entry["category_id"], "keypoints": []} | {EXTRA: {}}
+    extra = old.get(EXTRA, {})
+    edited = set() if EXTRA not in old or not extra else manual_keypoints(old)
+    points, scores = list(entry["keypoints"]), list(entry[EXTRA]["scores"])
+    predicted = list(entry[EXTRA]["predicted"])
+    doubtful = set(entry[EXTRA]["doubtful"])
+    for keypoint in {*edited, *labelled_keypoints(old)}:
         row = slice(3 * keypoint, 3 * keypoint + 3)
-        points[row] = old["keypoints"][row]
-    result["keypoints"] = points
-    result["num_keypoints"] = sum(v > 0 for v in points[2::3])
-    if extra.get("box_reviewed"):
-        result["bbox"] = old["bbox"]
-    else:
-        result["bbox"] = _box_with(entry["bbox"], [points[3 * k : 3 * k + 3] for k in edited])
-    if "area" in old and (old.get("segmentation") or extra.get("box_reviewed")):
-        result["area"] = old["area"]  # of an outline, if there is one
-    elif result["bbox"] != entry["bbox"]:
-        result["area"] = result["bbox"][2] * result["bbox"][3]
+        if keypoint in edited:
+            points[row] = old["keypoints"][row]
+        elif not points[row.stop - 1]:  # not found again
+            points[row] = predicted[row] = old["keypoints"][row]
+            scores[keypoint] = extra["scores"][keypoint]
+            doubtful.add(keypoint)
+    shown = [points[k : k + 3] for k in range(0, len(points), 3) if points[k + 2] > 0]
+    own = [points[3 * k : 3 * k + 3] for k in {*edited, *labelled_keypoints(old)}]
+    result = {**without_image(old), **named}
+    result |= {k: entry[k] for k in ("category_id", "score") if k in entry}
+    result |= {"num_keypoints": len(shown), "keypoints": points}
+    result["iscrowd"] = old.get("iscrowd", 0)
+    drawn = bool(extra.get("box_reviewed")) or EXTRA not in old
+    result["bbox"] = old["bbox"] if drawn else _box_with(entry["bbox"], own)
+    if "area" not in old or not (old.get("segmentation") or drawn):  # else of an outline
+        unchanged = result["bbox"] == entry["bbox"]
+        width, height = result["bbox"][2:]
+        result["area"] = entry["area"] if unchanged else width * height
+    result[EXTRA] = {
+        **extra,
+        **entry[EXTRA],
+        "scores": scores,
+        "doubtful": sorted(doubtful),
+        "reviewed": sorted({*entry[EXTRA]["reviewed"], *edited}),
+        "predicted": predicted,
+    }
+    result[EXTRA].pop("box_of_keypoints", None)
+    if drawn:
+        result[EXTRA] |= {"box_reviewed": True, "predicted_bbox": entry["bbox"]}
     return result
 
 
+def with_wider_box(entry: Entry) -> Entry:
+    """An annotation whose box contains what somebody labelled, unless somebody drew the box."""
+    extra = entry.get(EXTRA, {})
+    if not entry.get("bbox") or extra.get("box_reviewed") or "keypoints" not in entry:
+        return entry
+    points = [entry["keypoints"][3 * k : 3 * k + 3] for k in manual_keypoints(entry)]
+    return {**entry, "bbox": _box_with(entry["bbox"], points)}
+
+
 def _box_with(box: Sequence[float], points: Sequence[Sequence[float]]) -> list[float]:
-    """A box grown so far that it contains keypoints x, y, v, those that are visible."""
+    """A box grown so far that it contains keypoints x, y, v, those that are labelled."""
     x, y, width, height = box
     seen = [point for point in points if point[2] > 0]
     x0, y0 = min([x, *(p[0] for p in seen)]), min([y, *(p[1] for p in seen)])
@@ -167,26 +233,14 @@ def _with_free_instance(entry: Entry, others: Sequence[Entry]) -> Entry:
     return entry
 
 
-def _is_foreign(annotation: Mapping[str, Any]) -> bool:
-    """Whether an annotation was made by another tool or by hand, not on the page."""
-    extra = annotation.get(EXTRA, {})
-    return not extra.get("scores") and not extra.get("box_reviewed")
-
-
-def _is_drawn(annotation: Mapping[str, Any]) -> bool:
-    """Whether somebody drew an object on the page, and it has not been predicted since."""
-    extra = annotation.get(EXTRA, {})
-    drawn = bool(extra.get("box_reviewed")) and not extra.get("scores")
-    return drawn and not any(extra["predicted"][2::3])
-
-
-def _identity(annotation: Mapping[str, Any]) -> Identity:
-    x, y, width, height = annotation["bbox"]
+def identity(annotation: Mapping[str, Any]) -> Identity:
+    """The instance id and box of an annotation; an empty box where it has none."""
+    x, y, width, height = annotation.get("bbox") or _NOWHERE
     return annotation.get(INSTANCE), (x, y, width, height)
 
 
 def _overlap(annotation: Mapping[str, Any], other: Mapping[str, Any]) -> float:
-    return overlap(annotation["bbox"], other["bbox"])
+    return overlap(identity(annotation)[1], identity(other)[1])
 
 
 def with_categories(labels: Labels, categories: Sequence[Mapping[str, Any]]) -> Labels:
@@ -198,7 +252,7 @@ def with_categories(labels: Labels, categories: Sequence[Mapping[str, Any]]) -> 
             kept after them.
 
     Raises:
-        HomologError: somebody edited a keypoint that there is no more.
+        HomologError: a keypoint is labelled that there is no more.
     """
     before = {category["id"]: category for category in labels.categories}
     by_name = {category["name"]: category for category in labels.categories}
@@ -230,11 +284,12 @@ def _rearrange(annotation: Entry, before: Mapping[str, Any], now: Mapping[str, A
     old, new = _names(before), _names(now)
     if old == new or "keypoints" not in annotation:
         return
-    for keypoint in manual_keypoints(annotation):
-        if annotation["keypoints"][3 * keypoint + 2] > 0 and old[keypoint] not in new:
+    for keypoint in labelled_keypoints(annotation):
+        if old[keypoint] not in new:
             raise HomologError(
                 f"out: expected labels with the exemplars' keypoints of {now['name']}, "
-                f"{', '.join(new)}, got {old[keypoint]}, edited by hand; try another file"
+                f"{', '.join(new)}, got {old[keypoint]}, which annotation {annotation['id']} has; "
+                "try another file"
             )
     origin = [old.index(name) if name in old else None for name in new]
     added = {k for k, position in enumerate(origin) if position is None}

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from homolog import matching
@@ -26,10 +25,18 @@ from homolog.descriptors import DescriptorMap, Features
 from homolog.errors import HomologError
 from homolog.image.geometry import IDENTITY, PoseVariant
 from homolog.keypoints import KeypointSchema
-from homolog.labelling.calibration import TRAINED, Calibration
+from homolog.labelling.calibration import (
+    TRAINED,
+    Calibration,
+    LeftOut,
+    adapt,
+    series,
+    shape_residuals,
+)
 from homolog.labelling.exemplar_features import exemplar_features
 from homolog.labelling.posed_exemplars import (
     PosedExemplar,
+    cycle_agreement,
     evenly_spaced,
     predict_box,
     principal_directions,
@@ -65,12 +72,14 @@ class KeypointPrediction:
         points: (x, y) in pixels, one for each keypoint.
         scores: the probability that each is within a tenth of the box's longer edge of the truth.
         visibility: the share of the blended exemplars, by weight, in which each keypoint is
-            visible.
+            labelled, among those whose keypoint somebody has looked for.
+        occlusion: the share of those in which it is labelled, by weight, that have it occluded.
         box: (x0, y0, x1, y1) of the object in pixels, extrapolated from the exemplars' boxes.
         exemplars: the names and poses of the blended exemplars, best first.
         confidence_features: a row for each keypoint, from which the scores were computed: whether
             its similarity map has one peak only, whether the position leads back to the keypoint,
-            whether the exemplars agree, and how similar the best exemplar is.
+            whether the exemplars agree, how similar the best exemplar is, and how far the keypoint
+            is from where the exemplars' shapes have it, as a share of the box's longer edge.
         likeness: the mean similarity of the best exemplar's keypoints to what is most like them.
     """
 
@@ -78,9 +87,10 @@ class KeypointPrediction:
     points: Float[np.ndarray, "K 2"]
     scores: Float[np.ndarray, "K"]
     visibility: Float[np.ndarray, "K"]
+    occlusion: Float[np.ndarray, "K"]
     box: Box
     exemplars: tuple[tuple[str, str], ...]
-    confidence_features: Float[np.ndarray, "K 4"]
+    confidence_features: Float[np.ndarray, "K 5"]
     likeness: float
 
 
@@ -117,6 +127,8 @@ class Exemplars:
         zoom: `auto` if other images are zoomed in on.
         prepared: what was computed before of some of the annotations, to which is added what is
             computed of the others.
+        known: of annotations that are partly labelled, of which keypoints somebody has said where
+            they are, or that they are not visible. The others do not count.
 
     Raises:
         HomologError: there are no exemplars or poses to use, or an image cannot be read.
@@ -132,6 +144,7 @@ class Exemplars:
         regions: bool = False,
         zoom: Zoom = None,
         prepared: MutableMapping[Annotation, PreparedExemplar] | None = None,
+        known: Mapping[Annotation, Bool[np.ndarray, "K"]] | None = None,
     ):
         self.config: MatcherConfig = matcher.config
         self.schemas = schemas
@@ -142,17 +155,19 @@ class Exemplars:
             category: [pose for pose in poses if schema.sides_known or not pose.flip]
             for category, schema in schemas.items()
         }
-        known: MutableMapping[Annotation, PreparedExemplar] = {} if prepared is None else prepared
-        fresh = [annotation for annotation in annotations if annotation not in known]
+        known = known or {}
+        store: MutableMapping[Annotation, PreparedExemplar] = {} if prepared is None else prepared
+        fresh = [annotation for annotation in annotations if annotation not in store]
         for annotation, descriptor_map in exemplar_features(
             matcher, fresh, usable, regions=regions, zoom=zoom
         ):
             schema = schemas[annotation.category]
-            known.setdefault(annotation, PreparedExemplar()).add(
-                PosedExemplar.create(annotation, schema, descriptor_map, consensus), descriptor_map
+            each = PosedExemplar.create(
+                annotation, schema, descriptor_map, consensus, known.get(annotation)
             )
+            store.setdefault(annotation, PreparedExemplar()).add(each, descriptor_map)
         wanted = set(annotations)
-        used = {annotation: each for annotation, each in known.items() if annotation in wanted}
+        used = {annotation: each for annotation, each in store.items() if annotation in wanted}
         posed = [each for exemplar in used.values() for each in exemplar.posed]
         upright = {a: each.upright for a, each in used.items() if each.upright is not None}
         if not posed:
@@ -179,7 +194,7 @@ class Exemplars:
             # It was perhaps trained on these very images: they cannot tell how good it is.
             self.calibration = TRAINED
         elif len(upright) > 2:
-            self.calibration = self._refit_calibration(
+            self.calibration = self._adapt_calibration(
                 {annotation: self._project(each) for annotation, each in upright.items()}
             )
 
@@ -188,6 +203,8 @@ class Exemplars:
         image: Features | DescriptorMap,
         category: str | None = None,
         log_shares_HW: Float[Tensor, "H W"] | None = None,
+        without: Collection[Annotation] = (),
+        name: str | None = None,
     ) -> KeypointPrediction:
         """The keypoints of the object in an image, or in a region of one.
 
@@ -197,14 +214,25 @@ class Exemplars:
             category: of the object, if it is known and exemplars have it.
             log_shares_HW: the log of the probability that each cell is the object's and not its
                 neighbours' (`homolog.labelling.neighbours`).
+            without: exemplars that are left out (`has_others`).
+            name: of the image, if it is known: keypoints of images of the same series as an
+                exemplar are more probably correct (`homolog.labelling.calibration.series`).
         """
         target = image.by_pose[IDENTITY] if isinstance(image, Features) else image
-        return self._predict(self._project(target), None, category, log_shares_HW)
+        same_series = None
+        if name is not None:
+            others = (each.annotation for each in self.posed if each.annotation not in without)
+            same_series = series(name) in {series(annotation.name) for annotation in others}
+        return self._predict(self._project(target), without, category, log_shares_HW, same_series)
+
+    def has_others(self, without: Collection[Annotation], category: str | None = None) -> bool:
+        """Whether there are exemplars, of a category if that is given, besides these."""
+        return bool(self._candidates(without, category))
 
     def shortlist(
         self,
         target: DescriptorMap,
-        without: Annotation | None = None,
+        without: Collection[Annotation] = (),
         category: str | None = None,
     ) -> tuple[list[PosedExemplar], float]:
         """The few exemplars, in one pose each, whose keypoints resemble an image most.
@@ -214,56 +242,79 @@ class Exemplars:
 
         Args:
             target: the image's descriptors, projected onto the principal directions.
-            without: an exemplar that is left out.
+            without: exemplars that are left out.
             category: of the exemplars to choose from; None for all of them.
 
         Returns:
-            At most three, best first, and the mean similarity of the best one's keypoints to
-            their nearest neighbours.
+            Three if there are as many, best first, and then those that it takes to know of every
+            keypoint, where exemplars are partly labelled; and the mean similarity of the best
+            one's keypoints to their nearest neighbours.
         """
         cells_MC = target.descriptors_HWC[matching.subsample_cells(target.matchable_HW).unbind(1)]
-        candidates = [
+        candidates = self._candidates(without, category)
+        coarse = _rank(self._coarse_keypoints, candidates, cells_MC)
+        chosen = [index for _, index in coarse[:_COARSE_EXEMPLARS]]
+        ranked = _rank(self._keypoints, chosen, cells_MC)
+        found = [self.posed[index] for _, index in ranked[:_BLENDED]]
+        of_category = [each for each in found if each.annotation.category == _category(found[0])]
+        known_K = torch.stack([each.known_K for each in of_category]).any(0)
+        for _, index in coarse:
+            each = self.posed[index]
+            if known_K.all():
+                break
+            if _category(each) == _category(found[0]) and bool((each.known_K & ~known_K).any()):
+                found.append(each)
+                known_K = known_K | each.known_K
+        return found, ranked[0][0]
+
+    def _candidates(self, without: Collection[Annotation], category: str | None) -> list[int]:
+        """Positions of the exemplars of a category, or of all, but for some."""
+        return [
             index
             for index, each in enumerate(self.posed)
-            if each.annotation is not without and category in (None, each.annotation.category)
+            if each.annotation not in without and category in (None, _category(each))
         ]
-        coarse = _rank(self._coarse_keypoints, candidates, cells_MC)[:_COARSE_EXEMPLARS]
-        ranked = _rank(self._keypoints, [index for _, index in coarse], cells_MC)
-        return [self.posed[index] for _, index in ranked[:_BLENDED]], ranked[0][0]
 
     def _project(self, descriptor_map: DescriptorMap) -> DescriptorMap:
         descriptors = descriptor_map.descriptors_HWC @ self.basis_CD
         return dataclasses.replace(descriptor_map, descriptors_HWC=descriptors)
 
-    def _refit_calibration(self, upright: Mapping[Annotation, DescriptorMap]) -> Calibration:
-        """The calibration fitted to what all other exemplars predict for each of them."""
-        features, correct, images = [], [], []
+    def _adapt_calibration(self, upright: Mapping[Annotation, DescriptorMap]) -> Calibration:
+        """The calibration adapted to what the other exemplars predict for each of them.
+
+        Exemplars of a series of images are predicted once from all others, and once from those of
+        other series, as images of other series will be.
+        """
+        samples = []
         for index, (annotation, descriptor_map) in enumerate(upright.items()):
-            others = [a for a in upright if a is not annotation]
-            if all(other.category != annotation.category for other in others):
-                continue
-            predicted = self._predict(descriptor_map, without=annotation)
-            if predicted.category != annotation.category:
-                continue
-            visible = annotation.visible
-            errors = np.linalg.norm(predicted.points - annotation.keypoints, axis=1)[visible]
-            features.append(predicted.confidence_features[visible])
-            correct.append(errors <= _CORRECT * annotation.reference_length("box"))
-            images.append(np.full(int(visible.sum()), index))
-        if not features:
-            return self.calibration
-        return self.calibration.refit(
-            np.concatenate(features), np.concatenate(correct), np.concatenate(images)
-        )
+            mates = [a for a in upright if series(a.name) == series(annotation.name)]
+            left_out = [[annotation], mates] if len(mates) > 1 else [[annotation]]
+            for without in left_out:
+                if all(a in without or a.category != annotation.category for a in upright):
+                    continue
+                predicted = self._predict(descriptor_map, without)
+                if predicted.category != annotation.category:
+                    continue
+                labelled = annotation.visible
+                points = np.where(labelled[:, None], annotation.keypoints, np.inf)
+                errors = np.linalg.norm(predicted.points - points, axis=1)
+                correct = errors <= _CORRECT * annotation.reference_length("box")
+                features = predicted.confidence_features
+                belongs, all_others = len(mates) > len(without), len(without) == 1
+                sample = (index, annotation.category, features, labelled, correct)
+                samples.append(LeftOut(*sample, belongs, all_others))
+        mirrors = {category: schema.mirror for category, schema in self.schemas.items()}
+        return adapt(samples, mirrors) if samples else self.calibration
 
     def _predict(
         self,
         target: DescriptorMap,
-        without: Annotation | None = None,
+        without: Collection[Annotation] = (),
         category: str | None = None,
         log_shares_HW: Float[Tensor, "H W"] | None = None,
+        same_series: bool | None = None,
     ) -> KeypointPrediction:
-        """As `find`, from projected descriptors, perhaps without one of the exemplars."""
+        """As `find`, from projected descriptors."""
         exemplars, quality = self.shortlist(target, without, category)
         maps = [self._similarity(each, target) for each in exemplars]
         peaks = [
@@ -280,6 +331,11 @@ class Exemplars:
         visibility_K = visible_VK.sum(0)
         # A keypoint is predicted by the exemplars in which it is visible, or else by all.
         shares_VK = torch.where(visibility_K > 0, visible_VK / visibility_K, weights[:, None])
+        known_VK = torch.stack([each.known_K for each in exemplars])
+        if not known_VK.all():  # whoever has not looked for a keypoint has no vote
+            known_K = (known_VK * weights[:, None]).sum(0)
+            visibility_K = (visibility_K / known_K.clamp_min(1e-12)).clamp_max(1)
+        occlusion_K = (torch.stack([each.occluded_K for each in exemplars]) * shares_VK).sum(0)
         blended = (shares_VK[:, :, None, None] * maps_VKHW.clamp_min(_LOWEST)).sum(0)
         if log_shares_HW is not None:
             blended = blended + _SHARE_WEIGHT * log_shares_HW
@@ -290,13 +346,18 @@ class Exemplars:
         radius = _CORRECT * max(box[2] - box[0], box[3] - box[1], 1.0)
         agreement = torch.stack(
             [
-                _cycle_agreement(target, cells, each, similarity, radius)
+                cycle_agreement(target, cells, each, similarity, radius)
                 for each, similarity in zip(exemplars, maps_VKHW, strict=True)
             ]
         )
         back, agree = (shares_VK[:, None] * agreement).sum(0)
         unique = matching.window_log_prob(blended, cells).exp()
-        rows = (unique, back, agree, torch.full_like(unique, quality))
+        length = max(box[2] - box[0], box[3] - box[1], 1.0)
+        residuals = shape_residuals(
+            cells.double().cpu().numpy(), [_shape(each) for each in exemplars], length
+        )
+        residual = torch.from_numpy(residuals).to(unique)
+        rows = (unique, back, agree, torch.full_like(unique, quality), residual)
         confidence_features = torch.stack(rows, dim=1).double().cpu().numpy()
         transform = target.transform
         points = transform.to_points(cells.double().cpu().numpy(), clip=True)
@@ -304,8 +365,9 @@ class Exemplars:
         return KeypointPrediction(
             category=category,
             points=points,
-            scores=self.calibration.probability(confidence_features),
+            scores=self.calibration.probability(confidence_features, category, same_series),
             visibility=visibility_K.double().cpu().numpy(),
+            occlusion=occlusion_K.double().cpu().numpy(),
             box=(*map(float, corners[0]), *map(float, corners[1])),  # type: ignore[arg-type]
             exemplars=tuple((each.annotation.name, each.pose.name) for each in exemplars),
             confidence_features=confidence_features,
@@ -332,35 +394,14 @@ class Exemplars:
         return corrected + consensus.temperature / 2 * math.log(count)
 
 
-def _cycle_agreement(
-    target: DescriptorMap,
-    cells_K2: Float[Tensor, "K 2"],
-    exemplar: PosedExemplar,
-    maps_KHW: Float[Tensor, "K H W"],
-    radius: float,
-) -> Float[Tensor, "2 K"]:
-    """How an exemplar agrees with the predicted keypoints: followed back, and by its own peaks.
+def _shape(exemplar: PosedExemplar) -> Float[np.ndarray, "K 2"]:
+    """The keypoints of an exemplar in cells; NaN where they are not visible."""
+    cells = exemplar.cells_K2.double().cpu().numpy()
+    return np.where(exemplar.visible_K.cpu().numpy()[:, None], cells, np.nan)
 
-    Args:
-        target: the image's descriptors.
-        cells_K2: (x, y) of the predicted keypoints in cells.
-        exemplar: the exemplar.
-        maps_KHW: its similarity maps.
-        radius: in cells, within which positions are the same.
 
-    Returns:
-        The probability that each keypoint, matched among the exemplar's keypoints and anchors,
-        leads back to itself; and whether the exemplar's map has its peak there.
-    """
-    found = matching.sample_descriptors(target.descriptors_HWC, cells_K2)
-    visible = exemplar.visible_K
-    sources = torch.cat([exemplar.queries_SKC[0][visible], exemplar.anchors_PC])
-    positions = torch.cat([exemplar.cells_K2[visible], exemplar.anchors_P2.to(cells_K2)])
-    logits = found @ F.normalize(sources, dim=1).T / matching.SCORE_TEMPERATURE
-    own = torch.cdist(exemplar.cells_K2, positions) <= radius
-    back = (logits.masked_fill(~own, -torch.inf).logsumexp(1) - logits.logsumexp(1)).exp()
-    agree = (matching.argmax(maps_KHW) - cells_K2).norm(dim=1) <= radius
-    return torch.stack([back, agree.to(back)])
+def _category(exemplar: PosedExemplar) -> str:
+    return exemplar.annotation.category
 
 
 def _rank(

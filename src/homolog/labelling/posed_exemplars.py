@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -27,8 +28,10 @@ class PosedExemplar:
     Attributes:
         annotation: the labelled image.
         pose: of the image.
-        cells_K2: (x, y) of the keypoints in cells; without meaning where they are not visible.
-        visible_K: which keypoints are visible.
+        cells_K2: (x, y) of the keypoints in cells; without meaning where they are not labelled.
+        visible_K: which keypoints are labelled, occluded ones included.
+        known_K: of which keypoints somebody has said where they are, or that they are not visible.
+        occluded_K: which keypoints are labelled, but hidden behind something.
         queries_SKC: descriptors at the keypoints and around them (`ConsensusConfig.offsets`).
         anchors_P2: (x, y) of cells evenly spread over the object.
         anchors_PC: descriptors there.
@@ -40,6 +43,8 @@ class PosedExemplar:
     pose: PoseVariant
     cells_K2: Float[Tensor, "K 2"]
     visible_K: Bool[Tensor, "K"]
+    known_K: Bool[Tensor, "K"]
+    occluded_K: Bool[Tensor, "K"]
     queries_SKC: Float[Tensor, "S K C"]
     anchors_P2: Int[Tensor, "P 2"]
     anchors_PC: Float[Tensor, "P C"]
@@ -52,6 +57,7 @@ class PosedExemplar:
         schema: KeypointSchema,
         descriptor_map: DescriptorMap,
         consensus: ConsensusConfig,
+        known: Bool[np.ndarray, "K"] | None = None,
     ) -> PosedExemplar:
         """The exemplar of a labelled image whose descriptors are known.
 
@@ -60,11 +66,18 @@ class PosedExemplar:
             schema: knows the mirror counterparts of its keypoints.
             descriptor_map: of the image in the pose.
             consensus: says where neighbours of keypoints are.
+            known: of which keypoints somebody has said where they are, or that they are not
+                visible; of all by default.
         """
         transform, descriptors = descriptor_map.transform, descriptor_map.descriptors_HWC
-        keypoints = annotation.keypoints
+        keypoints, occluded = annotation.keypoints, annotation.occluded
+        if occluded is None:
+            occluded = np.zeros(len(keypoints), dtype=bool)
+        if known is None:
+            known = np.ones(len(keypoints), dtype=bool)
         if transform.pose.flip:  # the left paw is now where the right paw would be
-            keypoints = keypoints[list(schema.mirror)]
+            order = list(schema.mirror)
+            keypoints, occluded, known = keypoints[order], occluded[order], known[order]
         visible = np.isfinite(keypoints[:, 0])
         cells = torch.from_numpy(transform.to_cells(np.nan_to_num(keypoints))).to(descriptors)
         offsets = cells.new_tensor(consensus.offsets)
@@ -83,6 +96,8 @@ class PosedExemplar:
             transform.pose,
             cells,
             torch.from_numpy(visible).to(descriptors.device),
+            torch.from_numpy(known | visible).to(descriptors.device),
+            torch.from_numpy(occluded & visible).to(descriptors.device),
             queries.unflatten(0, (len(consensus.offsets), len(cells))),
             anchors.flip(1),
             descriptors[anchors.unbind(1)],
@@ -98,12 +113,23 @@ def predict_box(
 ) -> Box:
     """The object's box in cells, around its keypoints as the exemplars' boxes are around theirs.
 
+    Of exemplars that are partly labelled, each places the box around those keypoints that it has.
+
     Args:
         cells_K2: (x, y) of the predicted keypoints in cells.
         visibility_K: the share of the exemplars in which each keypoint is visible.
         exemplars: those that the keypoints come from.
         weights_V: how much each of them counts.
     """
+    if not all(each.known_K.all() for each in exemplars):
+        points = cells_K2.double().cpu().numpy()
+        boxes = []
+        for each in exemplars:
+            low, high = _bounds(points[each.visible_K.cpu().numpy()])
+            margins = each.margins * _longer_edge(low, high)
+            boxes.append([*(low - margins[:2]), *(high + margins[2:])])
+        x0, y0, x1, y1 = (weights_V.double().cpu().numpy() @ np.array(boxes)).tolist()
+        return x0, y0, x1, y1
     used = visibility_K >= min(0.5, float(visibility_K.max()))
     low, high = _bounds(cells_K2[used].double().cpu().numpy())
     margins = weights_V.double().cpu().numpy() @ np.stack([each.margins for each in exemplars])
@@ -111,6 +137,37 @@ def predict_box(
     x0, y0 = (low - margins[:2]).tolist()
     x1, y1 = (high + margins[2:]).tolist()
     return x0, y0, x1, y1
+
+
+def cycle_agreement(
+    target: DescriptorMap,
+    cells_K2: Float[Tensor, "K 2"],
+    exemplar: PosedExemplar,
+    maps_KHW: Float[Tensor, "K H W"],
+    radius: float,
+) -> Float[Tensor, "2 K"]:
+    """How an exemplar agrees with the predicted keypoints: followed back, and by its own peaks.
+
+    Args:
+        target: the image's descriptors.
+        cells_K2: (x, y) of the predicted keypoints in cells.
+        exemplar: the exemplar.
+        maps_KHW: its similarity maps.
+        radius: in cells, within which positions are the same.
+
+    Returns:
+        The probability that each keypoint, matched among the exemplar's keypoints and anchors,
+        leads back to itself; and whether the exemplar's map has its peak there.
+    """
+    found = matching.sample_descriptors(target.descriptors_HWC, cells_K2)
+    visible = exemplar.visible_K
+    sources = torch.cat([exemplar.queries_SKC[0][visible], exemplar.anchors_PC])
+    positions = torch.cat([exemplar.cells_K2[visible], exemplar.anchors_P2.to(cells_K2)])
+    logits = found @ F.normalize(sources, dim=1).T / matching.SCORE_TEMPERATURE
+    own = torch.cdist(exemplar.cells_K2, positions) <= radius
+    back = (logits.masked_fill(~own, -torch.inf).logsumexp(1) - logits.logsumexp(1)).exp()
+    agree = (matching.argmax(maps_KHW) - cells_K2).norm(dim=1) <= radius
+    return torch.stack([back, agree.to(back)])
 
 
 def evenly_spaced(rows: Tensor, count: int) -> Tensor:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,18 @@ import numpy as np
 from homolog.data import label_files
 from homolog.data.boxes import BoxSet
 from homolog.data.exemplars import ExemplarSet
-from homolog.data.formats import yolo
+from homolog.data.formats import coco, yolo
 from homolog.data.formats.document import WriteOptions
 from homolog.data.labels import EXTRA, Labels
 from homolog.errors import HomologError
 from homolog.image import reading
-from homolog.labelling.annotator import AnnotateConfig, Annotator, Record, own_objects
+from homolog.labelling.annotator import AnnotateConfig, Annotator, Record
 from homolog.labelling.coco_output import Summary, make_document
 from homolog.labelling.edits import with_categories
+from homolog.labelling.provenance import file_annotations, is_done, labelled_keypoints, own_objects
+from homolog.labelling.review import mark_doubtful
 from homolog.matcher import Matcher
+from homolog.utils.locks import lock_file
 from homolog.utils.outputs import check_output
 from homolog.utils.prefetch import prefetch
 from homolog.utils.progress import ProgressBar
@@ -51,18 +55,20 @@ def annotate(
 
     Every image goes through the backbone once, or every object in it, where boxes are given or
     found. Its record is written at once, to OUT.partial; an interrupted run resumes from there.
-    Objects that are exemplars themselves keep their labels. Of an OUT that is overwritten is kept
-    what somebody did to it: keypoints reviewed, moved or added, boxes drawn or changed, objects
-    deleted; so are members that are not known here, and all annotations of images that cannot be
-    read any more.
+
+    Nothing that is in the exemplars' file about an image of the folder, or in an OUT that is
+    overwritten, is lost: what somebody labelled, reviewed, moved, drew or deleted stays as it is,
+    and so do members that are not known here. Only keypoints that were predicted before are
+    predicted anew, and also of these those stay that are not found again.
 
     Args:
         matcher: extracts the descriptors.
-        exemplars: the labelled images.
+        exemplars: the labelled images; labels that `annotate` made are exemplars as far as somebody
+            has reviewed them.
         folder: of the images, searched with all folders below.
-        out: the file to write: COCO (`.json`, `homolog.data.labels`), which alone can be reviewed
-            and overwritten; a table (`.csv`); or a YOLO-pose data set (`.yaml`), whose text files
-            lie where Ultralytics looks for them.
+        out: the file to write, in a format of `homolog.data.label_files`. COCO (`.json`,
+            `homolog.data.labels`) alone can be reviewed and overwritten; the text files of a
+            YOLO-pose data set (`.yaml`) lie where Ultralytics looks for them.
         config: which keypoints are doubtful, and how objects are looked at.
         boxes: the objects of the images, each of which is labelled; those of images that are not in
             the folder are left alone.
@@ -71,26 +77,38 @@ def annotate(
 
     Raises:
         HomologError: there are no images, none of them has a box, `out` exists or cannot be
-            written, or OUT.partial is another run's.
+            written, another process writes it, or OUT.partial is another run's.
     """
     if boxes is not None and config.max_objects is not None:
         raise HomologError("max_objects: expected none with boxes, got both")
-    out = check_output(out, (".json", ".csv", ".yaml", ".yml"))
-    kind = out.suffix.lower()
-    if out.exists() and kind != ".json":
-        # What was edited by hand cannot be told from what was predicted.
-        raise HomologError(f"out: expected a file that does not exist, got {out}")
-    if out.exists() and not overwrite:
-        raise HomologError(
-            f"out: expected a file that does not exist, got {out}; try --overwrite, which keeps "
-            "what was edited by hand"
+    writable = [each for each in label_files.FORMATS if each.write is not None]
+    suffixes = dict.fromkeys(suffix for each in writable for suffix in each.suffixes)
+    out = check_output(out, list(suffixes))
+    with lock_file(out):
+        return _annotate(
+            matcher, exemplars, folder, out, config, boxes, overwrite=overwrite, executor=executor
         )
-    previous = _read_previous(out, exemplars) if out.exists() else None
+
+
+def _annotate(
+    matcher: Matcher,
+    exemplars: ExemplarSet,
+    folder: Path,
+    out: Path,
+    config: AnnotateConfig,
+    boxes: BoxSet | None,
+    *,
+    overwrite: bool,
+    executor: Executor | None,
+) -> Summary:
+    """As `annotate`, while no other process writes the file."""
+    format = label_files.output_format(out)
+    categories = _categories(exemplars)
+    _read_previous(out, categories, overwrite)
     files = reading.find_images([folder], "images")
     if not files:
         raise HomologError(f"images: expected a folder with images, got {folder}")
-
-    if kind in (".yaml", ".yml"):
+    if format is yolo.FORMAT:
         _check_yolo(files)
 
     def name_of(path: Path) -> str:
@@ -98,41 +116,125 @@ def annotate(
 
     if boxes is not None and not any(boxes.of(path) for path in files):
         raise HomologError(f"boxes: expected some in images of {folder}, got none")
+    notes: list[str] = []
+    if executor is None:
+        exemplars, notes = readable_exemplars(exemplars, matcher.max_pixels)
+        executor = local_executor(matcher, exemplars, config, boxes)
     # Where an image may show several objects, one may be an exemplar and another not.
-    done = set() if boxes is not None or config.max_objects else set(own_objects(exemplars))
+    done = set() if boxes is not None or config.max_objects else _done(exemplars)
     log = ResumeLog(
-        out.with_name(f"{out.name}.partial"),
+        log_path(out),
         "file_name",
         header=_describe_run(matcher, exemplars, config, boxes),
         restart=overwrite,
     )
     remaining = [p for p in files if name_of(p) not in log.records and p.resolve() not in done]
     if remaining:
-        run = executor or local_executor(matcher, exemplars, config, boxes)
         with log, ProgressBar(len(remaining)) as progress:
-            for completed, record in enumerate(run(remaining, name_of)):
+            for completed, record in enumerate(executor(remaining, name_of)):
                 progress.update("labelling", completed)
                 log.append(record)
-    data, summary = make_document(files, name_of, log.records, exemplars, previous)
-    if kind != ".json":
-        label_files.write(out, data, WriteOptions(folder))
-    else:
+    records = (
+        log.records if config.review is not None else mark_doubtful(log.records, config.errors)
+    )
+    # Somebody may have reviewed the labels in the meantime.
+    previous = _read_previous(out, categories, overwrite)
+    data, summary = make_document(
+        files, name_of, records, exemplars, previous, categories if previous is None else
+        previous.categories,
+    )  # fmt: skip
+    if format is coco.FORMAT:
         Labels(data).write(out)
+    else:
+        used = {each["category_id"] for each in data["annotations"]}
+        used |= {each["id"] for each in exemplars.categories}
+        data["categories"] = [each for each in data["categories"] if each["id"] in used]
+        notes += label_files.write(out, data, WriteOptions(folder))
     log.remove()
-    return summary
+    return dataclasses.replace(summary, notes=[*notes, *summary.notes])
 
 
-def _read_previous(path: Path, exemplars: ExemplarSet) -> Labels:
+def log_path(out: Path) -> Path:
+    """The file from which an interrupted run resumes."""
+    return out.with_name(f"{out.name}.partial")
+
+
+def readable_exemplars(exemplars: ExemplarSet, max_pixels: int) -> tuple[ExemplarSet, list[str]]:
+    """The exemplars whose images can be read, and a line for each image that cannot.
+
+    Args:
+        exemplars: the labelled images.
+        max_pixels: that an image may have.
+
+    Raises:
+        HomologError: no image can be read.
+    """
+    failed: dict[Path, str] = {}
+    for path in dict.fromkeys(annotation.path for annotation in exemplars.annotations):
+        try:
+            reading.load_image(path, max_pixels=max_pixels, name=str(path))
+        except HomologError as error:
+            failed[path] = str(error)
+    if not failed:
+        return exemplars, []
+    chosen = [k for k, each in enumerate(exemplars.annotations) if each.path not in failed]
+    if not chosen:
+        raise HomologError(f"exemplars: {next(iter(failed.values()))}")
+
+    def of_chosen(values: Sequence[Any]) -> list[Any]:
+        return [values[k] for k in chosen] if values else []
+
+    remaining = dataclasses.replace(
+        exemplars,
+        annotations=of_chosen(exemplars.annotations),
+        instances=of_chosen(exemplars.instances),
+        records=of_chosen(exemplars.records),
+    )
+    return remaining, [f"no exemplar, but kept as it is: {each}" for each in failed.values()]
+
+
+def _done(exemplars: ExemplarSet) -> set[Path]:
+    """The images that exemplars label completely."""
+    others = file_annotations(exemplars)
+    return {
+        path
+        for path, own in own_objects(exemplars).items()
+        if all(each.complete for each in own)
+        and all(is_done(each) for each in others.get(path, []) if labelled_keypoints(each))
+    }
+
+
+def _categories(exemplars: ExemplarSet) -> list[Mapping[str, Any]]:
+    """All categories of the exemplars' file, those that exemplars have as they were read."""
+    used = {category["id"]: category for category in exemplars.categories}
+    listed = [] if exemplars.file is None else exemplars.file.document["categories"]
+    found = [used.pop(category["id"], category) for category in listed]
+    return [*found, *used.values()]
+
+
+def _read_previous(
+    path: Path, categories: Sequence[Mapping[str, Any]], overwrite: bool
+) -> Labels | None:
     """Labels that are to be overwritten, with the categories of the exemplars.
 
     Raises:
-        HomologError: they cannot be read, or what was edited in them cannot be kept.
+        HomologError: they may not be overwritten, cannot be read, or cannot be kept.
     """
+    if not path.exists():
+        return None
+    if label_files.output_format(path) is not coco.FORMAT:
+        # What was edited by hand cannot be told from what was predicted.
+        raise HomologError(f"out: expected a file that does not exist, got {path}")
+    if not overwrite:
+        raise HomologError(
+            f"out: expected a file that does not exist, got {path}; try --overwrite, which keeps "
+            "what was edited by hand"
+        )
     labels = Labels.read(path)
     for member in {"info", EXTRA} & set(labels.data):
         if not isinstance(labels.data[member], dict):
             raise HomologError(f"{path}: {member}: expected an object, got {labels.data[member]!r}")
-    return with_categories(labels, exemplars.categories)
+    return with_categories(labels, categories)
 
 
 def local_executor(
@@ -177,6 +279,12 @@ def _describe_run(
     for annotation in exemplars.annotations:
         digest.update(f"{annotation.name} {annotation.category} {annotation.box}".encode())
         digest.update(np.nan_to_num(annotation.keypoints, nan=-1.0).tobytes())
+        if annotation.occluded is not None and annotation.occluded.any():
+            digest.update(annotation.occluded.tobytes())
+    for own in own_objects(exemplars).values():
+        for each in own:
+            if not each.complete:
+                digest.update(each.known.tobytes())
     # What is not used is left out, so that runs that began before it was there can be resumed.
     objects: dict[str, Any] = {"zoom": config.zoom, "max_objects": config.max_objects}
     if boxes is not None:

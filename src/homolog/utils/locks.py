@@ -1,4 +1,4 @@
-"""A lock on a folder, so that no two processes write into it; a killed process releases it."""
+"""Locks on folders and files, so that no two processes write them; killed ones release them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from homolog.errors import HomologError
 
 LOCK = ".lock"
 """Name of the file that is locked; it stays in the folder, and means nothing by itself."""
+
+_BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
 @contextlib.contextmanager
@@ -39,7 +41,7 @@ def lock_folder(folder: Path, name: str = "out") -> Iterator[None]:
         try:
             _lock(file)
         except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+            if error.errno in _BUSY:
                 raise HomologError(
                     f"{name}: expected a folder that no other process writes into, got {folder}, "
                     f"where {_owner(file)} is at work; try another folder"
@@ -49,6 +51,52 @@ def lock_folder(folder: Path, name: str = "out") -> Iterator[None]:
             file.write(str(os.getpid()))
             file.flush()
         yield
+
+
+@contextlib.contextmanager
+def lock_file(path: Path, name: str = "out") -> Iterator[None]:
+    """Hold the lock of a file that is going to be written; it is a file beside it, removed again.
+
+    Where the file system knows no locks, nothing is locked.
+
+    Args:
+        path: the file, which need not be there.
+        name: what error messages call it.
+
+    Raises:
+        HomologError: another process holds the lock, or the folder cannot be written.
+    """
+    beside = path.with_name(f".{path.name}{LOCK}")
+    while True:
+        try:
+            file = beside.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise HomologError(f"{name}: cannot write {path}: {error.strerror}") from error
+        try:
+            _lock(file)
+        except OSError as error:
+            with file:
+                if error.errno in _BUSY:
+                    raise HomologError(
+                        f"{name}: expected a file that no other process writes, got {path}, where "
+                        f"{_owner(file)} is at work; try another name, or again when it is done"
+                    ) from None
+            break
+        try:
+            if os.path.samestat(os.fstat(file.fileno()), beside.stat()):
+                file.truncate(0)
+                file.write(str(os.getpid()))
+                file.flush()
+                break
+        except FileNotFoundError:
+            pass
+        file.close()  # whoever held the lock has just removed it
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows removes no open files
+            beside.unlink()
+        file.close()
 
 
 def _owner(file: IO[str]) -> str:

@@ -50,8 +50,8 @@ class ResumeLog:
         if not content.startswith(first):
             if content and not restart:
                 raise HomologError(
-                    f"out: expected to resume the same run, got {path} of one with other settings; "
-                    "try another name, or removing it"
+                    f"out: expected to resume the same run, got {path} of one with other "
+                    f"{_differences(content, header)}; try another name, or removing it"
                 )
             write_atomically(path, first)
             content = first
@@ -103,3 +103,19 @@ class ResumeLog:
 
     def _not_written(self, error: OSError) -> HomologError:
         return HomologError(f"out: cannot write {self.path}: {error.strerror}")
+
+
+def _differences(content: bytes, header: Mapping[str, Any] | None) -> str:
+    """What differs between the run that a log is of and another: names of members of headers."""
+    try:
+        found = json.loads(content[: content.find(b"\n")])
+        wanted = json.loads(json.dumps(header))
+        names = {*found, *wanted}
+    except (ValueError, TypeError):
+        return "settings"
+    differing = sorted(
+        name.removesuffix("_sha256").replace("_", " ")
+        for name in names
+        if found.get(name) != wanted.get(name)
+    )
+    return f"settings ({', '.join(dict.fromkeys(differing))})"
