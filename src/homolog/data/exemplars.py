@@ -17,7 +17,7 @@ from homolog.data.formats.document import LabelFile, ReadOptions
 from homolog.data.formats.entries import InstanceId, as_instance, number_instances
 from homolog.data.labels import EXTRA, manual_keypoints
 from homolog.data.pairs import Annotation, out_of_bounds
-from homolog.data.reading import ErrorCollector
+from homolog.data.reading import ErrorCollector, abbreviate
 from homolog.errors import HomologError
 from homolog.image import reading
 from homolog.image.regions import as_box
@@ -56,7 +56,8 @@ def read(path: Path, folder: Path | None = None, *, images: Path | None = None) 
 
     Of labels that `homolog annotate` wrote only the keypoints count that somebody reviewed. Every
     object of an image is an exemplar. Where there are several, their boxes tell them apart, and
-    those without a usable box are left out.
+    those without a usable box are left out. So are those whose images have been moved since
+    `homolog annotate` wrote the file.
 
     Args:
         path: the file, in one of the formats of `homolog.data.label_files`.
@@ -71,7 +72,7 @@ def read(path: Path, folder: Path | None = None, *, images: Path | None = None) 
         raise HomologError(f"exemplar_images: expected a folder, got {images}")
     options = ReadOptions(images or folder, argument="exemplars", elsewhere=images is None)
     file = label_files.read(path, options)
-    annotations, instances, records, categories = _labelled_objects(path, file)
+    annotations, instances, records, categories, moved = _labelled_objects(path, file)
     numbered = number_instances([annotation.path for annotation in annotations], instances)
     labelled = [
         each for each in zip(annotations, numbered, records, strict=True) if each[0].visible.any()
@@ -79,6 +80,8 @@ def read(path: Path, folder: Path | None = None, *, images: Path | None = None) 
     per_image = Counter(annotation.path for annotation, *_ in labelled)
     usable: list[tuple[Annotation, InstanceId, dict[str, Any]]] = []
     notes = list(file.notes)
+    if moved:
+        notes.append(f"{path}: images that are not there any more, no exemplars: {moved}")
     taken: set[tuple[Path, InstanceId]] = set()
     for annotation, instance, record in labelled:
         if per_image[annotation.path] > 1:
@@ -117,12 +120,15 @@ def read(path: Path, folder: Path | None = None, *, images: Path | None = None) 
 
 def _labelled_objects(
     path: Path, file: LabelFile
-) -> tuple[list[Annotation], list[InstanceId | None], list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[
+    list[Annotation], list[InstanceId | None], list[dict[str, Any]], list[dict[str, Any]], str
+]:
     """The annotations of a file; predicted keypoints that nobody reviewed are not visible in them.
 
     Returns:
         The annotations, their instances as far as the file gives them, their entries in the
-        document, and the categories of the document with keypoints.
+        document, the categories of the document with keypoints, and the names of images that have
+        been moved.
     """
     parsed = coco.parse(file.document, path, ErrorCollector(), check_places=True)
     entries = {entry["id"]: entry for entry in parsed.data["annotations"]}
@@ -130,6 +136,8 @@ def _labelled_objects(
     instances: list[InstanceId | None] = []
     records: list[dict[str, Any]] = []
     given = any(coco_boxes.instance_of(entry) is not None for entry in entries.values())
+    moved: dict[str, None] = {}
+    again = any(EXTRA in entry for entry in entries.values())
     for instance in parsed.instances:
         entry = entries[instance.id]
         if instance.image_id not in file.paths and not np.isfinite(instance.keypoints).any():
@@ -137,7 +145,11 @@ def _labelled_objects(
         try:
             annotation = instance.annotation(file.path(instance.image_id))
         except HomologError as error:
-            raise HomologError(f"exemplars: {path}: annotation {instance.id}: {error}") from None
+            if not again:
+                message = f"exemplars: {path}: annotation {instance.id}: {error}"
+                raise HomologError(message) from None
+            moved[instance.file_name] = None
+            continue
         if EXTRA in entry:
             manual = sorted(manual_keypoints(entry))
             keypoints = np.full_like(annotation.keypoints, np.nan)
@@ -154,7 +166,7 @@ def _labelled_objects(
         for number, c in parsed.categories.items()
         if c.schema is not None
     ]
-    return annotations, instances, records, categories
+    return annotations, instances, records, categories, abbreviate(moved)
 
 
 def _instance(path: Path, entry: Mapping[str, Any]) -> InstanceId | None:

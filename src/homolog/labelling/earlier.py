@@ -109,21 +109,22 @@ class EarlierLabels:
         for path in files:
             name, real = name_of(path), path.resolve()
             objects = own.get(real, [])
+            given: list[tuple[Mapping[str, Any], OwnObject | None]] = []
             if real in images:
                 self._add_image(name, images[real])
             if exemplars.file is not None:
                 known = {each.record["id"]: each for each in objects if each.record is not None}
-                given = [(each, known.get(each["id"])) for each in others.get(real, [])]
+                given += [(entry, known.get(entry["id"])) for entry in others.get(real, [])]
             else:
-                given = [(each.record or _as_entry(each, numbers), each) for each in objects]
+                given += [(each.record or _as_entry(each, numbers), each) for each in objects]
             self._add_deleted(name, deleted[real])
             entries = [without_image(entry) for entry, _ in given]
             if real not in images:  # ids of other formats only count what is in the file
                 entries = [_without(each) for each in entries]
             positions = self._combine(name, [self._with_box(each, name) for each in entries])
-            for (_, each), position in zip(given, positions, strict=True):
-                if each is not None and position is not None:
-                    self.own[name].append((each, position))
+            for (_, exemplar), position in zip(given, positions, strict=True):
+                if exemplar is not None and position is not None:
+                    self.own[name].append((exemplar, position))
 
     def _add_image(self, name: str, image: Mapping[str, Any]) -> None:
         """Add an image of the exemplars' file; its id, unless another image has that."""

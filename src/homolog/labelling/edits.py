@@ -89,8 +89,8 @@ def merge(
     others = [each for each in [*merged, *added] if each is not None]
     for position, old in enumerate(earlier):
         if merged[position] is None:
-            merged[position] = _with_free_instance(without_image(old), others)
-            others.append(merged[position])
+            others.append(_with_free_instance(without_image(old), others))
+            merged[position] = others[-1]
     gone: list[Entry] = []
     for old in deleted:
         gone.append(_with_free_instance(without_image(old), [*others, *gone]))
@@ -139,15 +139,15 @@ def _match(
         known.append((None, _NOWHERE) if position in settled else identity(old))
     found = [identity(entry) for entry in entries]
     matched = match_instances(found, known, former)
-    for row, position in enumerate(matched):
-        if position is not None and position >= len(earlier):
+    for row, same in enumerate(matched):
+        if same is not None and same >= len(earlier):
             # Somebody may have deleted a prediction to draw the object better.
-            drawn = [k for k, old in enumerate(earlier) if is_drawn(old) and k not in matched]
+            drawn = [k for k, each in enumerate(earlier) if is_drawn(each) and k not in matched]
             (replaced,) = match_instances([found[row]], [known[k] for k in drawn])
-            matched[row] = position if replaced is None else drawn[replaced]
+            matched[row] = same if replaced is None else drawn[replaced]
     if _is_single(entries) and matched == [None]:
-        there = [k for k, old in enumerate(earlier) if k not in settled and not is_drawn(old)]
-        again = any(_overlap(entries[0], old) > SAME_PLACE for old in deleted)
+        there = [k for k, each in enumerate(earlier) if k not in settled and not is_drawn(each)]
+        again = any(_overlap(entries[0], each) > SAME_PLACE for each in deleted)
         if len(there) == 1 and not again:
             old = earlier[there[0]]
             # The object of an image is the same wherever it was seen, but one that is known to be
@@ -271,7 +271,7 @@ def with_categories(labels: Labels, categories: Sequence[Mapping[str, Any]]) -> 
         if known is not None:
             annotation["category_id"] = now[known["name"]]["id"]
             _rearrange(annotation, known, now[known["name"]])
-    return Labels(labels.data | {"categories": list(now.values())})
+    return Labels(labels.data | {"categories": list(now.values())}, labels.notes)
 
 
 def _names(category: Mapping[str, Any]) -> list[str]:

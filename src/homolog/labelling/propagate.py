@@ -17,6 +17,7 @@ from homolog.data.boxes import BoxSet
 from homolog.data.exemplars import ExemplarSet
 from homolog.data.formats import coco, yolo
 from homolog.data.formats.document import WriteOptions
+from homolog.data.formats.yolo_layout import label_path
 from homolog.data.labels import EXTRA, Labels
 from homolog.errors import HomologError
 from homolog.image import reading
@@ -104,7 +105,7 @@ def _annotate(
     """As `annotate`, while no other process writes the file."""
     format = label_files.output_format(out)
     categories = _categories(exemplars)
-    _read_previous(out, categories, overwrite)
+    _read_previous(out, categories, folder, overwrite)
     files = reading.find_images([folder], "images")
     if not files:
         raise HomologError(f"images: expected a folder with images, got {folder}")
@@ -138,7 +139,9 @@ def _annotate(
         log.records if config.review is not None else mark_doubtful(log.records, config.errors)
     )
     # Somebody may have reviewed the labels in the meantime.
-    previous = _read_previous(out, categories, overwrite)
+    previous = _read_previous(out, categories, folder, overwrite)
+    if previous is not None:
+        notes += previous.notes
     data, summary = make_document(
         files, name_of, records, exemplars, previous, categories if previous is None else
         previous.categories,
@@ -213,7 +216,7 @@ def _categories(exemplars: ExemplarSet) -> list[Mapping[str, Any]]:
 
 
 def _read_previous(
-    path: Path, categories: Sequence[Mapping[str, Any]], overwrite: bool
+    path: Path, categories: Sequence[Mapping[str, Any]], folder: Path, overwrite: bool
 ) -> Labels | None:
     """Labels that are to be overwritten, with the categories of the exemplars.
 
@@ -230,7 +233,7 @@ def _read_previous(
             f"out: expected a file that does not exist, got {path}; try --overwrite, which keeps "
             "what was edited by hand"
         )
-    labels = Labels.read(path)
+    labels = Labels.read(path, folder)
     for member in {"info", EXTRA} & set(labels.data):
         if not isinstance(labels.data[member], dict):
             raise HomologError(f"{path}: {member}: expected an object, got {labels.data[member]!r}")
@@ -263,7 +266,7 @@ def local_executor(
 
 def _check_yolo(files: Sequence[Path]) -> None:
     """Refuse to replace labels of images."""
-    present = [path for path in map(yolo.label_path, files) if path.exists()]
+    present = [path for path in map(label_path, files) if path.exists()]
     if present:
         raise HomologError(
             f"out: expected images without YOLO labels, got {present[0]}; try a name ending in "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,9 @@ class OwnObject:
 
 def own_objects(exemplars: ExemplarSet) -> dict[Path, list[OwnObject]]:
     """The exemplars by the resolved paths of their images."""
-    count = len(exemplars.annotations)
-    instances = exemplars.instances or [None] * count
-    records = exemplars.records or [None] * count
+    nothing = [None] * len(exemplars.annotations)
+    instances: Sequence[InstanceId | None] = exemplars.instances or nothing
+    records: Sequence[Mapping[str, Any] | None] = exemplars.records or nothing
     found: dict[Path, list[OwnObject]] = {}
     for each in map(OwnObject, exemplars.annotations, instances, records):
         found.setdefault(each.annotation.path.resolve(), []).append(each)
