@@ -1,7 +1,7 @@
 // First labels: images in which nothing is labelled yet, predicted from those labelled before.
 
 import { addElement } from "./panel.js";
-import { request } from "./common.js";
+import { attempt, request } from "./common.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -29,19 +29,75 @@ export function labelledImages(annotations) {
   return new Set([...complete].filter(([, all]) => all).map(([image]) => image));
 }
 
-export class Predictions {
-  constructor() {
-    this.asked = new Set();
+export class FirstLabels {
+  /** @param {Review} review whose images are labelled */
+  constructor(review) {
+    Object.assign(this, { review, predicted: new Set() });
+  }
+
+  /** Label an image in which nothing is labelled: nothing is saved before its first point. */
+  begin(image) {
+    const { review } = this;
+    const category = [...review.categories.values()].find(({ keypoints }) => keypoints?.length);
+    const begun = placeholder(image, category), open = category.keypoints.map((_, i) => [begun.id, i]);
+    review.annotations.set(begun.id, begun);
+    review.doubtful.set([...review.doubtful.points, ...open], review.annotations, review.categories);
+    review.selectInstance(begun.id);
+    attempt(() => this.predict(image));
+  }
+
+  /** Predict an image from those that are labelled, and add that to what is labelled in it by then. */
+  async predict(image) {
+    const { review } = this;
+    await review.saved(); // so that what was labelled last counts
+    review.predicting = image;
+    review.facts.show();
+    try {
+      if (!(await this.#ask(image))) return;
+    } finally {
+      review.predicting = null;
+      review.facts.show();
+    }
+    review.saving.send("/prefill", { body: { image } }, (state, isLast) => {
+      if (!isLast || !state.annotations.length) return; // a later answer has it, too
+      review.take(state);
+      if (review.image !== image) return;
+      review.selectInstance(state.id, { still: true });
+      review.showAll();
+    });
   }
 
   /** Ask once for the prediction of an image; whether there is one. */
-  async ask(image) {
-    if (this.asked.has(image)) return false;
-    this.asked.add(image);
+  async #ask(image) {
+    if (this.predicted.has(image)) return false;
+    this.predicted.add(image);
     const options = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ image }) };
     const { ready } = await (await request("/api/review/prediction", options)).json();
-    if (!ready) this.asked.delete(image); // nothing is labelled yet
+    if (!ready) this.predicted.delete(image); // nothing is labelled yet
     return ready;
+  }
+
+  /** The image after this one that is not labelled completely; this one if all are. */
+  nextUnlabelled() {
+    const { review } = this;
+    const { order } = review, done = labelledImages(review.annotations.values());
+    const from = order.indexOf(review.image) + 1;
+    const next = [...order.slice(from), ...order.slice(0, from)].find((id) => !done.has(id) && review.images.get(id).picture);
+    return next ?? review.image ?? order[0] ?? null;
+  }
+
+  /** An annotation is in the file now, in place of what was begun on the page. */
+  replacePlaceholder({ id, image_id: image }) {
+    const { review } = this;
+    const begun = [...review.annotations.values()].find((each) => each.placeholder && each.image_id === image);
+    if (!begun) return;
+    review.annotations.delete(begun.id);
+    review.annotations.set(id, Object.assign(begun, { id, placeholder: false }));
+    review.doubtful.annotations = review.annotations;
+    review.doubtful.rename(`\u0000${image}`, id);
+    if (review.instance !== `\u0000${image}`) return;
+    review.instance = id;
+    for (const key of [...review.panel.pins.keys()]) review.panel.unpin(key);
   }
 }
 

@@ -2,9 +2,10 @@
 // keypoint by keypoint. The server saves every change.
 
 import { attempt, request, toast } from "./common.js";
+import { Corrections } from "./corrections.js";
 import { Doubtful } from "./doubtful.js";
 import { CLOSE_UP, Facts } from "./facts.js";
-import { askSides, labelledImages, placeholder, Predictions } from "./first_labels.js";
+import { askSides, FirstLabels } from "./first_labels.js";
 import { instanceId, Instances, isDoubtful, keypointOf } from "./instances.js";
 import { KeypointTable } from "./keypoint_table.js";
 import { arrowStep, Panel } from "./panel.js";
@@ -17,40 +18,41 @@ const $ = (id) => document.getElementById(id);
 export class Review {
   constructor() {
     this.panel = new Panel($("review-stage"), {
-      pick: (point) => this.#place(point),
-      step: (step) => this.#step(step),
+      pick: (point) => this.corrections.place(point),
+      step: (step) => this.corrections.step(step),
       resize: () => this.#zoom(this.close),
       draw: (context) => this.instances.draw(context),
     }, { wheel: true });
     this.instances = new Instances(this.panel, {
-      select: (id) => this.#selectInstance(id),
+      select: (id) => this.selectInstance(id),
       add: (category, box) => this.#add(category, box),
       move: (id, box, done) => this.#moveBox(id, box, done),
       remove: (id) => this.#remove(id),
-      rename: (id, name) => this.#change(`/names/${pathId(id)}`, { body: { instance: name } }),
-      restore: (id) => this.#change(`/deleted/${pathId(id)}`),
+      rename: (id, name) => this.change(`/names/${pathId(id)}`, { body: { instance: name } }),
+      restore: (id) => this.change(`/deleted/${pathId(id)}`),
     });
     this.doubtful = new Doubtful();
     this.table = new KeypointTable((name) => {
       this.doubtful.only = name;
       Object.assign(this, { instance: null, keypoint: null });
-      this.#advance(1);
+      this.advance(1);
     });
     this.facts = new Facts(this);
-    this.predictions = new Predictions();
+    this.first = new FirstLabels(this);
+    this.corrections = new Corrections(this);
     this.saving = new Saving($("saved"), () => attempt(() => this.load()));
     // The image, the annotation and the keypoint that are shown.
     Object.assign(this, { image: null, instance: null, keypoint: null });
     Object.assign(this, { close: true, sizes: new Map(), occluded: false, predicting: null });
     const buttons = {
-      accept: () => this.#accept(), "accept-image": () => this.#acceptImage(), hide: () => this.#toggleVisible(),
-      occlude: () => this.#toggleOccluded(), next: () => this.#skip(), previous: () => this.#back(),
+      accept: () => this.corrections.accept(), "accept-image": () => this.corrections.acceptImage(), hide: () => this.corrections.toggleVisible(),
+      occlude: () => this.corrections.toggleOccluded(), next: () => this.#skip(), previous: () => this.#back(),
       whole: () => this.#zoom(!this.close), draw: () => this.#startDrawing(),
       undo: () => this.#undo("undo"), redo: () => this.#undo("redo"),
       "previous-image": () => this.#stepImage(-1), "next-image": () => this.#stepImage(1),
     };
     for (const [id, action] of Object.entries(buttons)) $(id).addEventListener("click", action);
-    attempt(() => offerExports(() => this.#saved()));
+    attempt(() => offerExports(() => this.saved()));
   }
 
   async load() {
@@ -65,11 +67,11 @@ export class Review {
     this.exemplars = state.exemplars;
     this.saving.file = state.file;
     this.instances.setCategories(state.categories);
-    this.#setProgress(state);
-    if (this.annotations.has(this.instance)) this.#select(this.current, this.image, this.instance);
-    else if (this.fromNothing) this.#openImage(this.images.has(this.image) ? this.image : this.#nextUnlabelled());
-    else if (this.doubtful.count > 0) this.#advance(1);
-    else this.#openImage(this.order.find((id) => this.images.get(id).picture) ?? null);
+    this.setProgress(state);
+    if (this.annotations.has(this.instance)) this.select(this.current, this.image, this.instance);
+    else if (this.fromNothing) this.openImage(this.images.has(this.image) ? this.image : this.first.nextUnlabelled());
+    else if (this.doubtful.count > 0) this.advance(1);
+    else this.openImage(this.order.find((id) => this.images.get(id).picture) ?? null);
     for (const id of this.askedSides ? [] : state.sides) this.#askSides(this.categories.get(id));
   }
 
@@ -81,8 +83,8 @@ export class Review {
   /** Handle a key press that is meant for the page. */
   key(event) {
     const action = {
-      n: () => this.#skip(), p: () => this.#back(), v: () => this.#toggleVisible(), o: () => this.#toggleOccluded(),
-      a: () => this.#acceptImage(), z: () => this.#zoom(!this.close),
+      n: () => this.#skip(), p: () => this.#back(), v: () => this.corrections.toggleVisible(), o: () => this.corrections.toggleOccluded(),
+      a: () => this.corrections.acceptImage(), z: () => this.#zoom(!this.close),
       i: () => this.#stepInstance(1), I: () => this.#stepInstance(-1), b: () => this.#startDrawing(),
       u: () => this.#undo("undo"), U: () => this.#undo("redo"),
       PageDown: () => this.#stepImage(1), PageUp: () => this.#stepImage(-1),
@@ -95,12 +97,12 @@ export class Review {
       action();
       if (event.key.startsWith("Page")) event.preventDefault();
     } else if (/^[1-9]$/.test(event.key)) {
-      this.#selectInstance(this.instances.annotations[event.key - 1]?.id);
-    } else if (step && this.#step(step)) {
+      this.selectInstance(this.instances.annotations[event.key - 1]?.id);
+    } else if (step && this.corrections.step(step)) {
       event.preventDefault();
     } else if ((event.key === "Enter" || event.key === " ") && !button) {
       event.preventDefault();
-      this.#accept();
+      this.corrections.accept();
     }
   }
 
@@ -115,31 +117,31 @@ export class Review {
   // The point under review.
 
   /** Go to the next doubtful point, or the one before; without any, to the next of this object. */
-  #advance(direction) {
+  advance(direction) {
     const only = this.fromNothing ? this.image : null; // first labels are made image by image
     const next = this.doubtful.next([this.instance, this.keypoint], direction, only);
-    if (next) return this.#select(next);
+    if (next) return this.select(next);
     const count = (this.annotations.get(this.instance)?.keypoints.length ?? 0) / 3;
-    if (count === 0 || this.fromNothing) return this.#select(null, this.image, this.instance);
+    if (count === 0 || this.fromNothing) return this.select(null, this.image, this.instance);
     const keypoint = this.keypoint === null ? 0 : (this.keypoint + direction + count) % count;
-    return this.#select([this.instance, keypoint]);
+    return this.select([this.instance, keypoint]);
   }
 
   /** Go on without accepting the point. */
   #skip() {
     this.doubtful.leave(this.current);
-    this.#advance(1);
+    this.advance(1);
   }
 
   /** Go back to the point that was looked at before, accepted or not. */
   #back() {
     const point = this.doubtful.back();
-    if (point) this.#select(point);
-    else this.#advance(-1);
+    if (point) this.select(point);
+    else this.advance(-1);
   }
 
   /** Show a point, or else an annotation, or else an image alone; still: without moving the view. */
-  #select(current, image = null, instance = null, { still = false } = {}) {
+  select(current, image = null, instance = null, { still = false } = {}) {
     this.saving.flush();
     const before = [this.image, this.instance];
     [this.instance, this.keypoint] = current ?? [instance, null];
@@ -157,7 +159,7 @@ export class Review {
   async #showImage(image, before, still) {
     if (!image.picture) {
       this.panel.show(null);
-      this.#showInstances();
+      this.showInstances();
       throw new Error(`${image.name} is not in the folder of images`);
     }
     if (!this.sizes.has(image.id)) {
@@ -167,16 +169,16 @@ export class Review {
     if (before !== image.id || !this.panel.image) {
       this.panel.show({ ...this.sizes.get(image.id), address: `/api/pictures/${image.picture}/image` });
     }
-    this.#showInstances();
+    this.showInstances();
     if (!still || before !== image.id) this.#zoom(this.close);
-    this.#showPins();
+    this.showPins();
     this.facts.show();
     this.#prefetch();
   }
 
   /** Fetch the next image while this one is reviewed. */
   #prefetch() {
-    const next = this.fromNothing ? this.#nextUnlabelled() : this.current && this.doubtful.nextImage(this.current);
+    const next = this.fromNothing ? this.first.nextUnlabelled() : this.current && this.doubtful.nextImage(this.current);
     const image = this.images.get(next);
     if (image?.picture) new Image().src = `/api/pictures/${image.picture}/image`;
   }
@@ -184,31 +186,31 @@ export class Review {
   // Objects and images.
 
   /** Review an object: its first doubtful point, or without any, none until one is chosen. */
-  #selectInstance(id, options) {
+  selectInstance(id, options) {
     const annotation = this.annotations.get(id);
     if (!annotation) return;
     const keypoint = annotation.homolog?.doubtful.find((each) => isDoubtful(annotation, each));
-    this.#select(keypoint === undefined ? null : [id, keypoint], annotation.image_id, id, options);
+    this.select(keypoint === undefined ? null : [id, keypoint], annotation.image_id, id, options);
   }
 
   #stepInstance(by) {
-    this.#selectInstance(this.instances.step(by));
+    this.selectInstance(this.instances.step(by));
   }
 
-  #openImage(id) {
+  openImage(id) {
     const here = [...this.annotations.values()].filter(({ image_id: image, iscrowd }) => image === id && iscrowd !== 1);
     const first = here.find(({ id: each }) => this.doubtful.points.some(([annotation]) => annotation === each)) ?? here[0];
-    if (first) this.#selectInstance(first.id);
-    else if (this.fromNothing && id !== null) this.#begin(id);
-    else this.#select(null, id);
+    if (first) this.selectInstance(first.id);
+    else if (this.fromNothing && id !== null) this.first.begin(id);
+    else this.select(null, id);
   }
 
   #stepImage(by) {
     const { order } = this;
-    if (order.length > 0) this.#openImage(order[(order.indexOf(this.image) + by + order.length) % order.length]);
+    if (order.length > 0) this.openImage(order[(order.indexOf(this.image) + by + order.length) % order.length]);
   }
 
-  #showInstances() {
+  showInstances() {
     const here = ({ image_id: image }) => image === this.image;
     const shown = [...this.annotations.values()].filter((each) => here(each) && !each.placeholder);
     this.instances.show(shown, this.deleted.filter(here), this.instance);
@@ -222,8 +224,8 @@ export class Review {
   }
 
   #add(category, box) {
-    this.#change("/instances", { body: { image: this.image, category, box } }, ({ id }) => {
-      this.#selectInstance(id, { still: true });
+    this.change("/instances", { body: { image: this.image, category, box } }, ({ id }) => {
+      this.selectInstance(id, { still: true });
     });
   }
 
@@ -231,138 +233,68 @@ export class Review {
     this.annotations.get(id).bbox = box;
     this.instances.showBoxes();
     // Several steps in a row are one change.
-    if (done) this.saving.delay(() => this.#change(`/instances/${pathId(id)}`, { body: { box } }, () => {}));
+    if (done) this.saving.delay(() => this.change(`/instances/${pathId(id)}`, { body: { box } }, () => {}));
   }
 
   #remove(id) {
     const name = instanceId(this.annotations.get(id)), next = this.instances.step(1);
-    this.#change(`/instances/${pathId(id)}`, { method: "DELETE" }, () => {
+    this.change(`/instances/${pathId(id)}`, { method: "DELETE" }, () => {
       toast(`Object ${name} is deleted. Undo brings it back.`);
       this.panel.stage.focus({ preventScroll: true });
       if (id !== this.instance) return;
-      if (this.annotations.has(next)) this.#selectInstance(next, { still: true });
-      else this.#select(null, this.image, null, { still: true });
-    });
-  }
-
-  /** Accept all points of the image as they are, and go to the next one. */
-  #acceptImage() {
-    if (this.image === null) return;
-    const image = this.image, here = [...this.annotations.values()].filter(({ image_id: id }) => id === image);
-    if (here.length === 0 || here.some((each) => each.placeholder)) {
-      toast("Nothing is labelled in this image yet");
-      return;
-    }
-    this.doubtful.leave(this.current);
-    this.#change("/accept", { body: { image } }, () => {
-      if (this.image !== image) return;
-      if (this.fromNothing) this.#openImage(this.#nextUnlabelled());
-      else if (this.doubtful.count > 0) this.#advance(1);
-      else this.#openImage(image);
+      if (this.annotations.has(next)) this.selectInstance(next, { still: true });
+      else this.select(null, this.image, null, { still: true });
     });
   }
 
   #undo(name) {
     this.saving.flush();
     this.saving.queue.then(() => {
-      if (this.history[name]) this.#change(`/${name}`);
+      if (this.history[name]) this.change(`/${name}`);
       else toast(`There is nothing to ${name}`);
     });
   }
 
   /** Change objects on the server, and show what has changed; then: called before it is shown. */
-  #change(path, options = {}, then = null) {
+  change(path, options = {}, then = null) {
     this.saving.send(path, options, (state) => {
-      this.#take(state);
+      this.take(state);
       if (then) then(state);
       else this.#showChanged(state);
-      this.#showAll();
+      this.showAll();
     });
   }
 
   /** Show what a change was about: a point, or else an object, or else an image. */
   #showChanged({ id, keypoint, annotation }) {
     const still = annotation?.image_id === this.image;
-    if (!annotation) this.#openImage(this.image);
-    else if (typeof keypoint === "number") this.#select([id, keypoint], null, null, { still });
-    else this.#selectInstance(id, { still });
+    if (!annotation) this.openImage(this.image);
+    else if (typeof keypoint === "number") this.select([id, keypoint], null, null, { still });
+    else this.selectInstance(id, { still });
   }
 
   /** Take annotations as the server has them now. */
-  #take(state) {
+  take(state) {
     for (const [id, annotation] of state.annotations) {
       if (annotation) {
-        this.#replacePlaceholder(annotation);
+        this.first.replacePlaceholder(annotation);
         this.annotations.set(id, annotation);
       } else {
         this.annotations.delete(id);
       }
     }
-    this.#setProgress(state);
+    this.setProgress(state);
   }
 
-  async #saved() {
+  async saved() {
     this.saving.flush();
     await this.saving.queue;
   }
 
-  #showAll() {
-    this.#showInstances();
-    this.#showPins();
+  showAll() {
+    this.showInstances();
+    this.showPins();
     this.facts.show();
-  }
-
-  // First labels.
-
-  /** Label an image in which nothing is labelled: nothing is saved before its first point. */
-  #begin(image) {
-    const category = [...this.categories.values()].find(({ keypoints }) => keypoints?.length);
-    const begun = placeholder(image, category);
-    this.annotations.set(begun.id, begun);
-    this.doubtful.set([...this.doubtful.points, ...begun.keypoints.slice(0, category.keypoints.length).map((_, i) => [begun.id, i])], this.annotations, this.categories);
-    this.#selectInstance(begun.id);
-    attempt(() => this.#predict(image));
-  }
-
-  /** Predict an image from those that are labelled, and add that to what is labelled in it by then. */
-  async #predict(image) {
-    await this.#saved(); // so that what was labelled last counts
-    this.predicting = image;
-    this.facts.show();
-    try {
-      if (!(await this.predictions.ask(image))) return;
-    } finally {
-      this.predicting = null;
-      this.facts.show();
-    }
-    this.saving.send("/prefill", { body: { image } }, (state, isLast) => {
-      if (!isLast || !state.annotations.length) return; // a later answer has it, too
-      this.#take(state);
-      if (this.image !== image) return;
-      this.#selectInstance(state.id, { still: true });
-      this.#showAll();
-    });
-  }
-
-  /** The image after this one that is not labelled completely; null if all are. */
-  #nextUnlabelled() {
-    const { order } = this, done = labelledImages(this.annotations.values());
-    const from = order.indexOf(this.image) + 1;
-    const next = [...order.slice(from), ...order.slice(0, from)].find((id) => !done.has(id) && this.images.get(id).picture);
-    return next ?? this.image ?? order[0] ?? null;
-  }
-
-  /** An annotation is in the file now, in place of what was begun on the page. */
-  #replacePlaceholder({ id, image_id: image }) {
-    const begun = [...this.annotations.values()].find((each) => each.placeholder && each.image_id === image);
-    if (!begun) return;
-    this.annotations.delete(begun.id);
-    this.annotations.set(id, Object.assign(begun, { id, placeholder: false }));
-    this.doubtful.annotations = this.annotations;
-    this.doubtful.rename(`\u0000${image}`, id);
-    if (this.instance !== `\u0000${image}`) return;
-    this.instance = id;
-    for (const key of [...this.panel.pins.keys()]) this.panel.unpin(key);
   }
 
   #askSides(category) {
@@ -382,17 +314,17 @@ export class Review {
     return keypointOf(this.annotations.get(this.instance), keypoint);
   }
 
-  #showPins() {
+  showPins() {
     const annotation = this.annotations.get(this.instance);
     if (!annotation) return;
     const names = this.categories.get(annotation.category_id).keypoints ?? [];
     showPins(this.panel, annotation, names, this.keypoint, {
       moved: (keypoint, to, done) => {
-        if (keypoint !== this.keypoint) this.#select([this.instance, keypoint], null, null, { still: true });
-        this.#move(to, done);
+        if (keypoint !== this.keypoint) this.select([this.instance, keypoint], null, null, { still: true });
+        this.corrections.move(to, done);
       },
       chosen: (keypoint) => {
-        if (this.keypoint !== keypoint) this.#select([this.instance, keypoint]);
+        if (this.keypoint !== keypoint) this.select([this.instance, keypoint]);
       },
     });
   }
@@ -419,114 +351,11 @@ export class Review {
 
   // Corrections.
 
-  #setProgress({ doubtful, total, deleted, undo, redo }) {
+  setProgress({ doubtful, total, deleted, undo, redo }) {
     Object.assign(this, { total, deleted, history: { undo, redo } });
     const begun = [...this.annotations.values()].filter((each) => each.placeholder);
     const open = begun.flatMap((each) => each.homolog.doubtful.filter((k) => isDoubtful(each, k)).map((k) => [each.id, k]));
     this.doubtful.set([...doubtful, ...open], this.annotations, this.categories);
-  }
-
-  #setPoint(point, occluded = this.keypointOf(this.keypoint).occluded) {
-    this.annotations.get(this.instance).keypoints.splice(3 * this.keypoint, 3, ...point, occluded ? 1 : 2);
-  }
-
-  /** A click: the point is there. One that was nowhere is placed, and the next one is asked for. */
-  #place(point) {
-    if (!this.current) return;
-    const isNew = !this.keypointOf(this.keypoint).point;
-    this.#move(point, true);
-    if (!isNew) return;
-    this.doubtful.leave(this.current);
-    const { instance } = this;
-    const annotation = this.annotations.get(instance), count = annotation.keypoints.length / 3;
-    const open = [...Array(count).keys()].map((i) => (this.keypoint + 1 + i) % count).find((k) => isDoubtful(annotation, k));
-    if (open === undefined) this.#select(null, this.image, instance, { still: true });
-    else this.#select([instance, open], null, null, { still: !this.keypointOf(open).point || this.fromNothing });
-  }
-
-  #move(point, done) {
-    if (!this.current) return;
-    const { occluded } = this;
-    this.#setPoint(point, occluded || undefined);
-    this.#showPins();
-    if (done) this.#save({ point, visible: true, ...(occluded ? { occluded } : {}) });
-  }
-
-  #step([dx, dy]) {
-    const { point } = this.current ? this.keypointOf(this.keypoint) : {};
-    if (!point) return false;
-    const to = this.panel.within([point[0] + dx, point[1] + dy]), { current } = this;
-    this.#setPoint(to);
-    this.#showPins();
-    // Several steps in a row are one correction.
-    this.saving.delay(() => this.#save({ point: to, visible: true }, current));
-    return true;
-  }
-
-  /** Accept the point; or, where first labels have no open point any more, the image. */
-  #accept() {
-    if (!this.current) {
-      if (this.fromNothing) this.#acceptImage();
-      return;
-    }
-    this.saving.flush();
-    this.doubtful.leave(this.current);
-    this.#save({ point: null, visible: this.keypointOf(this.keypoint).visible });
-    if (this.doubtful.count > 0) this.#advance(1);
-    else this.#select(null, this.image, this.instance);
-  }
-
-  #toggleVisible() {
-    if (!this.current) return;
-    const { visible, point } = this.keypointOf(this.keypoint), annotation = this.annotations.get(this.instance);
-    if (!visible && !point) {
-      if (!isDoubtful(annotation, this.keypoint)) {
-        toast("Click where it is");
-        return;
-      }
-      this.#accept(); // it is nowhere
-      return;
-    }
-    if (visible) annotation.keypoints.splice(3 * this.keypoint, 3, 0, 0, 0);
-    else this.#setPoint(point);
-    this.#save({ point: null, visible: !visible });
-    this.#showPins();
-  }
-
-  /** The point is hidden behind something, or no longer; where there is none yet, the next click is. */
-  #toggleOccluded() {
-    if (!this.current) return;
-    const { point, occluded } = this.keypointOf(this.keypoint);
-    if (!point) {
-      this.occluded = !this.occluded;
-      this.facts.show();
-      return;
-    }
-    this.#setPoint(point, !occluded);
-    this.#save({ point: null, visible: true, occluded: !occluded });
-    this.#showPins();
-  }
-
-  /** Save in the background: the page shows the correction at once, and loads anew if that fails. */
-  #save(correction, [annotation, keypoint] = this.current) {
-    const entry = this.annotations.get(annotation), { image_id: image, category_id: category } = entry;
-    entry.homolog?.reviewed.push(keypoint);
-    this.occluded = false;
-    this.doubtful.remove([annotation, keypoint]);
-    const body = () => {
-      // What was begun on the page may have come into the file since.
-      const which = entry.placeholder ? { annotation: null, image, category } : { annotation: entry.id };
-      return { ...which, keypoint, ...correction };
-    };
-    this.saving.send("", { body }, (state, isLast) => {
-      if (!isLast) { // a later answer is newer
-        if (state.annotation) this.#replacePlaceholder(state.annotation);
-        return;
-      }
-      this.#take(state);
-      this.#showAll();
-    });
-    this.#showAll();
   }
 }
 
