@@ -13,6 +13,7 @@ from scipy.spatial.distance import pdist
 
 _ROUNDS = 200
 _CONVERGED = 1e-12  # change of the mean shape, in units of its size
+_POINT = 1e-9  # centroid size below which landmarks are all in one place, by the extent of all
 _FEWEST = 2  # landmarks without which a shape cannot be laid over another
 
 
@@ -56,80 +57,85 @@ def superimpose(shapes: Float[np.ndarray, "N K 2"]) -> Superimposition:
         shapes: of objects that share landmarks.
     """
     points = np.asarray(shapes, dtype=float)
-    points = np.where(np.isfinite(points).all(axis=2, keepdims=True), points, np.nan)
-    there = np.isfinite(points[..., 0])
-    usable = there.sum(axis=1) >= _FEWEST
-    sizes = np.array(
-        [_centroid_size(shape[seen]) for shape, seen in zip(points, there, strict=True)]
-    )
-    usable &= sizes > 0
-    aligned = np.full_like(points, np.nan)
+    z_NK = points[..., 0] + 1j * points[..., 1]
+    there = np.isfinite(z_NK)
+    sizes = _centroid_sizes(z_NK, there)
+    extent = np.abs(np.where(there, z_NK, 0)).max(initial=0.0)
+    usable = (there.sum(axis=1) >= _FEWEST) & (sizes > _POINT * extent)
     if not usable.any():
-        return Superimposition(np.full(points.shape[1:], np.nan), aligned, sizes)
+        nothing = np.full(points.shape, np.nan)
+        return Superimposition(nothing[0] if len(nothing) else nothing, nothing, sizes)
+    there &= usable[:, None]
     # The most complete one is the first guess, and decides how the mean shape stands.
-    start = points[np.argmax(np.where(usable, there.sum(axis=1), -1))]
-    mean = _normalised(start)
+    mean_K = _normalised(np.where(there, z_NK, np.nan)[there.sum(axis=1).argmax()])
     for _ in range(_ROUNDS):
-        for index in np.flatnonzero(usable):
-            aligned[index] = _lay_over(points[index], mean)
-        found = _turned(_normalised(_average(aligned)), mean)
-        settled = _change(found, mean) < _CONVERGED
-        mean = found
+        found_K = _normalised(_average(_laid_over(z_NK, there, mean_K)))
+        both_K = np.isfinite(found_K) & np.isfinite(mean_K)
+        found_K = found_K * _turns(found_K[None], both_K[None], mean_K[None])[0]
+        grown = (np.isfinite(found_K) != np.isfinite(mean_K)).any()
+        settled = not grown and np.nanmax(np.abs(found_K - mean_K)) < _CONVERGED
+        mean_K = found_K
         if settled:
             break
-    for index in np.flatnonzero(usable):
-        aligned[index] = _lay_over(points[index], mean)
-    return Superimposition(_average(aligned), aligned, sizes)
+    aligned_NK = _laid_over(z_NK, there, mean_K)
+    return Superimposition(_as_points(_average(aligned_NK)), _as_points(aligned_NK), sizes)
 
 
-def _average(shapes: np.ndarray) -> np.ndarray:
+# Below, points are complex numbers x + iy, which a factor scales and turns, and never reflects.
+
+
+def _as_points(z: np.ndarray) -> np.ndarray:
+    """x and y of complex numbers."""
+    missing = ~np.isfinite(z)[..., None]
+    return np.where(missing, np.nan, np.stack([z.real, z.imag], axis=-1))
+
+
+def _centroids(z_NK: np.ndarray, chosen_NK: np.ndarray) -> np.ndarray:
+    """The mean of the chosen points of each shape."""
+    count = np.maximum(chosen_NK.sum(axis=1), 1)
+    return np.asarray(np.where(chosen_NK, z_NK, 0).sum(axis=1) / count)
+
+
+def _centroid_sizes(z_NK: np.ndarray, chosen_NK: np.ndarray) -> np.ndarray:
+    """The centroid size of the chosen points of each shape; NaN of fewer than two."""
+    away = np.where(chosen_NK, np.abs(z_NK - _centroids(z_NK, chosen_NK)[:, None]), 0)
+    return np.where(chosen_NK.sum(axis=1) < _FEWEST, np.nan, np.sqrt((away**2).sum(axis=1)))
+
+
+def _average(z_NK: np.ndarray) -> np.ndarray:
     """The mean of each landmark over the shapes that have it."""
-    count = np.isfinite(shapes[..., 0]).sum(axis=0)[:, None]
-    return np.divide(
-        np.nansum(shapes, axis=0), count, out=np.full(shapes.shape[1:], np.nan), where=count > 0
-    )
+    there = np.isfinite(z_NK)
+    count = there.sum(axis=0)
+    total = np.where(there, z_NK, 0).sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _change(found: np.ndarray, before: np.ndarray) -> float:
-    """How far a mean shape moved; infinitely where it got landmarks that it did not have."""
-    if (np.isfinite(found) != np.isfinite(before)).any():
-        return np.inf
-    return float(np.nanmax(np.abs(found - before)))
-
-
-def _centroid_size(points: np.ndarray) -> float:
-    if len(points) < _FEWEST:
-        return float("nan")
-    return float(np.sqrt(((points - points.mean(axis=0)) ** 2).sum()))
-
-
-def _normalised(shape: np.ndarray) -> np.ndarray:
+def _normalised(z_K: np.ndarray) -> np.ndarray:
     """A shape with its centroid at the origin and its centroid size 1."""
-    seen = np.isfinite(shape[:, 0])
-    centred = shape - shape[seen].mean(axis=0)
-    return np.asarray(centred / _centroid_size(shape[seen]))
+    there = np.isfinite(z_K)[None]
+    centred = z_K - _centroids(z_K[None], there)[0]
+    return np.asarray(centred / _centroid_sizes(z_K[None], there)[0])
 
 
-def _turned(shape: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """A shape turned about the origin so that it lies best over another, never reflected.
-
-    In the plane the rotation of least squares is that of a single angle.
-    """
-    both = np.isfinite(shape[:, 0]) & np.isfinite(target[:, 0])
-    (x, y), (u, v) = shape[both].T, target[both].T
-    angle = np.arctan2((x * v - y * u).sum(), (x * u + y * v).sum())
-    cos, sin = np.cos(angle), np.sin(angle)
-    return np.asarray(shape @ np.array([[cos, sin], [-sin, cos]]))
+def _turns(z_NK: np.ndarray, chosen_NK: np.ndarray, target_NK: np.ndarray) -> np.ndarray:
+    """The factor of length 1 that turns each shape about the origin to lie best over its target."""
+    products = np.where(chosen_NK, np.conj(z_NK) * target_NK, 0).sum(axis=1)
+    length = np.abs(products)
+    return np.where(length > 0, products / np.where(length > 0, length, 1), 1)
 
 
-def _lay_over(shape: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """A shape in the place of the mean shape."""
-    both = np.isfinite(shape[:, 0]) & np.isfinite(mean[:, 0])
-    if both.sum() < _FEWEST or not (size := _centroid_size(shape[both])):
-        return np.full_like(shape, np.nan)
-    centre = mean[both].mean(axis=0)
-    centred = (shape - shape[both].mean(axis=0)) * (_centroid_size(mean[both]) / size)
-    return _turned(centred, mean - centre) + centre
+def _laid_over(z_NK: np.ndarray, there_NK: np.ndarray, mean_K: np.ndarray) -> np.ndarray:
+    """Shapes in the place of the mean shape; NaN of those that share fewer than two landmarks."""
+    both_NK = there_NK & np.isfinite(mean_K)
+    means_NK = np.broadcast_to(mean_K, z_NK.shape)
+    sizes, centres = _centroid_sizes(z_NK, both_NK), _centroids(means_NK, both_NK)
+    scales = np.divide(
+        _centroid_sizes(means_NK, both_NK), sizes, out=np.full(len(z_NK), np.nan), where=sizes > 0
+    )
+    centred_NK = (z_NK - _centroids(z_NK, both_NK)[:, None]) * scales[:, None]
+    turns = _turns(centred_NK, both_NK, means_NK - centres[:, None])
+    placed_NK = centred_NK * turns[:, None] + centres[:, None]
+    return np.where(there_NK, placed_NK, np.nan)
 
 
 def object_lengths(shapes: Float[np.ndarray, "N K 2"]) -> Float[np.ndarray, "N"]:

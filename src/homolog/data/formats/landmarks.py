@@ -214,8 +214,9 @@ class _Images:
             full = name
             if not name.lower().endswith(path.suffix.lower()):
                 # Without its suffix it is not the name of a file.
-                folders = (f for f in self._finder.folders if path.is_relative_to(f))
-                full = path.relative_to(next(folders, path.parent)).as_posix()
+                folders = [f for f in self._finder.folders if path.is_relative_to(f)]
+                nearest = max(folders, key=lambda f: len(f.parts), default=path.parent)
+                full = path.relative_to(nearest).as_posix()
             self._found[name] = full, path, reading.image_size(path)
         return self._found[name]
 

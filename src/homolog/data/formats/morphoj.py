@@ -47,6 +47,11 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> LabelFile:
                 f"{where}, line {number}: expected a label, and x and y of each landmark, got "
                 f"{len(texts)} numbers of {label!r}"
             )
+        if names is not None and len(texts) != 2 * len(names):
+            raise HomologError(
+                f"{where}, line {number}: expected {2 * len(names)} numbers, as the first line has "
+                f"columns, got {len(texts)}"
+            )
         try:
             values = [as_number(text) for text in texts]
         except ValueError as error:

@@ -83,7 +83,7 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> LabelFile:
         points: list[Point] = []
         for column in range(columns * row, columns * (row + 1), 2):
             x, y = values[column], values[column + 1]
-            lies = x == y and abs(x) in _CODES and x != code
+            lies = x == y and x in _CODES and x != code
             guessed += lies
             points.append((math.nan, math.nan) if lies or (x == y == code) else (x, y))
         specimens.append(Specimen(f"row {row + 1} ({label})", label, points))
