@@ -99,6 +99,24 @@ class Predictor:
         Raises:
             HomologError: it cannot be read.
         """
+        return [self._object(entry) for entry in self.annotations(image, name)[0]]
+
+    def annotations(
+        self, image: ImageLike, name: str = "image"
+    ) -> tuple[list[dict[str, Any]], tuple[int, int]]:
+        """The objects of an image as annotations of a COCO file, and the size of the image.
+
+        Args:
+            image: as for `predict`.
+            name: what error messages call it.
+
+        Returns:
+            The annotations, which have no ids of their own or of the image; and width and height
+            of the upright image in pixels.
+
+        Raises:
+            HomologError: it cannot be read.
+        """
         features = self._annotator.matcher.load_image(image, name)
         # An image in memory has no path, by which it could be one of the exemplars.
         loaded = LoadedImage(Path("in memory") / name, features.size, features)
@@ -106,7 +124,7 @@ class Predictor:
         if "failed" in record:
             raise HomologError(record["failed"])
         entries = record["annotations"] if "annotations" in record else [record["annotation"]]
-        return [self._object(entry) for entry in entries]
+        return list(entries), features.size
 
     def _object(self, entry: Mapping[str, Any]) -> PredictedObject:
         """An annotation of a COCO file as an object."""
