@@ -170,6 +170,8 @@ def test_checks_of_boxes(tmp_path):
     assert check(masks.parent, images).objects == {"masks": 1}
     file = datasets.make_coco(tmp_path / "coco")
     datasets.edit_json(file, lambda data: [c.pop("keypoints") for c in data["categories"]])
+    assert check(file).title == "COCO", "keypoints without names are numbered"
+    datasets.edit_json(file, lambda data: [a.pop("keypoints") for a in data["annotations"]])
     assert check(file).title == "boxes" and check(file).objects == {"annotations": 8}
 
 

@@ -191,8 +191,8 @@ def test_photos_turned_by_exif(tmp_path, orientation, kind):
         np.testing.assert_allclose(found, POINTS, atol=1e-9)
     np.testing.assert_allclose(read(file).annotations[0].xywh, (20, 15, 135, 72), atol=1e-9)
     (note,) = read(file).notes
-    what = "are kept" if kind == "upright" else "are turned with the photo"
-    assert what in note and note.endswith("1 images (a0.png)")
+    what = "kept as they are" if kind == "upright" else "turned with the photo"
+    assert note.endswith(f"{what}: 1 image (a0.png)")
     assert Labels.read(file, tmp_path).images[0]["width"] == 160
 
 

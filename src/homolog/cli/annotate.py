@@ -15,6 +15,7 @@ def annotate(
     exemplars: Path,
     images: Path,
     out: Path,
+    exemplar_images: Path | None = None,
     model: ModelOptions = ModelOptions(),
     boxes: Path | None = None,
     max_objects: int | None = None,
@@ -45,6 +46,8 @@ def annotate(
         The file to write, in a format that its ending tells: COCO (.json), which alone can be
         reviewed; a table (.csv); an Ultralytics YOLO-pose data set (.yaml), whose labels go where
         Ultralytics looks for them; TPS (.tps) and others.
+    exemplar_images
+        The folder with the images of the exemplars, if they are neither near these nor in IMAGES.
     boxes
         The objects to label: COCO annotations or detection results (.json), an Ultralytics YOLO
         data set (.yaml) or folder of label files, a table with columns image, x, y, width, height
@@ -83,12 +86,13 @@ def annotate(
         raise HomologError(f"workers: expected at least 1, got {workers}")
     from homolog.data.boxes import read_boxes
     from homolog.data.exemplars import read
+    from homolog.image.folders import search
     from homolog.labelling import propagate
     from homolog.labelling.annotator import ZOOM, AnnotateConfig
     from homolog.labelling.exemplars import EXEMPLAR_POSES
 
-    labelled = read(exemplars, images)
-    for note in labelled.notes:
+    labelled = read(exemplars, images, images=exemplar_images)
+    for note in [*labelled.notes, *search([images]).notes]:
         print(f"note: {note}", file=sys.stderr)
     poses = EXEMPLAR_POSES if model.poses is None else model.pose_list()
     given = None if boxes is None else read_boxes(boxes, images)
@@ -118,7 +122,7 @@ def annotate(
                 file=sys.stderr,
             )
         raise
-    for note in summary.notes:
+    for note in [each for each in summary.notes if each not in labelled.notes]:
         print(f"note: {note}", file=sys.stderr)
     for name, reason in summary.failed:
         labels = "; its earlier labels are kept" if name in summary.retained else ""

@@ -182,11 +182,14 @@ def average(
     out = check_output(out, IMAGE_SUFFIXES, inputs=(reference,))
     poses = model.pose_list()
     from homolog.applications import averaging
-    from homolog.image import reading
+    from homolog.image.folders import search
     from homolog.viz.raster import save_image
 
+    found = search(images)
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
     # An earlier result in the folder does not count.
-    paths = [path for path in reading.find_images(images) if path.resolve() != out.resolve()]
+    paths = [path for path in found.files if path.resolve() != out.resolve()]
     if not paths:
         raise HomologError(
             f"images: expected at least one, got none in {', '.join(map(str, images))}"

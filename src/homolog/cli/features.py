@@ -51,10 +51,13 @@ def build(
 
     from homolog.features import FeatureCache
     from homolog.features.precompute import precompute
-    from homolog.image.reading import find_images
+    from homolog.image.folders import search
     from homolog.utils.progress import ProgressBar
 
-    files = find_images(images)
+    found = search(images)
+    files = found.files
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
     if not files:
         raise HomologError("images: expected image files, or folders with images, got none")
     if batch < 1:

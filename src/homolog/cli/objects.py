@@ -55,11 +55,15 @@ def objects(
     if draw is not None:
         _check_drawing(draw, images)
     from homolog.data.boxes import read_boxes
-    from homolog.image.reading import find_images, image_size
+    from homolog.image.folders import search
+    from homolog.image.reading import image_size
     from homolog.labelling.objects import MAX_OBJECTS, ObjectFinder, coco_document, exemplars_of
 
     folder = images.parent if single else images
-    files = find_images([images])
+    found_images = search([images])
+    files = found_images.files
+    for note in found_images.notes:
+        print(f"note: {note}", file=sys.stderr)
     if not files:
         raise HomologError(f"images: expected a folder with images, got {images}")
     examples = []

@@ -22,6 +22,7 @@ def serve(
     labels: Path | None = None,
     keypoints: str | None = None,
     exemplars: Path | None = None,
+    exemplar_images: Path | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     model: ModelOptions = ModelOptions(),
@@ -43,6 +44,8 @@ def serve(
         line, or `left:right` for two that mirror each other.
     exemplars
         Labels made by hand, shown as examples beside the points under review.
+    exemplar_images
+        The folder with the images of the exemplars, if they are neither near these nor in FOLDER.
     host
         The address to serve on; 0.0.0.0 for all addresses of the machine.
     port
@@ -69,9 +72,10 @@ def serve(
         print(f"labels: {labels}", file=sys.stderr)
     options = Options(
         model=model.preset, folder=folder, labels=labels, keypoints=keypoints,
-        exemplars=exemplars, hosts=hosts, token=token,
+        exemplars=exemplars, exemplar_images=exemplar_images, hosts=hosts, token=token,
     )  # fmt: skip
-    check_options(options)
+    for note in check_options(options):
+        print(f"note: {note}", file=sys.stderr)
     with _listen(host, port) as listener:
         with ProgressBar(1) as progress:
             progress.update("loading the model")

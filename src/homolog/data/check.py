@@ -113,10 +113,18 @@ def _holds_only_boxes(root: Path) -> bool:
         return False
     if isinstance(content, list):
         return True
-    categories = content.get("categories") if isinstance(content, dict) else None
-    return isinstance(categories, list) and not any(
-        isinstance(each, dict) and each.get("keypoints") for each in categories
+    lists = [content.get(s) for s in ("categories", "annotations")] if _is_object(content) else []
+    return (
+        bool(lists)
+        and all(isinstance(each, list) for each in lists)
+        and not any(
+            _is_object(each) and each.get("keypoints") for entries in lists for each in entries
+        )
     )
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
 
 
 def _check_boxes(root: Path, images: Path | None) -> CheckReport:

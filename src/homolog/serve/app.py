@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from homolog import example
 from homolog.errors import HomologError
 from homolog.image import reading
+from homolog.image.folders import search
 from homolog.matcher import Matcher
 from homolog.serve.jobs import MatchService, SerialExecutor
 from homolog.serve.prefill import Prefill
@@ -44,6 +45,7 @@ class Options:
         labels: keypoint labels to review, or to begin.
         keypoints: what is labelled, if labels are begun: a file with names of keypoints.
         exemplars: labels made by hand, shown beside those under review.
+        exemplar_images: where the images of these lie, if not near them or in `folder`.
         hosts: host names that requests may be addressed to; None for any.
         token: the secret that clients have to present; None for none.
         max_bytes: the largest upload accepted, in bytes.
@@ -56,6 +58,7 @@ class Options:
     labels: Path | None = None
     keypoints: str | None = None
     exemplars: Path | None = None
+    exemplar_images: Path | None = None
     hosts: frozenset[str] | None = LOOPBACK
     token: str | None = None
     max_bytes: int = 50_000_000
@@ -102,8 +105,11 @@ class AppState:
                                    "which has none")  # fmt: skip
 
 
-def check_options(options: Options) -> None:
+def check_options(options: Options) -> list[str]:
     """Find out, before a model is loaded, whether the options can be served.
+
+    Returns:
+        What was decided in reading the files, a line each.
 
     Raises:
         HomologError: a file or folder is missing or wrong.
@@ -114,8 +120,12 @@ def check_options(options: Options) -> None:
         raise HomologError("exemplars: expected labels to review beside them, got none")
     if options.keypoints is not None and options.labels is None:
         raise HomologError("keypoints: expected a file of labels to begin with them, got none")
+    if options.exemplar_images is not None and options.exemplars is None:
+        raise HomologError("exemplar_images: expected exemplars with it, got none")
+    notes = [] if options.folder is None else search([options.folder], "folder").notes
     if options.labels is not None:
-        _review(options, ImageStore(Path(), 0, 0, 0))
+        notes += _review(options, ImageStore(Path(), 0, 0, 0)).notes
+    return notes
 
 
 def create_app(matcher: Matcher, options: Options | None = None) -> FastAPI:
@@ -162,7 +172,10 @@ def _review(options: Options, images: ImageStore) -> Review:
     assert options.labels is not None
     folder = options.folder or options.labels.parent
     from_nothing = options.keypoints is not None
-    return Review(options.labels, folder, options.exemplars, images, from_nothing=from_nothing)
+    return Review(
+        options.labels, folder, options.exemplars, images, from_nothing=from_nothing,
+        exemplar_images=options.exemplar_images,
+    )  # fmt: skip
 
 
 def _add_error_handlers(app: FastAPI) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from homolog.data import exemplars
+from homolog.data.exemplars import ExemplarSet
+from homolog.data.exemplars import read as read_exemplars
 from homolog.data.formats.entries import InstanceId
 from homolog.data.labels import EXTRA, Labels
+from homolog.data.reading import ImageFinder
 from homolog.errors import HomologError
 from homolog.image.regions import as_box
 from homolog.keypoints import KeypointSchema
@@ -30,6 +33,10 @@ class Review:
         exemplars: labels made by hand, to show what a keypoint means.
         images: the store that gives ids to the images.
         from_nothing: whether the images are labelled for the first time.
+        exemplar_images: where the images of the exemplars lie, if not near them or in the folder.
+
+    Attributes:
+        notes: what was decided in reading the files, a line each.
 
     Raises:
         HomologError: a file cannot be read, or none of the labels' images is in the folder.
@@ -43,13 +50,15 @@ class Review:
         images: ImageStore,
         *,
         from_nothing: bool = False,
+        exemplar_images: Path | None = None,
     ):
         self.path, self.folder = path, folder
-        self._path, self._instances = path, Instances(Labels.read(path))
+        self._path, self._instances = path, Instances(Labels.read(path, folder))
+        self.notes = list(self._labels.notes)
         self._lock = threading.Lock()
         self._version = _file_version(path)
         self._store = images
-        self._images = _images_in(folder, self._labels, images)
+        self._images = _images_in(path, folder, self._labels, images)
         if self._labels.images and not self._images:
             name = self._labels.images[0]["file_name"]
             raise HomologError(
@@ -59,7 +68,9 @@ class Review:
         self._to_review = set(self._labels.doubtful())  # now or earlier
         self._exemplars: dict[str, dict[str, Any]] = {}
         if exemplars is not None:
-            self._exemplars = _exemplar_points(exemplars, folder, images)
+            given = read_exemplars(exemplars, folder, images=exemplar_images)
+            self.notes += given.notes
+            self._exemplars = _exemplar_points(given, images)
 
     @property
     def _labels(self) -> Labels:
@@ -254,7 +265,7 @@ class Review:
             try:
                 self._write()
             except HomologError:
-                self._instances = Instances(Labels.read(self._path))
+                self._instances = Instances(Labels.read(self._path, self.folder))
                 raise
             self._to_review |= set(self._labels.doubtful())
             now = {annotation["id"]: annotation for annotation in self._labels.annotations}
@@ -347,21 +358,26 @@ def _file_version(path: Path) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-def _images_in(folder: Path, labels: Labels, images: ImageStore) -> dict[Id, StoredImage]:
-    """The labels' images in a folder, by their ids in the file; not those that lead out of it."""
-    root = folder.resolve()
+def _images_in(
+    path: Path, folder: Path, labels: Labels, images: ImageStore
+) -> dict[Id, StoredImage]:
+    """The labels' images in a folder, by their ids in the file; no names that lead out of it."""
+    root = os.path.abspath(folder)
+    finder = ImageFinder(path, folder)
     found = {}
     for image in labels.images:
         name = str(image["file_name"])
-        path = (root / name).resolve()
-        if path.is_relative_to(root) and path.is_file():
-            found[image["id"]] = images.add(path, name)
+        try:
+            file = finder.find(name)
+        except HomologError:
+            continue
+        if Path(os.path.abspath(file)).is_relative_to(root):
+            found[image["id"]] = images.add(file.resolve(), name)
     return found
 
 
-def _exemplar_points(path: Path, folder: Path, images: ImageStore) -> dict[str, dict[str, Any]]:
+def _exemplar_points(given: ExemplarSet, images: ImageStore) -> dict[str, dict[str, Any]]:
     """By the names of categories and keypoints: the first exemplar in which each is visible."""
-    given = exemplars.read(path, folder)
     names = {category["name"]: category["keypoints"] for category in given.categories}
     points: dict[str, dict[str, Any]] = {}
     for annotation in given.annotations:

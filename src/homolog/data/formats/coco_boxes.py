@@ -215,7 +215,8 @@ def _entry(
 def _numbers(raw: Mapping[str, Any], mask: MaskReader | None) -> Any:
     """The box of an entry: its own, or else that around its mask or its keypoints."""
     given = raw.get("bbox")
-    if given and given != [0, 0, 0, 0]:  # as tools write that have none
+    # CVAT and others write boxes of no width or height for what has none.
+    if given and not (_are_numbers(given) and len(given) == 4 and 0 in given[2:]):
         return given
     if mask is not None and (pixels := mask()).any():
         return box_of_mask(pixels)

@@ -234,10 +234,10 @@ def _turn(
         chosen, names = (upright, kept) if fit == "upright" else (stored, turned)
         if _apply(chosen, image, entries[image["id"]], path, problems):
             names.append(str(image["file_name"]))
-    what = "of photos with width and height as before their EXIF orientation is applied"
+    what = "of photos whose width and height are stated as before their EXIF orientation is applied"
     return [
-        _note(path, f"{what}, that fit the upright photo and are kept", kept),
-        _note(path, f"{what}, that fit only that and are turned with the photo", turned),
+        _note(path, f"{what}, but whose points fit the upright photo, kept as they are", kept),
+        _note(path, f"{what}, and whose points fit them, turned with the photo", turned),
     ]
 
 
@@ -326,4 +326,5 @@ def _note(path: Path, what: str, names: Sequence[str]) -> str:
     if not names:
         return ""
     first = names[0] if len(names) == 1 else f"{names[0]} first"
-    return f"{path}: labels {what}: {len(names)} images ({first})"
+    count = "1 image" if len(names) == 1 else f"{len(names)} images"
+    return f"{path}: labels {what}: {count} ({first})"
