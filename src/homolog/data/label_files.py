@@ -8,7 +8,9 @@ from pathlib import Path
 from homolog.data.formats import (
     coco,
     cvat_xml,
+    deeplabcut,
     imagej,
+    label_studio,
     labelme,
     morphoj,
     nts,
@@ -29,11 +31,14 @@ from homolog.data.reading import check_choice
 from homolog.errors import HomologError
 
 FORMATS: tuple[LabelFormat, ...] = (
+    deeplabcut.FORMAT,
+    label_studio.FORMAT,
     labelme.FORMAT,
     coco.FORMAT,
     yolo.FORMAT,
-    imagej.FORMAT,
     table.FORMAT,
+    table.WIDE_FORMAT,
+    imagej.FORMAT,
     tps.FORMAT,
     nts.FORMAT,
     morphoj.FORMAT,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
+from math import nan
 from pathlib import Path
 from typing import Any
 
 from homolog.data.formats import deeplabcut
 from homolog.data.formats.entries import BoxForm, Entries, Entry, corners_around
+from homolog.data.formats.table_rows import DEFAULT_CATEGORY, find_layout, parse
 from homolog.errors import HomologError
+from homolog.utils.delimited import DelimitedRows, column_key, split_rows
 
 _IMAGE = ("image", "file_name", "filename", "image_name", "image_path", "path")
 _INSTANCE = ("instance", "instance_id", "track_id", "track", "object_id", "id")
@@ -36,31 +37,31 @@ def read(path: Path) -> Entries:
     """Read a table of boxes, or of keypoints, whose objects' boxes are those around them.
 
     Columns are `image`, the box as `x`, `y`, `width`, `height` or by its corners, and perhaps
-    `instance`, `score` and `category`; or those of a table of keypoints: `image`, `keypoint`, `x`,
-    `y`. DeepLabCut's tables are recognised, too.
+    `instance`, `score` and `category`; or those of a table of keypoints, long or wide
+    (`table`). DeepLabCut's tables are recognised, too.
 
     Raises:
         HomologError: the file cannot be read, or lacks a column.
     """
     try:
-        text = path.read_text("utf-8-sig")
-        rows = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=_first_line(text).count))
-        lines = [(rows.line_num, row) for row in rows if any(value.strip() for value in row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        table = split_rows(path.read_text("utf-8-sig"))
+    except (OSError, ValueError) as error:  # also of text that is not UTF-8
         raise HomologError(f"boxes: expected a CSV table {path}, got: {error}") from None
-    header = [name.strip().lower().removeprefix("bbox_") for name in (lines or [(0, [])])[0][1]]
+    lines = list(table.rows)
+    heading = lines[0][1] if lines else []
+    header = [column_key(cell).removeprefix("bbox_") for cell in heading]
     if header[:1] == ["scorer"]:
         return deeplabcut.read_entries(path, lines)
     form, names = next((each for each in _BOXES if {*each[1]} <= {*header}), _NO_BOX)
     image = next((name for name in _IMAGE if name in header), None)
-    keypoints = not names and {"keypoint", "x", "y"} <= {*header}
-    if image is None or not (names or keypoints):
+    if not names and _has_keypoints(heading):
+        return _around_keypoints(path)
+    if image is None or not names:
         raise HomologError(
             f"boxes: {path}: expected a header with image, x, y, width and height, or the corners "
-            f"x0, y0, x1 and y1, got {_first_line(text)!r}"
+            f"x0, y0, x1 and y1, got {', '.join(heading)!r}"
         )
     entries, problems = [], []
-    groups: dict[tuple[Any, ...], tuple[str, list[tuple[float, float]]]] = {}
     for number, row in lines[1:]:
         location = f"{path}, line {number}"
         values = {name: value.strip() for name, value in zip(header, row, strict=False)}
@@ -73,23 +74,35 @@ def read(path: Path) -> Entries:
         )
         if not values[image]:
             problems.append(f"{location}: expected the name of an image, got none")
-        elif names:
-            numbers = [values[name] for name in names]
-            entries.append(Entry(location, values[image], numbers, form, instance, score, category))
         else:
-            try:
-                point = float(values["x"]), float(values["y"])
-            except ValueError:
-                got = f"{values['x']!r} and {values['y']!r}"
-                problems.append(f"{location}: expected numbers as x and y, got {got}")
-                continue
-            key = values[image], instance, category
-            groups.setdefault(key, (location, []))[1].append(point)
-    for (name, instance, category), (location, points) in groups.items():
-        corners = corners_around(points)
-        entries.append(Entry(location, name, corners, "corners", instance, None, category))
+            numbers = [_plain(table, values[name]) for name in names]
+            entries.append(Entry(location, values[image], numbers, form, instance, score, category))
     return Entries(entries, problems=problems)
 
 
-def _first_line(text: str) -> str:
-    return text.partition("\n")[0].strip()
+def _plain(table: DelimitedRows, text: str) -> Any:
+    """A number, perhaps with a decimal comma; any other text as it is, to be refused by name."""
+    return table.number(text) if table.is_number(text) else text
+
+
+def _has_keypoints(heading: Sequence[str]) -> bool:
+    try:
+        find_layout(heading)
+    except (IndexError, ValueError):
+        return False
+    return True
+
+
+def _around_keypoints(path: Path) -> Entries:
+    """The boxes around the labelled keypoints of each object of a table."""
+    problems: list[str] = []
+    table = parse(path, "boxes", problems)
+    entries = []
+    for each in table.objects:
+        points = [(x, y) for x, y, v in each.points.values() if v]
+        category = None if each.category == DEFAULT_CATEGORY else each.category
+        location, corners = f"{path}, line {each.line}", corners_around(points or [(nan, nan)])
+        entries.append(
+            Entry(location, each.image, corners, "corners", each.instance, None, category)
+        )
+    return Entries(entries, list(table.images), {}, problems, table.notes)
