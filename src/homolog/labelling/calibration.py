@@ -25,7 +25,7 @@ _KEYPOINT_WEIGHT, _ADAPTED_BIAS = 0.89, -5.48
 # The predictions of one image are not independent; together they count as this many that are.
 _INDEPENDENT_PER_IMAGE = 4.0
 # Of the weights that are adapted: similarity, whether the series is an exemplar's, and the offset.
-_PRIOR_STDDEVS = (2.0, 0.5, 1.5)
+_PRIOR_STDDEVS = (2.0, 1.5, 0.5)
 _MEAN_SIMILARITY = 0.6
 _KEYPOINT_PRIOR = 6.0  # predictions of a keypoint that its mean over all keypoints counts as
 
@@ -196,9 +196,10 @@ def review_threshold(scores: Collection[float] | Float[np.ndarray, "N"], errors:
     """
     ordered = np.sort(np.asarray(list(scores), dtype=float))[::-1]
     expected = np.cumsum(1 - ordered) / np.arange(1, len(ordered) + 1)
-    # The expected share grows with every point, so that those within it come first.
-    accepted = int((expected <= errors).sum())
-    return float(ordered[accepted - 1]) if accepted else 1.1
+    # Points of one score are accepted together, or not at all.
+    last = np.append(ordered[1:] < ordered[:-1], True)[: len(ordered)]
+    allowed = ordered[(expected <= errors) & last]
+    return float(allowed[-1]) if len(allowed) else 1.1
 
 
 TRAINED = Calibration(offset=-1.0)

@@ -203,7 +203,7 @@ _EXPECTED = {
     "int_from_float": "an integer", "float_type": "a number", "float_parsing": "a number",
     "finite_number": "a finite number", "bool_type": "true or false",
     "bool_parsing": "true or false", "string_type": "text", "list_type": "a list",
-    "tuple_type": "a list", "json_invalid": "JSON", "model_attributes_type": "a JSON object",
+    "tuple_type": "a list", "model_attributes_type": "a JSON object",
 }  # fmt: skip
 """What was expected where pydantic finds a kind of error."""
 
@@ -216,7 +216,7 @@ def describe_invalid(errors: Sequence[Mapping[str, Any]]) -> str:
     """
     place = errors[0]["loc"][1:]
     if errors[0]["type"] == "json_invalid":
-        place = ()
+        return "request: expected JSON, got something else"
     # Of a value that may be of several types, each gives an error, with the type at its end.
     same = [e for e in errors if e["loc"][1:2] == place[:1] and e["input"] is errors[0]["input"]]
     found = [_EXPECTED.get(each["type"], each["msg"].lower()) for each in same]

@@ -54,7 +54,7 @@ class Review:
     ):
         self.path, self.folder = path, folder
         self._path, self._instances = path, Instances(Labels.read(path, folder))
-        self.notes = list(self._labels.notes)
+        self.notes = [f"{note}; written so at the first change" for note in self._labels.notes]
         self._lock = threading.Lock()
         self._version = _file_version(path)
         self._store = images
