@@ -21,6 +21,7 @@ from homolog.cli import (
     labels,
     match,
     objects,
+    select,
     serve,
     sides,
     synth,
@@ -56,6 +57,7 @@ app.command(data.app)
 app.command(features.app)
 app.command(labels.app)
 app.command(objects.objects)
+app.command(select.select)
 app.command(annotate.annotate)
 app.command(serve.serve)
 app.command(synth.synth)
