@@ -93,7 +93,14 @@ def write(
     """
     chosen = output_format(path, options.argument, format)
     assert chosen.write is not None
-    return chosen.write(path, document, options)
+    try:
+        return chosen.write(path, document, options)
+    except UnicodeEncodeError as error:
+        name = error.object.splitlines()[error.object.count("\n", 0, error.start)]
+        raise HomologError(
+            f"{options.argument}: expected names in UTF-8 for {path}, got {name!r}; try to rename "
+            "the file, or a name ending in .json"
+        ) from None
 
 
 def find_format(path: Path, argument: str = "labels") -> LabelFormat:

@@ -280,7 +280,8 @@ def _describe_run(
     """Everything that decides on the records, to tell one run from another."""
     digest = hashlib.sha256(json.dumps(list(exemplars.categories), sort_keys=True).encode())
     for annotation in exemplars.annotations:
-        digest.update(f"{annotation.name} {annotation.category} {annotation.box}".encode())
+        line = f"{annotation.name} {annotation.category} {annotation.box}"
+        digest.update(line.encode(errors="surrogatepass"))  # names of files are bytes
         digest.update(np.nan_to_num(annotation.keypoints, nan=-1.0).tobytes())
         if annotation.occluded is not None and annotation.occluded.any():
             digest.update(annotation.occluded.tobytes())
@@ -296,7 +297,8 @@ def _describe_run(
             for path, several in sorted(boxes.objects.items())
             for each in several
         ]
-        objects["boxes_sha256"] = hashlib.sha256("\n".join(listed).encode()).hexdigest()
+        text = "\n".join(listed).encode(errors="surrogatepass")
+        objects["boxes_sha256"] = hashlib.sha256(text).hexdigest()
     return {
         "exemplars": len(exemplars.annotations),
         "exemplars_sha256": digest.hexdigest(),

@@ -21,7 +21,7 @@ from homolog.errors import HomologError
 from homolog.image.regions import as_box
 from homolog.keypoints import KeypointSchema
 from homolog.serve.instances import Edited, Entry, Id, Instances
-from homolog.serve.uploads import ImageStore, StoredImage
+from homolog.serve.uploads import ImageStore, StoredImage, printable
 
 
 class Review:
@@ -334,17 +334,18 @@ class Review:
 
 
 def finite(value: Any) -> Any:
-    """A copy of lists and dictionaries that JSON can hold: numbers that are not finite are None.
+    """A copy of lists and dictionaries that can be sent as JSON in UTF-8.
 
-    Changes come from another thread, so that what is sent is not what they are made in.
+    Numbers that are not finite are None, and names of files are text (`printable`). Changes come
+    from another thread, so that what is sent is not what they are made in.
     """
     if isinstance(value, Mapping):
-        return {key: finite(each) for key, each in value.items()}
+        return {finite(key): finite(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [finite(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value
+    return printable(value) if isinstance(value, str) and not value.isascii() else value
 
 
 def _file_version(path: Path) -> tuple[int, int]:

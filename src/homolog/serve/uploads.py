@@ -64,7 +64,7 @@ class ImageStore:
 
     def add(self, path: Path, name: str) -> StoredImage:
         """Register a file of the server, to be shown for as long as the server runs."""
-        image = StoredImage(secrets.token_urlsafe(12), name, path)
+        image = StoredImage(secrets.token_urlsafe(12), printable(name), path)
         self._files[image.id] = image
         return image
 
@@ -161,6 +161,11 @@ def hide_path(image: StoredImage) -> Iterator[None]:
         yield
     except HomologError as error:
         raise HomologError(str(error).replace(str(image.path), image.name)) from None
+
+
+def printable(name: str) -> str:
+    """A name of a file as text: on disk it is bytes, which need not be UTF-8."""
+    return name.encode(errors="replace").decode()
 
 
 def display_name(name: str) -> str:
