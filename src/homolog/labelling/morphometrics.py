@@ -85,7 +85,7 @@ def superimpose(shapes: Float[np.ndarray, "N K 2"]) -> Superimposition:
 
 
 def _as_points(z: np.ndarray) -> np.ndarray:
-    """x and y of complex numbers."""
+    """The real and imaginary parts of complex numbers, as x and y."""
     missing = ~np.isfinite(z)[..., None]
     return np.where(missing, np.nan, np.stack([z.real, z.imag], axis=-1))
 

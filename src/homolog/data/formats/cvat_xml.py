@@ -29,6 +29,7 @@ from homolog.image import reading
 CATEGORY = "object"
 """The category of points that belong to no skeleton."""
 
+_DEEPEST = 100
 _LINE = ""  # an attribute that no element can have: the line where it begins
 
 
@@ -54,22 +55,29 @@ def parse(path: Path, argument: str = "labels") -> Tree.Element:
     Raises:
         HomologError: the file cannot be read, is no XML, has a document type, or is not CVAT's.
     """
-    builder, parser = Tree.TreeBuilder(), expat.ParserCreate()
+    builder, parser, depth = Tree.TreeBuilder(), expat.ParserCreate(), 0
 
     def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > _DEEPEST:
+            refuse(f"at most {_DEEPEST} elements within each other", "more")
         builder.start(tag, {**attributes, _LINE: str(parser.CurrentLineNumber)})
 
-    def refuse(*_: Any) -> None:
-        raise HomologError(
-            f"{argument}: {path}, line {parser.CurrentLineNumber}: expected XML without a document "
-            "type, got <!DOCTYPE"
-        )
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(tag)
+
+    def refuse(expected: str, found: str) -> None:
+        line = parser.CurrentLineNumber
+        raise HomologError(f"{argument}: {path}, line {line}: expected {expected}, got {found}")
 
     parser.buffer_text = True
     parser.StartElementHandler = start
-    parser.EndElementHandler = builder.end
+    parser.EndElementHandler = end
     parser.CharacterDataHandler = builder.data
-    parser.StartDoctypeDeclHandler = refuse
+    parser.StartDoctypeDeclHandler = lambda *_: refuse("no document type", "<!DOCTYPE")
     try:
         with path.open("rb") as file:
             parser.ParseFile(file)

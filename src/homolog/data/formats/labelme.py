@@ -131,8 +131,9 @@ def _objects(argument: str, path: Path, data: Mapping[str, Any]) -> list[_Object
                 f"{where}: expected each keypoint of an object once, got {label!r} again; try a "
                 "group_id for each object"
             )
-        flags = shape.get("flags") or {}
-        occluded = bool(shape.get("difficult")) or bool(flags.get("occluded"))
+        flags = shape.get("flags")
+        flagged = isinstance(flags, dict) and bool(flags.get("occluded"))
+        occluded = flagged or bool(shape.get("difficult"))
         each.points[label] = float(corners[0, 0]), float(corners[0, 1]), 1 if occluded else 2
         extra = {k: v for k, v in shape.items() if k not in _OF_POINT and v not in (None, "", {})}
         if extra.get("flags") == {"occluded": True} and occluded:

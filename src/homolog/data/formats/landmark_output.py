@@ -180,10 +180,12 @@ def _own_box(annotation: Mapping[str, Any], sizes: Mapping[Any, Any]) -> bool:
     if annotation.get("bbox") is None:
         return False
     size = sizes.get(annotation["image_id"])
-    derived = box_of_keypoints(
-        annotation.get("keypoints", []), size if size and all(size) else None
+    keypoints = annotation.get("keypoints", [])
+    return not any(
+        np.allclose(annotation["bbox"], box_of_keypoints(keypoints, known, alone=alone), atol=0.01)
+        for known in {None, size if size and all(size) else None}
+        for alone in (True, False)
     )
-    return not np.allclose(annotation["bbox"], derived, atol=0.01)
 
 
 def _unholdable(points: np.ndarray, size: tuple[int, int], from_bottom: bool) -> np.ndarray:
