@@ -210,7 +210,8 @@ class References:
             for shape in (given, given[mirror])
         ]
         comparable = np.isfinite(fits[0]) & np.isfinite(fits[1])
-        by_shape = float(np.mean((fits[1] - fits[0])[comparable])) if comparable.any() else 0.0
+        gains = fits[1][comparable] - fits[0][comparable]
+        by_shape = float(np.mean(gains)) if len(gains) else 0.0
         by_look = 0.0
         if each.queries_KC is not None and self._posed_RKC is not None:
             own = each.queries_KC[each.posed]
