@@ -22,7 +22,8 @@ from documentation.programs import PROGRAMS, ROOT
 from documentation.tables import OPTIONS, PLACEHOLDERS, PRELUDES, REPLACED, SLOW
 from documentation.workspace import Workspace
 
-_LANGUAGES = ("json", "python", "sh", "text")
+_LANGUAGES = ("json", "python", "r", "sh", "text")
+"""Of blocks; of these text and R, whose interpreter is no dependency, are shown and not run."""
 
 
 @dataclass(frozen=True)

@@ -208,6 +208,23 @@ def _cage_video(path: Path) -> None:
     _encode(path, [_cage_image(4 * number) for number in range(6)])
 
 
+def _tps(*numbers: int) -> Callable[[Path], None]:
+    """Landmarks of specimens, whose y runs from the bottom, and a scale."""
+
+    def make(path: Path) -> None:
+        lines = []
+        for number in numbers:
+            image, points = animal(number)
+            lines.append(f"LM={len(points)}")
+            lines += [
+                f"{x:.2f} {image.height - y:.2f}" if v else "NA NA" for x, y, v in points.values()
+            ]
+            lines += [f"IMAGE=s{number}.png", f"ID=specimen {number}", "SCALE=0.25"]
+        path.write_text("\n".join(lines) + "\n")
+
+    return make
+
+
 def _points(path: Path) -> None:
     """Keypoints of the fox that AP-10K has, too, with their names."""
     known = animal(0)[1]
@@ -358,6 +375,10 @@ FILES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "bees.json": (_coco(_IN_IMAGES, "bee"), ("images",)),
     "others.json": (_coco(_IN_IMAGES, "bee"), ("images",)),
     "bees": (_annotated("bee", "train.json", "test.json", images=_BEES), ()),
+    "specimens": (_animals("s0", "s1", "s2"), ()),
+    "ten.tps": (_tps(0, 1), ("specimens",)),
+    "more.tps": (_tps(2), ("specimens",)),
+    "names.txt": (lambda path: path.write_text("\n".join(animal(0)[1])), ()),
     # Benchmarks
     "SPair-71k": (lambda folder: datasets.make_spair(folder, ["cat"], images=2), ()),
     "ap-10k": (lambda folder: datasets.make_ap10k(folder, images=True), ()),
