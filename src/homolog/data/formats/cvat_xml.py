@@ -153,10 +153,10 @@ class _Reader:
         task = root.find("meta/task")
         source = root.findtext("meta//source") or root.findtext("meta//name") or self._path.stem
         original = None if task is None else task.find("original_size")
-        for number, objects in sorted(frames.items()):
-            members = {"video": source, "frame": number}
+        for frame, objects in sorted(frames.items()):
+            members = {"video": source, "frame": frame}
             sized = {"size": None if original is None else _size_of(original.findtext)}
-            self._images.append((f"frame_{number:06d}", {**sized, **members}, objects))
+            self._images.append((f"frame_{frame:06d}", {**sized, **members}, objects))
 
     def build(self, root: Tree.Element) -> LabelFile:
         """The labels, fitted to the images that are there."""

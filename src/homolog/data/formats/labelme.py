@@ -8,6 +8,7 @@ All else that a file holds is kept in members `labelme` of images and annotation
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -176,7 +177,7 @@ def _add_image(
     kept: dict[str, Any] = {k: v for k, v in data.items() if k not in _OF_FILE and v}
     if data["shapes"]:
         kept["shapes"] = list(data["shapes"])
-    members = {_KEPT: kept} if kept else {}
+    members: dict[str, Any] = {_KEPT: kept} if kept else {}
     name = written.replace("\\", "/")
     if top.is_dir():
         below = os.path.normpath(os.path.relpath(path.parent, top) + "/" + name).replace("\\", "/")
@@ -297,14 +298,13 @@ def _file_of(
     name = str(image["file_name"])
     if options.images is not None and (options.images / name).is_file():
         name = Path(os.path.relpath(options.images / name, target.parent)).as_posix()
-    try:
-        width, height = image_size(image, options, path)
-    except HomologError:
-        width = height = None
+    size: tuple[int | None, int | None] = (None, None)
+    with contextlib.suppress(HomologError):
+        size = image_size(image, options, path)
     others = kept.pop("shapes", [])
     return {
         "version": _VERSION, "flags": {}, **kept, "shapes": [*shapes, *others], "imagePath": name,
-        "imageData": None, "imageHeight": height, "imageWidth": width,
+        "imageData": None, "imageHeight": size[1], "imageWidth": size[0],
     }  # fmt: skip
 
 
