@@ -190,6 +190,8 @@ class Page:
                 # Commands that a page offers side by side may write the same.
                 for path in written.values():
                     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        elif program == "cvat-cli":  # whose parameters are such as exemplars=str:few.json
+            self.workspace.provide(self.folder, [word.rpartition(":")[2] for word in given])
         PROGRAMS[program]([*before, *given])
 
     def _resolve(self, tree: ast.expr) -> Any:

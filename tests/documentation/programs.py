@@ -110,6 +110,19 @@ def pip(arguments: Sequence[str]) -> None:
             assert match["name"] in libraries, f"{requirement} is no dependency"
 
 
+def cvat_cli(arguments: Sequence[str]) -> None:
+    """What is on the page must be understood, and the function of its module be made."""
+    from cvat_cli._internal.commands_all import COMMANDS
+    from cvat_cli._internal.common import FunctionLoader, configure_common_arguments
+
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    configure_common_arguments(parser)
+    COMMANDS.configure_parser(parser)
+    given = parser.parse_args(list(arguments))
+    function = FunctionLoader(given.function_module, None, given.function_parameters).load()
+    assert function.spec is not None
+
+
 def python(arguments: Sequence[str]) -> None:
     """Run homolog as a module; of scripts, which take hours, and of pytest check the arguments."""
     if arguments[:2] == ["-m", "homolog"]:
@@ -143,6 +156,7 @@ def python(arguments: Sequence[str]) -> None:
 
 
 PROGRAMS: dict[str, Callable[[Sequence[str]], None]] = {
+    "cvat-cli": cvat_cli,
     "homolog": homolog,
     "make": make,
     "pip": pip,

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 import homolog
 from documentation import programs
 from homolog import example
+from homolog.data import label_files
 
 BOX = (20, 20, 600, 440)
 
@@ -297,6 +298,12 @@ def _checkpoint(path: Path) -> None:
     torch.save(homolog.PostProcessor((640, 1280, 1280, 768), 128).state_dict(), path)
 
 
+def _export(path: Path) -> None:
+    """Labels as Label Studio exports them."""
+    labels = label_files.read(path.with_name("few.json"))
+    label_files.write(path, labels.document, format="label-studio")
+
+
 def _by(command: str) -> Callable[[Path], None]:
     """Made by a command of homolog that writes it."""
     words = command.split()
@@ -368,6 +375,7 @@ FILES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     # Labels
     "cage.json": (_cage_labels, ("cage",)),
     "few.json": (_coco(_LABELLED, "bee"), ("images",)),
+    "export.json": (_export, ("few.json",)),
     "labelled.json": (_coco(_LABELLED, "bee"), ("images",)),
     "hand.json": (_coco(_LABELLED, "bee"), ("images",)),
     "labels.json": (_coco(_LABELLED, "bee", labels=True), ("images",)),
