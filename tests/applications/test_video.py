@@ -100,6 +100,82 @@ def test_a_video_stored_sideways_is_turned_upright(colour_matcher, video):
     assert errors(found.points, upright).max() < 0.1
 
 
+def with_matrix(path: Path, values: tuple[float, ...]) -> Path:
+    """A copy of a video that is shown through another matrix (a, b, c, d, x, y)."""
+    a, b, c, d = (round(value * (1 << 16)) for value in values[:4])
+    x, y = (round(value) << 16 for value in values[4:])
+    identity = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    data = path.read_bytes()
+    place = data.index(identity, data.index(b"tkhd"))
+    shown = struct.pack(">9i", a, b, 0, c, d, 0, x, y, 1 << 30)
+    target = path.with_name("shown.mp4")
+    target.write_bytes(data[:place] + shown + data[place + 36 :])
+    return target
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        (1, 0, 0, 1, 0, 0), (0, 1, -1, 0, 144, 0), (-1, 0, 0, -1, 192, 144), (0, -1, 1, 0, 0, 192),
+        (-1, 0, 0, 1, 192, 0), (1, 0, 0, -1, 0, 144), (0, 1, 1, 0, 0, 0), (0, -1, -1, 0, 144, 192),
+        (-0.5, 0, 0, 0.5, 96, 0),
+    ],
+)  # fmt: skip
+def test_turned_and_mirrored_frames_are_shown_as_the_file_says(video, matrix):
+    """Each pixel is where the matrix takes its centre, (a x + c y + tx, b x + d y + ty)."""
+    stored = np.asarray(read_frame(video[0], 0))
+    shown = np.asarray(read_frame(with_matrix(video[0], matrix), 0))
+    a, b, c, d, x, y = [*np.sign(matrix[:4]).tolist(), *matrix[4:]]
+    x, y = x / max(map(abs, matrix[:4])), y / max(map(abs, matrix[:4]))
+    row, column = np.mgrid[:144, :192] + 0.5
+    to_column, to_row = a * column + c * row + x, b * column + d * row + y
+    assert shown.shape[:2] == ((144, 192) if a else (192, 144))
+    np.testing.assert_array_equal(shown[to_row.astype(int), to_column.astype(int)], stored)
+
+
+def test_other_angles(video):
+    """A turn by another angle is made; one that mirrors, too, is refused."""
+    cos, sin = np.cos(0.3), np.sin(0.3)
+    turned = read_frame(with_matrix(video[0], (cos, sin, -sin, cos, 0, 0)), 0)
+    expected = read_frame(video[0], 0).rotate(
+        -np.degrees(0.3), Image.Resampling.BICUBIC, expand=True
+    )
+    np.testing.assert_allclose(turned.size, expected.size, atol=1)
+    with pytest.raises(
+        HomologError, match=r"shown\.mp4, whose display matrix .* does both by another"
+    ):
+        read_frame(with_matrix(video[0], (cos, sin, sin, -cos, 0, 0)), 0)
+
+
+@pytest.mark.parametrize("ending", ["mkv", "avi", "ts"])
+def test_videos_that_are_cut_off_say_so(colour_matcher, tmp_path, ending):
+    """Formats that count their frames, say how long they are, or do neither."""
+    frames, truth = moving(20)
+    path = write_video(tmp_path / f"v.{ending}", frames)
+    warnings: list[str] = []
+    assert sum(1 for _ in read_frames(path, warnings)) == 20 and warnings == []
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    found = track(colour_matcher, path, truth[0])
+    count = len(found.frames)
+    assert 5 <= count < 15
+    assert found.warning is not None and f"v.{ending} is" in found.warning
+    assert "cut off" in found.warning or "frames are incomplete" in found.warning
+    assert found.to_dict()["note"] == found.warning
+
+
+def test_damage_in_the_middle(tmp_path):
+    path = write_video(tmp_path / "v.mkv", moving(20)[0])
+    data = bytearray(path.read_bytes())
+    middle = slice(len(data) // 2, len(data) // 2 + 3000)
+    data[middle] = bytes((7 * value + 13) % 256 for value in data[middle])
+    path.write_bytes(bytes(data))
+    warnings: list[str] = []
+    assert sum(1 for _ in read_frames(path, warnings)) <= 20
+    (warning,) = warnings
+    assert "damaged" in warning and "v.mkv" in warning
+
+
 def test_a_damaged_video_keeps_the_tracks_before_the_damage(colour_matcher, tmp_path):
     frames, truth = moving(20)
     path = write_video(tmp_path / "v.mp4", frames)

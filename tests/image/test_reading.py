@@ -89,6 +89,51 @@ def test_sixteen_bits_are_scaled(tmp_path, photo):
         np.testing.assert_array_equal(np.asarray(read)[..., 0], grey)
 
 
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_fewer_bits_in_sixteen(tmp_path, photo, bits):
+    """Cameras store 10, 12 or 14 bits in 16; the brightest pixel tells which."""
+    grey = np.array(photo.convert("L"))
+    grey[0, 0] = 255
+    deep = np.round(grey / 255 * ((1 << bits) - 1)).astype(np.uint16)
+    images = [saved(tmp_path / f"a.{ending}", Image.fromarray(deep)) for ending in ("png", "tiff")]
+    for given in (*images, deep, torch.from_numpy(deep)):
+        found = np.asarray(reading.load_image(given).image)
+        assert np.abs(found[..., 0].astype(int) - grey).max() <= 1
+    black = np.zeros((4, 4), np.uint16)
+    assert not np.asarray(reading.load_image(black).image).any()
+
+
+def deep_png(values: np.ndarray) -> bytes:
+    """A PNG file of 16 bits a channel, which Pillow does not write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    height, width, channels = values.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_colours_of_sixteen_bits(tmp_path, photo, channels):
+    """Pillow keeps the upper 8 bits, which is nothing of 12: refused rather than read as black."""
+    values = np.full((60, 90, channels), 65535, np.uint16)
+    values[..., :3] = np.asarray(photo).astype(np.uint16) * 257
+    path = tmp_path / "a.png"
+    path.write_bytes(deep_png(values))
+    np.testing.assert_array_equal(np.asarray(reading.load_image(path).image), np.asarray(photo))
+    values[..., :3] >>= 4
+    path.write_bytes(deep_png(values))
+    for given in (path, Image.open(path)):
+        with pytest.raises(HomologError, match="its 16-bit colours use 12 bits at most"):
+            reading.load_image(given)
+    given.close()
+
+
 def test_transparency_is_laid_on_white(tmp_path):
     image = Image.new("RGBA", (4, 4), (200, 0, 0, 0))
     image.putpixel((1, 1), (200, 0, 0, 255))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import struct
 import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
@@ -18,10 +20,24 @@ from homolog.utils.outputs import replace_atomically
 
 if TYPE_CHECKING:  # needed only for videos
     from av.container import InputContainer, OutputContainer
+    from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv")
 """Endings of the video files that can be written."""
+
+_UPRIGHT = {
+    (1, 0, 0, 1): None,
+    (0, 1, -1, 0): Image.Transpose.ROTATE_270,
+    (-1, 0, 0, -1): Image.Transpose.ROTATE_180,
+    (0, -1, 1, 0): Image.Transpose.ROTATE_90,
+    (-1, 0, 0, 1): Image.Transpose.FLIP_LEFT_RIGHT,
+    (1, 0, 0, -1): Image.Transpose.FLIP_TOP_BOTTOM,
+    (0, 1, 1, 0): Image.Transpose.TRANSPOSE,
+    (0, -1, -1, 0): Image.Transpose.TRANSVERSE,
+}
+"""What makes a frame upright, by its display matrix (a, b, c, d), which takes (x, y) to
+(a x + c y, b x + d y)."""
 
 _TICKS = 60_000  # time base of written videos: whole for all usual rates, and MPEG-4's finest
 
@@ -51,30 +67,73 @@ def read_frames(path: Path, warnings: list[str]) -> Iterator[tuple[int, float, I
 
     Args:
         path: a file that FFmpeg reads.
-        warnings: gets a line if the video ends too early, because it is damaged or cut off.
+        warnings: gets a line if the video ends too early or has damaged frames.
 
     Raises:
-        HomologError: the file is not a video.
+        HomologError: the file is not a video, or asks to be shown mirrored and turned by an angle
+            that is none of 90 degrees.
     """
     av = _av()
     with _open(path) as (container, stream):
         stream.thread_type = "AUTO"
         rate = float(stream.average_rate or 25)
-        count, start = 0, None
+        count, start, end, corrupt = 0, None, 0.0, 0
         try:
             for frame in container.decode(stream):
                 seconds = count / rate if frame.time is None else float(frame.time)
                 start = seconds if start is None else start
-                image = frame.to_image()
-                if frame.rotation % 360:
-                    image = image.rotate(frame.rotation, Image.Resampling.BICUBIC, expand=True)
-                yield count, seconds - start, image
+                duration = float(frame.duration * frame.time_base) if frame.duration else 1 / rate
+                end = max(end, seconds + duration)
+                corrupt += frame.is_corrupt
+                yield count, seconds - start, _upright(frame, path)
                 count += 1
         except av.error.FFmpegError as error:
             warnings.append(f"{path} is damaged after {count} frames: {_reason(error)}")
-        else:
-            if count < 0.99 * stream.frames:
-                warnings.append(f"{path} is cut off: it has {count} of {stream.frames} frames")
+            return
+        expected = _duration(container, stream)
+        if count < 0.99 * stream.frames:
+            warnings.append(f"{path} is cut off: it has {count} of {stream.frames} frames")
+        elif expected is not None and end < 0.99 * expected - 1 / rate:
+            warnings.append(
+                f"{path} is cut off or damaged: {count} frames end at {end:.2f} of {expected:.2f} s"
+            )
+        elif corrupt:
+            warnings.append(f"{path} is damaged: {corrupt} of its {count} frames are incomplete")
+
+
+def _duration(container: InputContainer, stream: VideoStream) -> float | None:
+    """When the last frame should end, in seconds; None if the file does not say it of the video."""
+    if stream.duration and stream.time_base:
+        return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
+    # Matroska has it as text, in a tag that may name a language.
+    tag = next((v for key, v in stream.metadata.items() if key.startswith("DURATION")), "")
+    with contextlib.suppress(ValueError):
+        hours, minutes, seconds = (float(part) for part in tag.split(":"))
+        return 3600 * hours + 60 * minutes + seconds
+    if container.duration and len(container.streams) == 1:
+        return container.duration / _av().time_base
+    return None
+
+
+def _upright(frame: VideoFrame, path: Path) -> Image.Image:
+    """A frame as it is to be shown: turned and mirrored as its display matrix says."""
+    image: Image.Image = frame.to_image()
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return image
+    a, b, _, c, d = struct.unpack("=9i", bytes(matrix))[:5]
+    largest = max(map(abs, (a, b, c, d))) or 1
+    signs = tuple(round(value / largest, 3) for value in (a, b, c, d))
+    if signs in _UPRIGHT:
+        transpose = _UPRIGHT[signs]
+        return image if transpose is None else image.transpose(transpose)
+    if a * d - b * c <= 0:
+        raise HomologError(
+            f"video: expected frames that are turned or mirrored, got {path}, whose display matrix "
+            f"({a}, {b}, {c}, {d}) does both by another angle than 90 degrees"
+        )
+    angle = -math.degrees(math.atan2(b, a))
+    return image.rotate(angle, Image.Resampling.BICUBIC, expand=True)
 
 
 def count_frames(path: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -22,8 +23,10 @@ def read_mask(
 ) -> Bool[np.ndarray, "height width"]:
     """A mask from an image file or an array: the object is where it is not zero.
 
-    Files are turned upright by their EXIF orientation, as images are. In images with a palette,
-    index 0 is the background.
+    Files are turned upright by their EXIF orientation, as images are. In images that are partly
+    transparent (cut-outs) the object is what is more opaque than not, whatever its colour; in other
+    images with a palette index 0 is the background; in JPEG files, whose pixels are not exact, all
+    that is darker than half of the brightest is.
 
     Args:
         mask: a path or an array (height, width) of bool or numbers.
@@ -32,22 +35,18 @@ def read_mask(
         name: what error messages call the mask.
 
     Raises:
-        HomologError: the mask cannot be read, has another size than the image, or is empty.
+        HomologError: the mask cannot be read, has another size than the image, is empty, or has a
+            palette of which it is not clear what the background is.
     """
     if isinstance(mask, (str, os.PathLike)):
-        image = open_image(mask, max_pixels, name)
-        with explain_decoding_errors(name, os.fspath(mask)):
-            image = ImageOps.exif_transpose(image)
-            if image.mode != "P":
-                image = image.convert("I" if image.mode[0] == "I" else "L")
-            values = np.asarray(image)
+        selected = _read_file(mask, max_pixels, name)
     else:
-        values = np.asarray(mask.detach().cpu() if isinstance(mask, Tensor) else mask)
+        values = _as_array(mask, name)
         if values.ndim != 2:
             raise HomologError(
                 f"{name}: expected an array of height x width, got shape {values.shape}"
             )
-    selected = values != 0
+        selected = values != 0
     height, width = selected.shape
     if (width, height) != size:
         raise HomologError(
@@ -57,3 +56,58 @@ def read_mask(
     if not selected.any():
         raise HomologError(f"{name}: expected at least one pixel that is not zero, got none")
     return selected
+
+
+def _read_file(
+    path: str | os.PathLike[str], max_pixels: int, name: str
+) -> Bool[np.ndarray, "height width"]:
+    """Where an image file shows the object."""
+    with open_image(path, max_pixels, name) as image:
+        lossy = image.format in ("JPEG", "MPO")
+        with explain_decoding_errors(name, os.fspath(path)):
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            if upright.has_transparency_data:
+                opacity = np.asarray(upright.convert("RGBA"))[..., 3]
+                if opacity.min() < 255:
+                    return opacity > 127
+            if upright.mode == "PA":
+                upright = upright.convert("P")
+            if upright.mode not in ("P", "1", "L", "RGB", "F", "I") and upright.mode[0] != "I":
+                upright = upright.convert("RGB")
+            values = np.asarray(upright)
+    if upright.mode == "P":
+        _check_palette(values, upright.getpalette("RGB") or [], f"{name}: {os.fspath(path)}")
+    values = values if values.ndim == 2 else values.max(axis=2)
+    return values > values.max() // 2 if lossy else values != 0
+
+
+def _check_palette(indices: np.ndarray, palette: list[int], where: str) -> None:
+    """Check that index 0 is the background by its colour, too, as far as colours tell.
+
+    Raises:
+        HomologError: another index that the image has is black, and index 0 is not.
+    """
+    colours = [tuple(palette[start : start + 3]) for start in range(0, len(palette), 3)]
+    black = [i for i in np.unique(indices).tolist() if colours[i : i + 1] == [(0, 0, 0)]]
+    if black and black[0] != 0 and any(palette[:3]):
+        raise HomologError(
+            f"{where}: expected a palette whose index 0 is black, for it is the background, got "
+            f"index {black[0]} black; try a grey image"
+        )
+
+
+def _as_array(mask: Any, name: str) -> np.ndarray:
+    """A mask that is no file, as an array of numbers."""
+    try:
+        if isinstance(mask, Tensor):
+            values = (mask.detach().cpu() != 0).numpy()
+        else:
+            values = np.ma.filled(np.asanyarray(mask), 0)
+        if values.dtype.kind not in "biuf":
+            raise TypeError
+    except (TypeError, ValueError, RuntimeError):
+        raise HomologError(
+            f"{name}: expected a path or an array of height x width numbers, got {mask!r}"
+        ) from None
+    return values

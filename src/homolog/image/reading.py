@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+import torch
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from homolog.errors import HomologError
@@ -24,6 +26,8 @@ ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 MAX_PIXELS = 100_000_000
 """Default limit for the pixels of an image file: a guard against decompression bombs."""
 
+_NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)  # but no bfloat16, nor 8 bits
+_BIT_DEPTHS = (8, 10, 12, 14, 16)
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
@@ -52,7 +56,8 @@ def load_image(
     """Load an image as upright 8-bit RGB.
 
     Files may have any format that Pillow knows: the first of several frames is taken, the EXIF
-    orientation is applied, transparency is laid on white, and 16 bits are reduced to 8. `PIL.Image`
+    orientation is applied, and transparency is laid on white. 16 bits are reduced to 8: the fewest
+    of 8, 10, 12, 14 and 16 bits that hold the largest value count as the whole range. `PIL.Image`
     objects and arrays are taken as they are. Arrays are (height, width), (height, width, 1, 3 or
     4) and tensors (1, 3 or 4, height, width) or (height, width): uint8, uint16, bool, or float in
     0..1.
@@ -74,8 +79,7 @@ def load_image(
         with explain_decoding_errors(name, repr(image)):
             return reduce(_to_rgb(image), longest_edge)
     if isinstance(image, Tensor):
-        image = image.detach().cpu()
-        image = (image.movedim(0, -1) if image.ndim == 3 else image).numpy()
+        image = _from_tensor(image, name)
     if isinstance(image, np.ndarray):
         return reduce(_to_rgb(_from_array(image, name)), longest_edge)
     raise HomologError(
@@ -111,6 +115,18 @@ def stored_size(
 _pillow_limit = threading.Lock()
 
 
+def check_max_pixels(max_pixels: Any) -> None:
+    """Refuse a limit of pixels that is none.
+
+    Raises:
+        HomologError: it is not a number, or below 1.
+    """
+    if isinstance(max_pixels, bool) or not isinstance(max_pixels, (int, float, np.number)):
+        raise HomologError(f"max_pixels: expected a whole number, got {max_pixels!r}")
+    if not max_pixels >= 1:
+        raise HomologError(f"max_pixels: expected at least 1, got {max_pixels}")
+
+
 def open_image(path: str | os.PathLike[str], max_pixels: int, name: str) -> Image.Image:
     """Open an image file after checks of its kind and size; its pixels are not decoded yet.
 
@@ -123,10 +139,13 @@ def open_image(path: str | os.PathLike[str], max_pixels: int, name: str) -> Imag
         HomologError: the file is missing, unreadable, not an image or too large, or the limit is
             below 1.
     """
-    if max_pixels < 1:
-        raise HomologError(f"max_pixels: expected at least 1, got {max_pixels}")
+    check_max_pixels(max_pixels)
     path = Path(path)
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError as error:  # such as a name that is too long
+        raise HomologError(f"{name}: cannot read {path}: {error.strerror}") from None
+    if not found:
         kind = "a directory" if path.is_dir() else "a special file"
         got = f"{path}, which is {kind}" if path.exists() else f"{path}, which does not exist"
         raise HomologError(f"{name}: expected an image file, got {got}")
@@ -178,7 +197,7 @@ def _load_file(path: Path, longest_edge: int | None, max_pixels: int, name: str)
             # Twice the size needed keeps the resampling that follows as good as from the whole.
             scaled = Letterbox(width, height, longest_edge).scaled_size
             image.draft(None, (2 * scaled[0], 2 * scaled[1]))
-        image.load()
+        _load(image)
         if _is_sideways(image):
             width, height = height, width
         upright = _to_rgb(ImageOps.exif_transpose(image))
@@ -206,13 +225,30 @@ def reduce(
     return LoadedImage(image, width, height)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _load(image: Image.Image) -> None:
+    """Decode an image.
+
+    Raises:
+        HomologError: its colours have 16 bits of which Pillow, which keeps the upper 8, would keep
+            next to nothing.
+    """
+    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
+    deep = image.mode[0] != "I" and any(";16" in str(tile.args) for tile in tiles)
     image.load()
+    if deep and max(high for _, high in image.convert("RGB").getextrema()) < 16:
+        raise HomologError(
+            "its 16-bit colours use 12 bits at most, of which 4 would be left; try to store "
+            "8 bits, or multiples of 16"
+        )
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    _load(image)
     if image.mode.startswith("I;16") or image.mode == "I":
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise HomologError("its integers need more than 16 bits")
-        image = Image.fromarray((values >> 8).astype(np.uint8))
+        image = Image.fromarray(_to_8_bits(values))
     elif image.mode == "F":
         raise HomologError("its pixels are 32-bit floats, not integers of 8 or 16 bits")
     if image.has_transparency_data:
@@ -222,7 +258,34 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def _to_8_bits(values: np.ndarray) -> np.ndarray:
+    """Integers of up to 16 bits as uint8.
+
+    Cameras store 10, 12 or 14 bits in 16 without saying so: the fewest bits of these that hold the
+    largest value count as the whole range.
+    """
+    largest = int(values.max())
+    bits = next(bits for bits in _BIT_DEPTHS if largest < 1 << bits)
+    return (values >> (bits - 8)).astype(np.uint8)
+
+
+def _from_tensor(tensor: Tensor, name: str) -> np.ndarray:
+    """A tensor (channels, height, width) as an array (height, width, channels)."""
+    try:
+        values = tensor.detach().cpu()
+        if values.is_floating_point() and values.dtype not in _NUMPY_FLOATS:
+            values = values.float()
+        return (values.movedim(0, -1) if values.ndim == 3 else values).numpy()
+    except (TypeError, RuntimeError):
+        raise HomologError(
+            f"{name}: expected a tensor of uint8, uint16, bool or float in 0..1, got "
+            f"{tensor.dtype} on {tensor.device} ({tensor.layout})"
+        ) from None
+
+
 def _from_array(array: np.ndarray, name: str) -> Image.Image:
+    if np.ma.is_masked(array):
+        raise HomologError(f"{name}: expected an array without masked pixels, got a masked array")
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or array.size == 0:
@@ -232,7 +295,7 @@ def _from_array(array: np.ndarray, name: str) -> Image.Image:
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     elif array.dtype == np.uint16:
-        array = (array >> 8).astype(np.uint8)
+        array = _to_8_bits(array)
     elif np.issubdtype(array.dtype, np.floating):
         if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
             raise HomologError(f"{name}: expected floats in 0..1 or uint8, got floats outside 0..1")

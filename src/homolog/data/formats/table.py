@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from homolog.data.formats.document import DocumentBuilder, LabelFile, LabelFormat, ReadOptions
 from homolog.data.formats.table_output import write, write_wide
@@ -40,7 +41,7 @@ def read(path: Path, options: ReadOptions) -> LabelFile:
     _check_places(f"{options.argument}: {path}", table, sizes)
     ids = {name: builder.add_image(name) for name in table.images}
     for each in table.objects:
-        named = {} if each.instance is None else {"instance_id": each.instance}
+        named: dict[str, Any] = {} if each.instance is None else {"instance_id": each.instance}
         builder.add_annotation(ids[each.image], each.category, each.points, **named)
     for line in table.notes:
         builder.note(f"{path}: {line}")
