@@ -174,3 +174,16 @@ def test_files_of_different_formats(tmp_path):
     other.document["images"][0]["file_name"] = "images/a.png"
     report = landmark_report(file, other)
     assert report.errors.max() == 0 and shapes_of(other).places == [str(folder / "a.png")]
+
+
+def test_copies_of_images(tmp_path):
+    files = []
+    for name in ("one", "two"):
+        save_images(tmp_path / name)
+        (tmp_path / name / "a.tps").write_text("LM=2\n10 30\n20 39\nIMAGE=a.png\n")
+        files.append(read(tmp_path / name / "a.tps"))
+    assert landmark_report(*files).errors.max() == 0
+    both = labels(count=2, image="{}/a.png")  # two images of one name in different folders
+    elsewhere = labels(count=2, image="x/{}/a.png")
+    refused(lambda: landmark_report(both, elsewhere), "same images")
+    assert landmark_report(both, both).errors.max() == 0

@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -308,12 +308,29 @@ def _chosen(shapes: LabelledShapes, numbers: Sequence[int]) -> LabelledShapes:
     )
 
 
+def _common_places(*sides: Sequence[str]) -> list[list[str]]:
+    """What images are known by in two files: names alone where paths differ and names do not."""
+    common = set(sides[0]) & set(sides[1])
+    named: list[dict[str, str]] = []
+    for side in sides:
+        names: dict[str, list[str]] = {}
+        for place in dict.fromkeys(side):
+            if place not in common:
+                names.setdefault(PurePath(place).name, []).append(place)
+        named.append({name: places[0] for name, places in names.items() if len(places) == 1})
+    known = named[0].keys() & named[1].keys()
+    renamed = [{places[name]: name for name in known} for places in named]
+    return [
+        [new.get(place, place) for place in side] for new, side in zip(renamed, sides, strict=True)
+    ]
+
+
 def _match(first: LabelledShapes, second: LabelledShapes) -> list[tuple[int, int]]:
     """Which objects are the same, as pairs of indices in the order of the first."""
     pairs = []
     of_place: dict[str, tuple[list[int], list[int]]] = {}
-    for side, shapes in enumerate((first, second)):
-        for number, place in enumerate(shapes.places):
+    for side, places in enumerate(_common_places(first.places, second.places)):
+        for number, place in enumerate(places):
             of_place.setdefault(place, ([], []))[side].append(number)
     for ours, theirs in of_place.values():
         by_id = {str(second.instances[n]): n for n in theirs if second.instances[n] is not None}

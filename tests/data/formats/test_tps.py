@@ -136,6 +136,14 @@ def test_specimens_without_image(folder):
     )
 
 
+def test_specimens_without_an_id_get_free_ones(folder):
+    text = "LM=1\n1 2\nIMAGE=a.png\n"
+    file = read(save(folder, f"{text}ID=7\n{text}{text}ID=wing\n{text}"))
+    write(folder / "b.tps", file.document)
+    ids = [line for line in (folder / "b.tps").read_text().splitlines() if line.startswith("ID")]
+    assert ids == ["ID=7", "ID=8", "ID=wing", "ID=9"]
+
+
 def test_everything_else_is_kept_in_order(folder):
     text = (
         "LM=1\n10 30\nIMAGE=a.png\nZEBRA=1\nCOMMENT=a = b\nCOMMENT=second\nID=x 1\nOUTLINES=1\n"

@@ -12,8 +12,10 @@ and these lines.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +78,8 @@ def write(path: Path, document: Document, options: WriteOptions = WriteOptions()
     lines: list[str] = []
     refused: set[str] = set()
     scaled = 0
-    for number, specimen in enumerate(written.specimens):
+    numbers = _free_numbers(written.specimens)
+    for specimen in written.specimens:
         lines.append(f"LM={len(specimen.points)}")
         lines += map(_row, specimen.points)
         if specimen.curves:
@@ -89,7 +92,7 @@ def write(path: Path, document: Document, options: WriteOptions = WriteOptions()
         keys = {key.upper() for key in attributes if isinstance(key, str)}
         scaled += "SCALE" in keys
         if "ID" not in keys:
-            lines.append(f"ID={number}")
+            lines.append(f"ID={next(numbers)}")
         for key, value in attributes.items():
             found = _attribute(key, value)
             lines += found
@@ -108,6 +111,13 @@ def write(path: Path, document: Document, options: WriteOptions = WriteOptions()
         table = curves.write_sliders(path, len(written.landmarks), counts, options.argument)
         notes.append(f"the sliders of the curves, for geomorph's gpagen, are in {table}")
     return notes
+
+
+def _free_numbers(specimens: Sequence[Specimen]) -> Iterator[int]:
+    """Numbers for specimens without an ID, from 0 or from the largest that another one has."""
+    given = (each.attributes.get("ID") for each in specimens if isinstance(each.attributes, dict))
+    taken = [int(text) for text in map(str, given) if text.isascii() and text.isdecimal()]
+    return itertools.count(max(taken, default=-1) + 1)
 
 
 class _Raw:
