@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +13,8 @@ from homolog.errors import HomologError
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; a user's error prints one line and exits with status 2."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files need not be UTF-8
     if words == ["--version"]:
         print(__version__)
         return
