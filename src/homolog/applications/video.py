@@ -82,7 +82,9 @@ def read_frames(path: Path, warnings: list[str]) -> Iterator[tuple[int, float, I
             for frame in container.decode(stream):
                 seconds = count / rate if frame.time is None else float(frame.time)
                 start = seconds if start is None else start
-                duration = float(frame.duration * frame.time_base) if frame.duration else 1 / rate
+                duration = 1 / rate
+                if frame.duration and frame.time_base:
+                    duration = float(frame.duration * frame.time_base)
                 end = max(end, seconds + duration)
                 corrupt += frame.is_corrupt
                 yield count, seconds - start, _upright(frame, path)
@@ -118,7 +120,7 @@ def _duration(container: InputContainer, stream: VideoStream) -> float | None:
 def _upright(frame: VideoFrame, path: Path) -> Image.Image:
     """A frame as it is to be shown: turned and mirrored as its display matrix says."""
     image: Image.Image = frame.to_image()
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return image
     a, b, _, c, d = struct.unpack("=9i", bytes(matrix))[:5]

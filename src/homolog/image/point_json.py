@@ -44,8 +44,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _from_object(data: dict[str, Any], notes: list[str]) -> list[FilePoint]:
-    for key, kind in _OTHER_JSON:
-        if isinstance(data.get(key), list):
+    for member, kind in _OTHER_JSON:
+        if isinstance(data.get(member), list):
             raise ValueError(f"expected points, got {kind}")
     if isinstance(data.get("shapes"), list):
         return _from_labelme(data["shapes"], notes)

@@ -162,7 +162,8 @@ def _with_heading(
             seen = visibility(given["v"], flag) if "v" in given else None
         except ValueError as error:
             raise ValueError(f"{location}: {error}") from None
-        points.append(FilePoint(location, *((None, None) if seen == 0 else (x, y)), name))
+        labelled = seen is None or seen > 0
+        points.append(FilePoint(location, x if labelled else None, y if labelled else None, name))
     names = [point.name for point in points]
     counts = [[str(index) for index in range(start, len(names) + start)] for start in (0, 1)]
     is_id = "keypoint" in columns and keys[columns["keypoint"]] == "id"

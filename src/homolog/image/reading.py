@@ -235,7 +235,7 @@ def _load(image: Image.Image) -> None:
     tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
     deep = image.mode[0] != "I" and any(";16" in str(tile.args) for tile in tiles)
     image.load()
-    if deep and max(high for _, high in image.convert("RGB").getextrema()) < 16:
+    if deep and np.asarray(image.convert("RGB")).max() < 16:
         raise HomologError(
             "its 16-bit colours use 12 bits at most, of which 4 would be left; try to store "
             "8 bits, or multiples of 16"

@@ -306,8 +306,8 @@ def match_names(
             if text.is_relative_to(folder):
                 by_name.setdefault(text.relative_to(folder).with_suffix(""), text)
     by_stem: dict[str, list[Path]] = defaultdict(list)
-    for image, text in known.items():
-        if text is not None:
+    for image, own in known.items():
+        if own is not None:
             continue
         inside = next((image.relative_to(f) for f in folders if image.is_relative_to(f)), None)
         found[image] = None if inside is None else by_name.get(inside.with_suffix(""))
