@@ -180,8 +180,11 @@ def load_backbone(name: str, config: MatcherConfig, device: torch.device) -> Bac
 
 def _folder(name: str) -> Path:
     """A local model folder, or else that of a hub's repository, which is downloaded if needed."""
-    if Path(name).is_dir():
-        return Path(name)
+    try:
+        if Path(name).is_dir():
+            return Path(name)
+    except OSError as error:  # such as a name that is too long
+        raise HomologError(f"name: cannot read {name}: {error.strerror}") from None
     if name.count("/") != 1 or name.startswith((".", "/")):
         presets = ", ".join(PRESETS)
         raise HomologError(

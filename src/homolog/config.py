@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import numpy as np
 
 from homolog import moved
 from homolog.backbones import (
@@ -65,6 +68,27 @@ class MatcherConfig:
     same_category_threshold: float | None
     post_processor: PostProcessorConfig | None = None
     sides: SidesConfig | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values of other kinds, which would fail later, in the middle of a match."""
+        for name, kind, optional in (
+            ("fusion", FusionConfig, False),
+            ("consensus", ConsensusConfig, True),
+            ("post_processor", PostProcessorConfig, True),
+            ("sides", SidesConfig, True),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, kind) and not (optional and value is None):
+                raise HomologError(f"{name}: expected a {kind.__name__}, got {value!r}")
+        window, temperature = self.window, self.temperature
+        whole = isinstance(window, (int, np.integer)) and not isinstance(window, bool)
+        if window is not None and not (whole and window >= 0):
+            raise HomologError(f"window: expected a number of cells from 0 on, got {window!r}")
+        if not (_is_number(temperature) and 0 < temperature < math.inf):
+            raise HomologError(f"temperature: expected a number above 0, got {temperature!r}")
+        threshold = self.same_category_threshold
+        if threshold is not None and not _is_number(threshold):
+            raise HomologError(f"same_category_threshold: expected a number, got {threshold!r}")
 
     def resolve_prompt(self, category: str | None) -> tuple[str | BackboneConfig, dict[str, str]]:
         """The backbone with its prompt for an image, and its keyword arguments for that image.
@@ -177,6 +201,10 @@ class MatcherConfig:
             if values.get(name) is not None:
                 values[name] = kind(**field_values(kind, values[name]))
         return cls(**values)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
 
 
 def __getattr__(name: str) -> Any:

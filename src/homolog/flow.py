@@ -13,7 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from homolog.descriptors import DescriptorMap
-from homolog.image.geometry import CanvasTransform, interpolate
+from homolog.errors import HomologError
+from homolog.image.geometry import CanvasTransform, as_size, interpolate
+from homolog.image.points import PointsLike, as_pairs
 from homolog.matching import nearest_neighbours
 from homolog.results import Drawable, present
 
@@ -89,9 +91,15 @@ class FlowField:
             matchable & (error <= _CONSISTENT * max(transform0.extent)),
         )
 
-    def at(self, points: Float[np.ndarray, "K 2"]) -> Float[np.ndarray, "K 2"]:
-        """Where points (x, y) of the source lie in the target, in pixels of each."""
-        return interpolate(self.points1, self.transform0.to_cells(points))
+    def at(self, points: PointsLike) -> Float[np.ndarray, "K 2"]:
+        """Where points (x, y) of the source lie in the target, in pixels of each.
+
+        Points beyond the source go where its border goes.
+
+        Raises:
+            HomologError: they are not pairs of finite numbers.
+        """
+        return interpolate(self.points1, self.transform0.to_cells(as_pairs(points)))
 
     def dense(self, size: tuple[int, int] | None = None) -> Float[np.ndarray, "height width 2"]:
         """Where each pixel of the source lies in the target.
@@ -102,7 +110,7 @@ class FlowField:
             size: width and height of the result; the source's own by default. Another size
                 samples the same flow; the values stay pixels of the target.
         """
-        return self.transform0.resample(self.points1, size or self.transform0.size)
+        return self.transform0.resample(self.points1, as_size(size, self.transform0.size))
 
     def confidence(self, size: tuple[int, int] | None = None) -> Float[np.ndarray, "height width"]:
         """Scores for each pixel of the source, 0 where the flow is not consistent.
@@ -113,7 +121,8 @@ class FlowField:
             size: width and height of the result; the source's own by default.
         """
         kept = np.where(self.consistent, self.scores, 0.0)
-        shown = self.transform0.resample(kept[..., None], size or self.transform0.size, outside=0.0)
+        size = as_size(size, self.transform0.size)
+        shown = self.transform0.resample(kept[..., None], size, outside=0.0)
         return shown[..., 0]
 
     def smoothed(self, radius: float = 2.0) -> FlowField:
@@ -127,8 +136,19 @@ class FlowField:
 
         Args:
             radius: standard deviation of the weight of distance, in cells.
+
+        Raises:
+            HomologError: it is not greater than 0, or larger than the grid.
         """
         height, width = self.scores.shape
+        try:
+            radius = float(radius)
+            if not 0 < radius <= max(height, width):
+                raise ValueError
+        except (TypeError, ValueError, ArithmeticError, RuntimeError):
+            raise HomologError(
+                f"radius: expected a number of cells from 0 to {max(height, width)}, got {radius!r}"
+            ) from None
         own = self.transform0.to_shares(self.transform0.to_points(self.transform0.grid.cells))
         own = own.reshape(height, width, 2)
         # Displacement in shares of the two images: a part keeps it roughly from cell to cell.

@@ -52,6 +52,8 @@ class ImageLoader:
         Raises:
             HomologError: the image cannot be read, or its features come from another matcher.
         """
+        if category is not None and not isinstance(category, str):
+            raise HomologError(f"category: expected the name of one, got {category!r}")
         if isinstance(image, Features):
             if image.fingerprint != self.fingerprint:
                 raise HomologError(

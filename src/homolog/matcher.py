@@ -9,8 +9,8 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Sequence
-from typing import Any, cast, overload
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -25,7 +25,15 @@ from homolog.errors import HomologError
 from homolog.extractor import DescriptorExtractor
 from homolog.features import FeatureCache
 from homolog.flow import Flow
-from homolog.image.geometry import IDENTITY, CanvasTransform, PoseSet, PoseVariant, as_poses
+from homolog.image import reading
+from homolog.image.geometry import (
+    IDENTITY,
+    CanvasTransform,
+    PoseSet,
+    PoseVariant,
+    as_pose,
+    as_poses,
+)
 from homolog.image.points import PointsLike
 from homolog.image.reading import MAX_PIXELS
 from homolog.image.regions import BoxLike, box_of_mask
@@ -89,7 +97,7 @@ class Matcher:
     @classmethod
     def from_pretrained(
         cls,
-        name: str = "embedded",
+        name: str | os.PathLike[str] = "embedded",
         *,
         device: str | torch.device | None = None,
         max_pixels: int = MAX_PIXELS,
@@ -113,15 +121,22 @@ class Matcher:
             HomologError: there is no such preset, folder or device, or weights are missing or
                 damaged.
         """
+        if isinstance(name, os.PathLike):
+            name = os.fspath(name)
+        for argument, value in (("name", name), ("prompt", prompt)):
+            if not isinstance(value, str) and (argument == "name" or value is not None):
+                raise HomologError(f"{argument}: expected text, got {value!r}")
         try:
             # Of several processes that torchrun started, each has a GPU of its own.
             own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
             place = torch.device(device or (own if torch.cuda.is_available() else "cpu"))
             torch.empty(0, device=place)
-        except (RuntimeError, AssertionError):
+        except (RuntimeError, AssertionError, TypeError, ValueError, OverflowError):
             raise HomologError(
                 f"device: expected one that is available here, got {str(device)!r}"
             ) from None
+        reading.check_max_pixels(max_pixels)
+        _check_cache(cache)
         if name not in PRESETS:
             # Imported late: what talks to model hubs takes longer to import than all the rest.
             from homolog.checkpoints import load, load_backbone, load_side_head
@@ -184,8 +199,7 @@ class Matcher:
         Raises:
             HomologError: it is not a `FeatureCache`.
         """
-        if cache is not None and not isinstance(cache, FeatureCache):
-            raise HomologError(f"cache: expected a FeatureCache, got {cache!r}")
+        _check_cache(cache)
         return Matcher(
             self.backbone, self.config, self.max_pixels, cache, self.network, self.side_head,
             self.name,
@@ -256,6 +270,8 @@ class Matcher:
             HomologError: the image cannot be read, or a box cannot be right.
         """
         whole = uncut(self.loader.whole(image, name, category, keep=True))
+        check_zoom(zoom)
+        boxes = _as_list(boxes, f"{_renamed(name, 'box')}", "several boxes")
         names = [f"{_renamed(name, 'box')}[{index}]" for index in range(len(boxes))]
         found = self.loader.regions(whole, boxes, names, context=zoom is not None)
         _forget_pixels(image, whole, *found)
@@ -326,9 +342,10 @@ class Matcher:
                 raise HomologError("mask: expected none with several boxes, got one")
             several = self.load_regions(images, box, "image", category, zoom=zoom)
         else:
-            listed = list(cast(Iterable[FeaturesLike], images))
+            listed = _as_list(images, "images", "an image or several")
             boxes, masks = (
-                [None] * len(listed) if given is None else list(given) for given in (box, mask)
+                [None] * len(listed) if given is None else _as_list(given, name, "a list")
+                for name, given in (("box", box), ("mask", mask))
             )
             for name, given in (("box", boxes), ("mask", masks)):
                 if len(given) != len(listed):
@@ -356,7 +373,7 @@ class Matcher:
         Raises:
             HomologError: it cannot be read.
         """
-        features = self.load_image(image)
+        features, pose = self.load_image(image), as_pose(pose)
         if pose not in features.by_pose:
             self._add_poses([(features, pose)])
         return features.by_pose[pose]
@@ -397,7 +414,7 @@ class Matcher:
         Raises:
             HomologError: it cannot be read.
         """
-        features = self.load_image(image)
+        features, pose = self.load_image(image), as_pose(pose)
         return torch.from_numpy(np.array(self._transform(features, pose).apply(features.view)))
 
     def pair(
@@ -704,6 +721,21 @@ class Matcher:
             features.width, features.height, pose, backbone.canvas_size, backbone.grid,
             features.region,
         )  # fmt: skip
+
+
+def _check_cache(cache: Any) -> None:
+    if cache is not None and not isinstance(cache, FeatureCache):
+        raise HomologError(f"cache: expected a FeatureCache, got {cache!r}")
+
+
+def _as_list(given: Any, name: str, expected: str) -> list[Any]:
+    """Several of what is expected, as a list."""
+    if isinstance(given, (str, os.PathLike, Mapping)) or not isinstance(given, Iterable):
+        raise HomologError(f"{name}: expected {expected}, got {given!r}")
+    try:
+        return list(given)
+    except TypeError:  # an array or a tensor of a single number
+        raise HomologError(f"{name}: expected {expected}, got {given!r}") from None
 
 
 def _are_several(box: Any) -> bool:

@@ -16,7 +16,7 @@ from homolog.config import MatcherConfig
 from homolog.descriptors import DescriptorMap, Features
 from homolog.errors import HomologError
 from homolog.flow import DenseMatches, Flow, FlowField
-from homolog.image.geometry import FLIP, IDENTITY, PoseVariant
+from homolog.image.geometry import FLIP, IDENTITY, PoseVariant, as_pose
 from homolog.image.points import PointsLike, as_points
 from homolog.keypoints import KeypointSchema
 from homolog.matching.alignment import FLIPPED, Alignment, mirror_queries, pose_from_heading
@@ -77,6 +77,7 @@ class ImagePair:
 
     def source_map(self, pose: PoseVariant) -> DescriptorMap:
         """Descriptors of the source in a pose, masked if there is a mask."""
+        pose = as_pose(pose)
         if pose not in self._source_maps:
             found = self._describe(self.image0, pose)
             self._source_maps[pose] = found if self._mask0 is None else found.masked(self._mask0)
@@ -119,7 +120,8 @@ class ImagePair:
         """
         if pose is None and self.alignment.distances is not None:
             return self.alignment.distances[self.alignment.pose]
-        source, target = self.source_map(pose or self.alignment.pose), self.target_map
+        chosen = self.alignment.pose if pose is None else as_pose(pose)
+        source, target = self.source_map(chosen), self.target_map
         if self._mask0 is not None or self._mask1 is not None:
             return matching.instance_matching_distance(
                 source.descriptors_HWC, target.descriptors_HWC,
@@ -143,7 +145,7 @@ class ImagePair:
         Args:
             pose: the pose of the source; None for the best one.
         """
-        kept = self.alignment.pose if pose is None else pose
+        kept = self.alignment.pose if pose is None else as_pose(pose)
         pair = ImagePair(
             self.image1, self.image0, self._describe, [IDENTITY], self.config,
             mask0=self._mask1, mask1=self._mask0,
@@ -157,6 +159,7 @@ class ImagePair:
 
     def consensus(self, pose: PoseVariant) -> Consensus | None:
         """The consensus of the source in a pose with the target; None if the model uses none."""
+        pose = as_pose(pose)
         if self.config.consensus is None:
             return None
         if pose not in self._consensus:
@@ -249,7 +252,8 @@ class ImagePair:
         Raises:
             HomologError: `max_matches` is less than 1.
         """
-        if not isinstance(max_matches, int) or max_matches < 1:
+        whole = isinstance(max_matches, (int, np.integer)) and not isinstance(max_matches, bool)
+        if not whole or max_matches < 1:
             raise HomologError(
                 f"max_matches: expected a whole number from 1 on, got {max_matches!r}"
             )
@@ -280,7 +284,9 @@ class ImagePair:
             flip: whether the source as a whole may be mirrored where that fits better, as for
                 warping; otherwise a flip is reported (`Flow.warning`) but not used.
         """
-        pose, warning = self.alignment.select_pose(flip)
+        if not isinstance(flip, (bool, np.bool_)):
+            raise HomologError(f"flip: expected True or False, got {flip!r}")
+        pose, warning = self.alignment.select_pose(bool(flip))
         source, target = self.source_map(pose), self.target_map
         forward, backward = self._match_cells(pose)
         return Flow(

@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 
 from homolog.errors import HomologError
-from homolog.image.geometry import CanvasTransform, interpolate
+from homolog.image.geometry import CanvasTransform, as_size, interpolate
+from homolog.image.points import PointsLike, as_pairs
 from homolog.image.regions import Region
 from homolog.networks.sides import SideMaps
 from homolog.utils.optional import require
@@ -226,7 +227,22 @@ class Heatmap(Drawable):
         return self.matches.image0
 
     def probability(self, temperature: float) -> Float[np.ndarray, "K H W"]:
-        """softmax(similarity / temperature) over the cells."""
+        """softmax(similarity / temperature) over the cells.
+
+        Args:
+            temperature: greater than 0.
+
+        Raises:
+            HomologError: it is not.
+        """
+        try:
+            temperature = float(temperature)
+            if not 0 < temperature < np.inf:
+                raise ValueError
+        except (TypeError, ValueError, ArithmeticError, RuntimeError):
+            raise HomologError(
+                f"temperature: expected a number greater than 0, got {temperature!r}"
+            ) from None
         logits = torch.from_numpy(self.similarity).flatten(1) / temperature
         return logits.softmax(1).view(self.similarity.shape).numpy()
 
@@ -277,13 +293,20 @@ class Sides(Drawable):
         confidence = np.where(transform.valid_cells, objectness, 0)
         return cls(transform, (1 + side) / 2, (1 - side) / 2, confidence, (x, y, z), image)
 
-    def at(self, points: Float[np.ndarray, "K 2"]) -> Float[np.ndarray, "K 3"]:
-        """Left, right and confidence at points (x, y) in pixels of the image."""
-        return interpolate(self._stacked, self.transform.to_cells(points))
+    def at(self, points: PointsLike) -> Float[np.ndarray, "K 3"]:
+        """Left, right and confidence at points (x, y) in pixels of the image.
+
+        Beyond the image, those of its border.
+
+        Raises:
+            HomologError: the points are not pairs of finite numbers.
+        """
+        return interpolate(self._stacked, self.transform.to_cells(as_pairs(points)))
 
     def dense(self, size: tuple[int, int] | None = None) -> Float[np.ndarray, "height width 3"]:
         """Left, right and confidence for each pixel of the image, drawn with that size."""
-        return self.transform.resample(self._stacked, size or self.transform.size, outside=0.0)
+        size = as_size(size, self.transform.size)
+        return self.transform.resample(self._stacked, size, outside=0.0)
 
     @property
     def centre(self) -> Float[np.ndarray, "2"] | None:

@@ -37,7 +37,7 @@ def check_zoom(zoom: Zoom) -> None:
     Raises:
         HomologError: it is neither `auto` nor None.
     """
-    if zoom not in ("auto", None):
+    if zoom is not None and not (isinstance(zoom, str) and zoom == "auto"):
         raise HomologError(f"zoom: expected auto or None, got {zoom!r}")
 
 

@@ -230,7 +230,7 @@ def load_network(config: EfficientNetLiteConfig, weights: PublishedWeights) -> E
     Raises:
         HomologError: the package with the weights is missing, or its file is another one.
     """
-    network = EfficientNetLite(config)
+    network = EfficientNetLite(config).float()  # whatever torch's default is
     network.load_state_dict(adapt_state_dict(read_weights(weights), len(network.blocks)))
     # With folded norms, channels-last makes it about 2.5 times faster on CPUs
     # (docs/explanation/benchmarks.md).

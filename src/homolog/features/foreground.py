@@ -65,7 +65,7 @@ def main_components(weight_HW: Float[Tensor, "H W"], share: float) -> Bool[Tenso
         share: of the largest component's total weight that another must have.
     """
     components = connected_components(weight_HW > 0)
-    mass = torch.zeros(weight_HW.numel() + 1, device=weight_HW.device)
+    mass = weight_HW.new_zeros(weight_HW.numel() + 1)
     mass.index_add_(0, components.flatten(), weight_HW.flatten())
     return (mass >= share * mass.max())[components]
 

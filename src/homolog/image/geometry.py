@@ -9,10 +9,11 @@ a grid of feature maps or descriptors, whole numbers at cell centres.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -93,9 +94,16 @@ class PoseVariant:
     rotation: float = 0.0
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.rotation):
-            raise HomologError(f"rotation: expected a number of degrees, got {self.rotation}")
-        turned = -((180.0 - self.rotation) % 360.0 - 180.0)
+        if not isinstance(self.flip, (bool, np.bool_)):
+            raise HomologError(f"flip: expected True or False, got {self.flip!r}")
+        try:
+            if isinstance(self.rotation, (str, bool)) or not math.isfinite(self.rotation):
+                raise ValueError
+        except (TypeError, ValueError, ArithmeticError, RuntimeError):
+            raise HomologError(
+                f"rotation: expected a number of degrees, got {self.rotation!r}"
+            ) from None
+        turned = -((180.0 - float(self.rotation)) % 360.0 - 180.0)
         object.__setattr__(self, "rotation", turned)
 
     @classmethod
@@ -212,16 +220,51 @@ def as_poses(
         return (poses,)
     if isinstance(poses, str) and poses in POSE_SETS:
         return POSE_SETS[poses]
-    if isinstance(poses, str) or not isinstance(poses, Iterable):
+    try:
+        if isinstance(poses, (str, Mapping)):
+            raise TypeError
+        chosen = tuple(as_pose(pose) for pose in poses)
+    except (TypeError, RuntimeError):
         raise HomologError(
             f"poses: expected {', '.join(POSE_SETS)} or a list of poses, got {poses!r}"
-        )
-    chosen = tuple(
-        pose if isinstance(pose, PoseVariant) else PoseVariant.parse(pose) for pose in poses
-    )
+        ) from None
     if not chosen:
         raise HomologError("poses: expected at least one pose, got an empty list")
     return tuple(dict.fromkeys(chosen))
+
+
+def as_pose(pose: Any, name: str = "pose") -> PoseVariant:
+    """A pose, given as such or by its name.
+
+    Raises:
+        HomologError: it is none.
+    """
+    if isinstance(pose, str):
+        return PoseVariant.parse(pose)
+    if not isinstance(pose, PoseVariant):
+        raise HomologError(f"{name}: expected a pose or the name of one, got {pose!r}")
+    return pose
+
+
+def as_size(size: Any, default: tuple[int, int]) -> tuple[int, int]:
+    """Width and height in pixels, after a check.
+
+    Args:
+        size: width and height; None for the default.
+        default: that is returned then.
+
+    Raises:
+        HomologError: it is not two whole numbers of at least 1.
+    """
+    if size is None:
+        return default
+    try:
+        width, height = (operator.index(value) for value in size)
+    except (TypeError, ValueError, RuntimeError):
+        raise HomologError(f"size: expected width and height in pixels, got {size!r}") from None
+    if width < 1 or height < 1:
+        raise HomologError(f"size: expected at least 1 x 1 pixels, got {width} x {height}")
+    return width, height
 
 
 @dataclass(frozen=True)

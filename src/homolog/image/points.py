@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -14,6 +16,53 @@ from homolog.image.point_files import read_points
 __all__ = ["PointsLike", "as_points", "grid_points", "read_points"]
 
 PointsLike = Sequence[Sequence[float]] | np.ndarray | Tensor
+
+
+def as_floats(values: Any, name: str, expected: str) -> Float[np.ndarray, "..."]:
+    """Numbers as users give them, in lists, arrays or tensors, as an array of float64.
+
+    What is masked in a masked array is NaN.
+
+    Args:
+        values: the numbers.
+        name: what error messages call them.
+        expected: what error messages say is expected.
+
+    Raises:
+        HomologError: they are not numbers, are complex or of unequal rows, or cannot be read.
+    """
+    try:
+        if isinstance(values, Tensor):
+            if values.is_complex() or values.dtype == torch.bool:
+                raise TypeError
+            given = values.detach().to("cpu", torch.float64).numpy()
+        else:
+            given = np.ma.asanyarray(values) if np.ma.isMA(values) else np.asarray(values)
+        if given.dtype.kind in "bcmMV":  # neither complex nor dates, and masks are no points
+            raise TypeError
+        if isinstance(given, np.ma.MaskedArray):
+            given = given.astype(np.float64).filled(np.nan)
+        return np.array(given, dtype=np.float64)
+    except (TypeError, ValueError, ArithmeticError, RuntimeError):
+        raise HomologError(f"{name}: expected {expected}, got {values!r}") from None
+
+
+def as_pairs(points: Any, name: str = "points") -> Float[np.ndarray, "K 2"]:
+    """Points (x, y) as a K x 2 array of float64, wherever they lie.
+
+    Raises:
+        HomologError: they are not pairs of finite numbers; the message names the first that is
+            not.
+    """
+    array = as_floats(points, name, "pairs of numbers x, y")
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise HomologError(f"{name}: expected an array of K x 2, got shape {array.shape}")
+    finite = np.isfinite(array).all(axis=1)
+    if not finite.all():
+        index = int(np.argmin(finite))
+        x, y = array[index]
+        raise HomologError(f"{name}: expected finite numbers, got ({x:g}, {y:g}) at index {index}")
+    return array
 
 
 def as_points(
@@ -30,21 +79,10 @@ def as_points(
         HomologError: there are none, they are not pairs of finite numbers, or one lies outside
             the image; the message names the first that does.
     """
-    if isinstance(points, Tensor):
-        points = points.detach().cpu().numpy()
-    try:
-        array = np.array(points, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise HomologError(f"{name}: expected pairs of numbers x, y, got {points!r}") from None
+    array = as_floats(points, name, "pairs of numbers x, y")
     if array.size == 0:
         raise HomologError(f"{name}: expected at least one point, got none")
-    if array.ndim != 2 or array.shape[1] != 2:
-        raise HomologError(f"{name}: expected an array of K x 2, got shape {array.shape}")
-    for index, (x, y) in enumerate(array):
-        if not np.isfinite((x, y)).all():
-            raise HomologError(
-                f"{name}: expected finite numbers, got ({x:g}, {y:g}) at index {index}"
-            )
+    for index, (x, y) in enumerate(as_pairs(array, name)):
         if not (0 <= x <= size[0] and 0 <= y <= size[1]):
             raise HomologError(
                 f"{name}: expected points in the image of {size[0]} x {size[1]} pixels, got "

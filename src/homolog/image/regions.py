@@ -109,7 +109,7 @@ def as_box(box: Any, size: tuple[int, int], name: str = "box") -> tuple[float, f
     wanted = f"{name}: expected (x, y, width, height) in pixels"
     try:
         values = [float(value) for value in box]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         raise HomologError(f"{wanted}, got {' '.join(repr(box).split())}") from None
     given = f"({', '.join(f'{value:g}' for value in values)})"
     if len(values) != 4:

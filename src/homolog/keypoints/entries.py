@@ -11,11 +11,23 @@ from homolog.errors import HomologError
 _SHOWN = 40  # names in a message
 
 
+def as_list(given: Any, name: str, of: str) -> list[Any]:
+    """What is given, as a list.
+
+    Raises:
+        HomologError: it is not several; the message calls it by `name`, a list of `of`.
+    """
+    if not isinstance(given, (str, bytes, Mapping)) and isinstance(given, Iterable):
+        try:
+            return list(given)
+        except TypeError:
+            pass  # an array or a tensor of a single number
+    raise HomologError(f"{name}: expected a list of {of}, got {given!r}")
+
+
 def as_names(names: Any) -> tuple[str, ...]:
     """Names of keypoints, after a check that they are names and each is there once."""
-    if isinstance(names, (str, bytes, Mapping)) or not isinstance(names, Iterable):
-        raise HomologError(f"names: expected a list of names, got {names!r}")
-    given = tuple(names)
+    given = tuple(as_list(names, "names", "names"))
     if not all(isinstance(name, str) for name in given):
         raise HomologError(f"names: expected a list of names, got {list(given)}")
     if len({name.lower() for name in given}) != len(given):

@@ -7,7 +7,7 @@ import functools
 import json
 import operator
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from homolog.errors import HomologError
 from homolog.keypoints.entries import (
     abbreviate,
+    as_list,
     as_names,
     as_pair,
     counterparts,
@@ -230,6 +231,8 @@ class KeypointSchema:
     @classmethod
     def numbered(cls, count: int) -> KeypointSchema:
         """Keypoints without names, of which it is not known which are left and which right."""
+        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 0:
+            raise HomologError(f"count: expected a number of keypoints, got {count!r}")
         return cls(tuple(map(str, range(count))), tuple(range(count)), (), sides_known=False)
 
     def with_sides(self, sides: Any) -> KeypointSchema:
@@ -298,9 +301,7 @@ class KeypointSchema:
                     "try saying which they are, by ids or names"
                 )
             return tuple(range(count))
-        if isinstance(ids, (str, bytes, Mapping)) or not isinstance(ids, Iterable):
-            raise HomologError(f"point_ids: expected a list of ids or names, got {ids!r}")
-        given = list(ids)
+        given = as_list(ids, "point_ids", "ids or names")
         if len(given) != count:
             raise HomologError(f"point_ids: expected {count}, one for each point, got {len(given)}")
         resolved = [self._resolve(each) for each in given]
@@ -332,6 +333,13 @@ class KeypointSchema:
         return index
 
 
+def _is_file(name: str | os.PathLike[str]) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # such as a name that is too long
+        return False
+
+
 def pairs_of(sides: Any) -> list[tuple[Any, Any]]:
     """The pairs of counterparts that somebody tells; no pairs for `none`.
 
@@ -343,12 +351,10 @@ def pairs_of(sides: Any) -> list[tuple[Any, Any]]:
     """
     if isinstance(sides, (str, os.PathLike)):
         sides = [sides]
-    if isinstance(sides, Mapping) or not isinstance(sides, Iterable):
-        raise HomologError(f"sides: expected none or pairs left:right, got {sides!r}")
-    given = list(sides)
+    given = as_list(sides, "sides", "pairs left:right, or none")
     if given == ["none"]:
         return []
-    if len(given) == 1 and isinstance(given[0], (str, os.PathLike)) and Path(given[0]).is_file():
+    if len(given) == 1 and isinstance(given[0], (str, os.PathLike)) and _is_file(given[0]):
         told = KeypointSchema.load(given[0])
         if not told.sides_known:
             raise HomologError(

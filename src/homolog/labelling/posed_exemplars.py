@@ -172,7 +172,8 @@ def cycle_agreement(
 
 def evenly_spaced(rows: Tensor, count: int) -> Tensor:
     """At most `count` of the rows of a tensor, evenly spaced."""
-    index = torch.linspace(0, len(rows) - 1, min(count, len(rows))).round().long()
+    count = min(count, len(rows))
+    index = torch.linspace(0, len(rows) - 1, count, dtype=torch.float32).round().long()
     return rows[index.to(rows.device)]
 
 

@@ -64,10 +64,9 @@ def sincos_encoding(
     height: int, width: int, channels: int, device: torch.device
 ) -> Float[Tensor, "N C"]:
     """Positional encoding of the cells of a grid: sines and cosines from low to high frequency."""
-    frequencies = math.pi * torch.logspace(-0.3, 1.0, channels // 4)
-    y, x = torch.meshgrid(
-        torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij"
-    )
+    frequencies = math.pi * torch.logspace(-0.3, 1.0, channels // 4, dtype=torch.float32)
+    rows, columns = (torch.linspace(-1, 1, n, dtype=torch.float32) for n in (height, width))
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
     angles = [axis.reshape(-1, 1) * frequencies for axis in (x, y)]
     waves = [wave(angle) for angle in angles for wave in (torch.sin, torch.cos)]
     return torch.cat(waves, dim=1).to(device)

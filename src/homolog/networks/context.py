@@ -184,6 +184,6 @@ class AttentionHead(nn.Module, PyTorchModelHubMixin, library_name="homolog"):
 @functools.lru_cache(maxsize=8)
 def _cells(height: int, width: int, device: torch.device) -> Float[Tensor, "N 2"]:
     """(x, y) of all cells of a grid, row by row."""
-    rows, columns = torch.arange(float(height)), torch.arange(float(width))
+    rows, columns = (torch.arange(n, dtype=torch.float32) for n in (height, width))
     x, y = torch.meshgrid(columns, rows, indexing="xy")
     return torch.stack([x, y], dim=2).flatten(0, 1).to(device)

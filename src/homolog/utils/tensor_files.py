@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -49,6 +50,8 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], name: str) -> No
     Raises:
         HomologError: names or shapes differ from those of the network.
     """
+    if torch.get_default_dtype() == torch.float64:  # in which the network was made
+        network.float()
     own = network.state_dict()
     missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     if missing or unexpected:
