@@ -222,6 +222,8 @@ def _add_rows(
                 builder.add_annotation(image_id, _category(individual), points, **kept)
         except ValueError as error:
             raise HomologError(f"{location}: {error}") from None
+    for line in finder.notes:
+        builder.note(line)
 
 
 def _category(individual: str) -> str:

@@ -103,7 +103,7 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> LabelFile:
     file = builder.build()
     # Browsers show photos upright, and perhaps others than those that are here.
     notes += fit_to_images(file.document, file.paths, path, ErrorCollector())
-    return dataclasses.replace(file, notes=(*file.notes, *notes))
+    return dataclasses.replace(file, notes=(*finder.notes, *notes))
 
 
 def _add_image(

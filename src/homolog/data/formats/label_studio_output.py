@@ -128,7 +128,7 @@ def make_regions(
     """
     width, height = size
     keypoints, rectangles, image = tags
-    shared = {
+    shared: dict[str, Any] = {
         "to_name": image,
         "original_width": width,
         "original_height": height,
@@ -153,7 +153,8 @@ def make_regions(
                 "rotation": 0,
                 "rectanglelabels": [str(category["name"])],
             }
-            box = {"id": owner, "type": "rectanglelabels", "from_name": rectangles, **shared}
+            box: dict[str, Any] = {"id": owner, "type": "rectanglelabels", **shared}
+            box["from_name"] = rectangles
             if annotation.get("score") is not None:
                 box["score"] = float(annotation["score"])
             regions.append({**box, "value": value})
@@ -167,8 +168,8 @@ def make_regions(
                 "width": 0.5,
                 "keypointlabels": [str(category["keypoints"][index])],
             }
-            point = {"id": f"{owner}-{index}", "type": "keypointlabels", "from_name": keypoints}
-            point |= {**shared, "value": value}
+            point = {"id": f"{owner}-{index}", "type": "keypointlabels", **shared}
+            point |= {"from_name": keypoints, "value": value}
             if rectangles is not None:
                 point["parentID"] = owner
             if scores is not None:

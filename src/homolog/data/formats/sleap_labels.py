@@ -7,18 +7,12 @@ labels need no other file.
 
 from __future__ import annotations
 
-import atexit
 import itertools
-import shutil
-import tempfile
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from homolog.data.formats.document import (
     Document,
@@ -38,9 +32,10 @@ from homolog.data.formats.pose_members import (
     skeleton_edges,
     symmetric_pairs,
 )
+from homolog.data.formats.sleap_images import SleapImages
 from homolog.data.labels import EXTRA
+from homolog.data.reading import ImageFinder
 from homolog.errors import HomologError
-from homolog.image import reading
 from homolog.utils.optional import require
 
 WRITER = "writer"
@@ -66,7 +61,7 @@ def read_labels(
     """
     categories = _Categories(labels)
     builder = DocumentBuilder(categories.entries)
-    images = _Images(path, options, builder)
+    images = SleapImages(path, options, builder)
     for frame in labels.labeled_frames:
         image = images.add(frame)
         boxes = {id(box.instance): box.xywh for box in frame.bboxes if not box.is_rotated}
@@ -247,118 +242,10 @@ class _Categories:
         return self._names[id(instance.skeleton), kind]
 
 
-@dataclass(frozen=True)
-class _Source:
-    """Where the image of a frame comes from.
-
-    Attributes:
-        name: of its file.
-        members: of its entry in a document: the video and the frame's number in it.
-        size: width and height, if the file of labels has them.
-    """
-
-    name: str
-    members: Mapping[str, Any]
-    size: tuple[int, int] | None
-
-
-class _Images:
-    """Adds the images of frames to a document.
-
-    Args:
-        path: of the file of labels.
-        options: where images are.
-        builder: of the document.
-    """
-
-    def __init__(self, path: Path, options: ReadOptions, builder: DocumentBuilder):
-        self._path = path
-        self._finder = options.finder(path)
-        self._builder = builder
-        self._folders: dict[str, str] = {}
-        self._packed: Path | None = None
-        self._missing: Counter[str] = Counter()
-
-    def add(self, frame: Any) -> int:
-        """Add the image of a frame.
-
-        Returns:
-            Its id.
-
-        Raises:
-            HomologError: it was found, but cannot be read.
-        """
-        source = self._source(frame)
-        try:
-            path = self._finder.find(source.name)
-            size: tuple[int, int] | None = reading.image_size(path)
-        except HomologError as error:
-            packed = self._unpack(frame, source.name)
-            if packed is None:
-                if "video" in source.members:
-                    self._missing[str(source.members["video"])] += 1
-                return self._builder.add_image(
-                    source.name, source.size, missing=str(error), **source.members
-                )
-            path, size = packed, reading.image_size(packed)
-        return self._builder.add_image(source.name, size, path, **source.members)
-
-    def notes(self) -> Iterator[str]:
-        """A line for each video whose frames are not there as images."""
-        for video, count in self._missing.items():
-            yield (
-                f"{self._path}: frames of {video} without an image: {count}; they are looked up as "
-                f"{self._folders[video]}/img000012.png, with the frame's number from 0"
-            )
-
-    def _source(self, frame: Any) -> _Source:
-        video = frame.video.source_video or frame.video
-        if isinstance(video.filename, list):
-            return _Source(str(video.filename[frame.frame_idx]), {}, None)
-        name, number = str(video.filename), int(frame.frame_idx)
-        if name not in self._folders:
-            stem = PurePosixPath(PureWindowsPath(name).name).stem
-            numbered = (f"{stem}-{count}" for count in itertools.count(2))
-            taken = self._folders.values()
-            self._folders[name] = (
-                stem if stem not in taken else next(each for each in numbered if each not in taken)
-            )
-        shape = video.backend_metadata.get("shape")
-        size = (int(shape[2]), int(shape[1])) if shape is not None and all(shape[1:3]) else None
-        members = {"video": name, "frame": number}
-        return _Source(f"{self._folders[name]}/img{number:06d}.png", members, size)
-
-    def _unpack(self, frame: Any, name: str) -> Path | None:
-        """Write a frame that is packed into the file to a temporary one; None if it is not.
-
-        Raises:
-            HomologError: it cannot be decoded.
-        """
-        video = frame.video
-        if not video.backend_metadata.get("has_embedded_images"):
-            return None
-        if self._packed is None:
-            self._packed = Path(tempfile.mkdtemp(prefix="homolog-frames-"))
-            atexit.register(shutil.rmtree, self._packed, ignore_errors=True)
-        inside = PureWindowsPath(name)
-        path = self._packed / str(len(list(self._packed.iterdir()))) / f"{inside.stem}.png"
-        try:
-            if not video.is_open:
-                video.open()
-            pixels = np.asarray(video[frame.frame_idx])
-        except Exception as error:  # malformed bytes raise nearly anything
-            reason = " ".join(str(error).split())
-            raise HomologError(
-                f"{self._path}: expected an image for {name}, got: {reason}"
-            ) from None
-        path.parent.mkdir()
-        Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(path)
-        return path
-
-
 def _frames(document: Document, options: WriteOptions, backends: bool) -> dict[Any, Any]:
     """A labelled frame of sleap-io for each image of a document, by the image's id."""
     sleap_io = require("sleap_io", "pose")
+    finder = None if options.images is None else ImageFinder(options.images, options.images)
     lists: dict[tuple[Any, Any], list[str]] = {}
     places: dict[Any, tuple[Any, int]] = {}
     for image in document["images"]:
@@ -367,8 +254,7 @@ def _frames(document: Document, options: WriteOptions, backends: bool) -> dict[A
             places[image["id"]] = str(image["video"]), int(image["frame"])
             continue
         names = lists.setdefault(size, [])
-        name = str(image["file_name"])
-        names.append(name if options.images is None else str(options.images.absolute() / name))
+        names.append(_path(str(image["file_name"]), finder))
         places[image["id"]] = size, len(names) - 1
     videos: dict[Any, Any] = {}
     for image in document["images"]:
@@ -380,6 +266,14 @@ def _frames(document: Document, options: WriteOptions, backends: bool) -> dict[A
         number: sleap_io.LabeledFrame(videos[source], index)
         for number, (source, index) in places.items()
     }
+
+
+def _path(name: str, finder: ImageFinder | None) -> str:
+    """Where an image is, if that is known, or else its name."""
+    try:
+        return name if finder is None else str(finder.find(name).absolute())
+    except HomologError:
+        return name
 
 
 def _video(sleap_io: Any, filename: Any, image: Mapping[str, Any], backends: bool) -> Any:
