@@ -93,7 +93,9 @@ def search(paths: Iterable[Path], name: str = "images") -> FoundImages:
             )
     return FoundImages(
         tuple(dict.fromkeys(files)),
-        *(tuple(dict.fromkeys(kind)) for kind in (walk.unreadable, walk.linked, walk.loops)),
+        tuple(dict.fromkeys(walk.unreadable)),
+        tuple(dict.fromkeys(walk.linked)),
+        tuple(dict.fromkeys(walk.loops)),
         tuple(dict.fromkeys(walk.closed)),
     )
 

@@ -160,11 +160,10 @@ def _read_deleted(
 ) -> None:
     """Put the annotations that somebody deleted into the one form, those that have a place."""
     extra = document.get(EXTRA)
-    deleted = extra.get("deleted") if isinstance(extra, dict) else None
-    if not isinstance(deleted, list):
+    if not isinstance(extra, dict) or not isinstance(extra.get("deleted"), list):
         return
     entries = []
-    for entry in deleted:
+    for entry in extra["deleted"]:
         try:
             entries.append(reader.normalised(entry))
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

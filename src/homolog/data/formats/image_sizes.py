@@ -194,7 +194,7 @@ def stated_size(image: Mapping[str, Any]) -> Size | None:
     Raises:
         ValueError: they are no numbers, or below 0.
     """
-    values = [image.get("width"), image.get("height")]
+    values: list[Any] = [image.get("width"), image.get("height")]
     if any(value is None or value == 0 for value in values):
         return None
     try:
