@@ -1,5 +1,6 @@
 """`homolog serve`: errors before the model is loaded, and nothing left when it is stopped."""
 
+import json
 import signal
 import socket
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 
 import pytest
+from helpers.toys import random_image
 
 from homolog import cli
 
@@ -19,10 +21,29 @@ from homolog import cli
         (["--port", "99999"], "port: expected 0 to 65535, got 99999"),
         (["--host", "256.1.1.1"], "host: expected an address of this machine, got 256.1.1.1"),
         (["--exemplars", "a.json"], "exemplars: expected labels to review"),
+        (["--keypoints", "names.txt"], "folder: expected a folder of images with --keypoints"),
+        (["none", "--keypoints", "names.txt"], "folder: expected a folder, got none"),
+        ([".", "--keypoints", "missing.txt"], "keypoints: expected "),
+        ([".", "--keypoints", "empty.txt"], "keypoints: expected names of keypoints"),
+        ([".", "--keypoints", "latin.txt"], "keypoints: expected "),
+        ([".", "--keypoints", "twice.txt"], "expected each keypoint once"),
+        ([".", "--keypoints", "names.txt"], "folder: expected a folder of images, got ."),
+        (["one", "--keypoints", "names.txt", "--labels", "other.json"],
+         "labels: expected the keypoints of names.txt in other.json, got a, b"),
+        (["one", "--keypoints", "names.txt", "--labels", "x.csv"], "ending in .json, got x.csv"),
     ],
 )  # fmt: skip
 def test_one_line(capsys, tmp_path, monkeypatch, arguments, line):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "names.txt").write_text("nose\nleft_eye:right_eye\n")
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "twice.txt").write_text("nose\nnose\n")
+    (tmp_path / "latin.txt").write_bytes("F\xfchler\n".encode("latin-1"))
+    (tmp_path / "one").mkdir()
+    random_image(64, 64).save(tmp_path / "one" / "a.png")
+    category = {"id": 1, "name": "bee", "keypoints": ["a", "b"]}
+    document = {"images": [], "annotations": [], "categories": [category]}
+    (tmp_path / "other.json").write_text(json.dumps(document))
     with pytest.raises(SystemExit) as stop:
         cli.main(["serve", *arguments])
     printed = capsys.readouterr().err

@@ -57,7 +57,7 @@ def select(
     if not usable:
         raise HomologError(f"folder: expected a folder of images, got {folder}, which has none")
     found = selection.select(
-        selection.similarities(cells, cells),
+        selection.similarities(cells),
         count,
         None if state is None else state.covered(usable),
         None if state is None else state.weights(usable),

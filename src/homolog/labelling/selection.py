@@ -21,7 +21,7 @@ from homolog.labelling.posed_exemplars import evenly_spaced
 CELLS = 48
 """Cells of an image that are compared with those of others."""
 
-_NEAR_COPY = 0.97  # similarity of images of which one is enough
+_NEAR_COPY = 0.9  # similarity of images of which one is enough
 
 
 @dataclass(frozen=True)
@@ -81,27 +81,18 @@ def object_cells(cells: DescriptorMap) -> Float[Tensor, "_N C"]:
     return cells.descriptors_HWC[evenly_spaced(shown, CELLS).unbind(1)]
 
 
-def similarities(
-    images: Sequence[Float[Tensor, "_N C"]], others: Sequence[Float[Tensor, "_M C"]]
-) -> Float[np.ndarray, "N M"]:
-    """How well each image is explained by each other one.
+def similarities(images: Sequence[Float[Tensor, "_N C"]]) -> Float[np.ndarray, "N N"]:
+    """How similar images are: the mean similarity of their cells to the most similar of the other.
 
     Args:
         images: descriptors of cells of each image (`object_cells`).
-        others: likewise, of other images or the same.
-
-    Returns:
-        The mean similarity of an image's cells to what is most like them in the other image.
     """
-    found = np.zeros((len(images), len(others)))
-    if not others:
-        return found
-    sizes = [len(each) for each in others]
-    rows = torch.cat(list(others))
+    found = np.zeros((len(images), len(images)))
+    sizes, rows = [len(each) for each in images], torch.cat(list(images))
     for index, cells in enumerate(images):
         parts = (cells @ rows.T).split(sizes, dim=1)
         found[index] = [float(part.amax(1).mean()) for part in parts]
-    return found
+    return (found + found.T) / 2
 
 
 def select(
@@ -116,7 +107,7 @@ def select(
     1978). Near copies of images that are labelled or chosen come last.
 
     Args:
-        similarity_NN: how well each image is explained by each other one.
+        similarity_NN: how similar the images are (`similarities`).
         count: how many images to choose.
         covered: which images are labelled already, and are not chosen.
         weights: how much each image counts; by default all count the same.
