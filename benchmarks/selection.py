@@ -1,6 +1,6 @@
 """How well bees are labelled from images that are chosen, and from images drawn at random.
 
-python benchmarks/select.py [--count 10] [--draws 20] [--first-draw 0]
+python benchmarks/selection.py [--count 10] [--draws 20] [--first-draw 0]
 
 All other frames of train.json are labelled from them.
 """
@@ -15,8 +15,9 @@ import real_images
 from rich.console import Console
 from rich.table import Table
 
-from homolog import Features, Matcher
+from homolog import Matcher
 from homolog.data import Annotation, DataSet, coco
+from homolog.descriptors import Features
 from homolog.image.geometry import IDENTITY
 from homolog.labelling.calibration import series
 from homolog.labelling.exemplars import Exemplars
