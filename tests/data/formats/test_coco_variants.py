@@ -224,8 +224,10 @@ def test_keypoints_without_names_are_numbered(tmp_path):
     [
         (lambda d: first_annotation(d, keypoints=[500, 8, 2, *KEYPOINTS[3:]]),
          "annotation 10: keypoints: expected nose in the image of 64 x 48 pixels, got (500, 8)"),
-        (lambda d: first_annotation(d, keypoints=[*KEYPOINTS[:9], 4, -60, 1]),
-         "annotation 10: keypoints: expected tail in the image of 64 x 48 pixels, got (4, -60)"),
+        (lambda d: first_annotation(d, keypoints=[*KEYPOINTS[:9], 4, -33, 1]),
+         "annotation 10: keypoints: expected tail in the image of 64 x 48 pixels, got (4, -33)"),
+        (lambda d: first_annotation(d, keypoints=[*KEYPOINTS[:9], 4, -7, 2]),
+         "annotation 10: keypoints: expected tail in the image of 64 x 48 pixels, got (4, -7)"),
         (lambda d: each_annotation(d, keypoints=[0.5, 0.1, 2, 0.25, 1, 2, *[0] * 6]),
          "keypoints: expected pixels, got coordinates from 0 to 1 alone"),
         (lambda d: first_annotation(d, keypoints=[NAN, 8, 2, *KEYPOINTS[3:]]),
@@ -248,9 +250,12 @@ def test_what_cannot_be_meant_is_refused(change, reason, tmp_path):
 
 
 def test_keypoints_a_little_outside_are_said(tmp_path):
-    path = saved(tmp_path, first_annotation(document(), keypoints=[-3, 8, 2, *KEYPOINTS[3:]]))
-    (note,) = read(path).notes
-    assert note.startswith(f"{path}: keypoints outside their images: 1 (images/a1.png: keypoint 0")
+    """Visible ones by a few pixels, occluded ones by more: the image cuts the object off."""
+    for x, v in ((-3, 2), (-30, 1)):
+        path = saved(tmp_path, first_annotation(document(), keypoints=[x, 8, v, *KEYPOINTS[3:]]))
+        (note,) = read(path).notes
+        assert note.startswith(f"{path}: keypoints outside their images: 1 (images/a1.png: keypo")
+        assert coco.load(path).annotations[0].keypoints[0, 0] == x
 
 
 @pytest.mark.parametrize(

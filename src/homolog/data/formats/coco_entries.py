@@ -18,7 +18,9 @@ from homolog.keypoints import KeypointSchema
 
 Id = int | str
 
-_FAR = 0.5  # of the width or height of an image, beyond which no point outside it can be meant
+_OUTSIDE = {1: 0.5, 2: 0.1}
+"""How far outside its image a keypoint may lie, in the image's longer edge: slips of the mouse by
+visible ones, parts that the image cuts off by occluded ones."""
 
 
 @dataclass(frozen=True)
@@ -238,9 +240,9 @@ class EntryReader:
         names = self.category_entries[entry["category_id"]]["keypoints"]
         rows = np.reshape(np.array(entry["keypoints"], dtype=float), (-1, 3))
         for name, (x, y, v) in zip(names, rows.tolist(), strict=True):
+            margin = _OUTSIDE[1 if v == 1 else 2] * max(size)
             if v > 0 and not all(
-                -_FAR * side <= value <= (1 + _FAR) * side
-                for value, side in zip((x, y), size, strict=True)
+                -margin <= value <= side + margin for value, side in zip((x, y), size, strict=True)
             ):
                 raise ValueError(
                     f"keypoints: expected {name} in the image of {size[0]} x {size[1]} pixels, "
