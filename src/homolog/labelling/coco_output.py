@@ -99,7 +99,7 @@ def make_document(
                 unlabelled.append((name, each[INSTANCE]))
             merged = merge(
                 entries, earlier.annotations[name], earlier.deleted[name], settled,
-                [position for _, position in earlier.own[name]],
+                [position for _, position in earlier.own[name] if position is not None],
             )  # fmt: skip
         document.add_image(name, {"width": width, "height": height}, merged)
     names = set(map(name_of, files))
@@ -134,6 +134,8 @@ def _number_exemplars(
         numbers = record.get("exemplars", numbers)
     settled = set()
     for (each, position), number in zip(own, numbers, strict=True):
+        if position is None:
+            continue
         entry = annotations[position]
         if number is not None and (record is not None or INSTANCE not in entry):
             annotations[position] = {INSTANCE: number, **entry, **{INSTANCE: number}}

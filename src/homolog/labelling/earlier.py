@@ -41,7 +41,8 @@ class EarlierLabels:
         images: the entries of images that are known, by their names.
         annotations: of each image.
         deleted: of each image those that somebody deleted.
-        own: of each image the exemplars, and where they are among its annotations.
+        own: of each image the exemplars, and where they are among its annotations; None of those
+            that somebody deleted.
         differing: names of images where exemplars differ from labels that somebody made.
 
     Args:
@@ -62,7 +63,7 @@ class EarlierLabels:
         self.images: dict[str, dict[str, Any]] = {}
         self.annotations: dict[str, list[Entry]] = defaultdict(list)
         self.deleted: dict[str, list[Entry]] = defaultdict(list)
-        self.own: dict[str, list[tuple[OwnObject, int]]] = defaultdict(list)
+        self.own: dict[str, list[tuple[OwnObject, int | None]]] = defaultdict(list)
         self.differing: list[str] = []
         document = {} if exemplars.file is None else exemplars.file.document
         before = {} if labels is None else labels.data
@@ -123,7 +124,7 @@ class EarlierLabels:
                 entries = [_without(each) for each in entries]
             positions = self._combine(name, [self._with_box(each, name) for each in entries])
             for (_, exemplar), position in zip(given, positions, strict=True):
-                if exemplar is not None and position is not None:
+                if exemplar is not None:
                     self.own[name].append((exemplar, position))
 
     def _add_image(self, name: str, image: Mapping[str, Any]) -> None:
@@ -229,8 +230,7 @@ def _combine_entries(before: Entry, entry: Entry) -> tuple[Entry, bool]:
         return {**{k: v for k, v in before.items() if k not in own[1:3]}, **_without(entry)}, False
     if "keypoints" not in entry or not is_manual(entry):
         return result, False
-    theirs = set(labelled_keypoints(entry) if is_foreign(entry) else manual_keypoints(entry))
-    ours = set(labelled_keypoints(before) if is_foreign(before) else _manual(before))
+    theirs, ours = _manual(entry), _manual(before)
     points = list(before.get("keypoints") or [0] * len(entry["keypoints"]))
     replaced = is_foreign(entry) and bool(before.get(EXTRA, {}).get("scores"))
     if replaced:  # a person has labelled what was only predicted
@@ -253,7 +253,10 @@ def _combine_entries(before: Entry, entry: Entry) -> tuple[Entry, bool]:
 
 
 def _manual(annotation: Entry) -> set[int]:
-    return manual_keypoints(annotation) if "keypoints" in annotation else set()
+    """The keypoints that somebody labelled, or hid on the page."""
+    if EXTRA not in annotation:
+        return set(labelled_keypoints(annotation))
+    return manual_keypoints(annotation)
 
 
 def _without(entry: Entry) -> Entry:
