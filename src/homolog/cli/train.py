@@ -107,6 +107,10 @@ def train(
             "be compared with others",
             file=sys.stderr,
         )
+    if is_main_process():
+        held_notes = () if held_out is None else held_out.notes
+        for note in dict.fromkeys([*data.notes, *held_notes]):
+            print(f"note: {note}", file=sys.stderr)
     if config.flips and (unknown := unknown_sides(data.schemas)):
         config = config.without_flips()
         if is_main_process():

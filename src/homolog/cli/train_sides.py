@@ -61,6 +61,8 @@ def train_sides(
         recipe = dataclasses.replace(recipe, steps=steps)
     matcher = model.matcher()
     photos = None if validation is None else coco.load(validation).subsample(_VALIDATION_PAIRS)
+    for note in () if photos is None else photos.notes:
+        print(f"note: {note}", file=sys.stderr)
     if not (folder / "annotations.json").exists():
         from homolog.synth import render_set
 
