@@ -13,6 +13,7 @@ from homolog.data import Annotation
 from homolog.descriptors import DescriptorMap
 from homolog.image.geometry import CanvasTransform, Grid, PoseVariant
 from homolog.keypoints import KeypointSchema
+from homolog.labelling.track_audit import TrackFinding, TrackSet
 
 NAMES = (
     "head", "left_antenna", "right_antenna", "left_front_foot", "right_front_foot",
@@ -104,3 +105,41 @@ class PaintedBeetles:
             cells[row - 1 : row + 2, column - 1 : column + 2, keypoint] = 1
         everywhere = torch.ones(grid.shape, dtype=torch.bool)
         return DescriptorMap(transform, cells, everywhere, everywhere, everywhere.float())
+
+
+def walk(
+    frames: int, count: int, seed: int, *, missing: float = 0.03, scale: float = 0.5
+) -> TrackSet:
+    """Tracks of beetles that walk about in a video of 640 x 480 pixels, turning and bending.
+
+    Args:
+        frames: how many.
+        count: how many beetles.
+        seed: of where they go.
+        missing: the share of keypoints that are not labelled.
+        scale: of a beetle, which is 105 pixels long at 1.
+    """
+    rng = np.random.default_rng(seed)
+    points = np.full((frames, count, len(NAMES), 2), np.nan)
+    places, headings = rng.uniform((100, 100), (540, 380), (count, 2)), rng.uniform(0, 6.28, count)
+    bends = rng.normal(0, 3, (count, *SHAPE.shape))
+    for frame in range(frames):
+        headings += rng.normal(0, 0.12, count)
+        places += 3 * np.stack([np.sin(headings), -np.cos(headings)], axis=1)
+        headings[((places < 60) | (places > (580, 420))).any(axis=1)] += 0.5
+        places = np.clip(places, 60, (580, 420))
+        bends = 0.9 * bends + rng.normal(0, 1.5, bends.shape)
+        for index, angle in enumerate(headings):
+            turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+            points[frame, index] = scale * (SHAPE + bends[index]) @ turn + places[index]
+    points[rng.random(points.shape[:3]) < missing] = np.nan
+    return TrackSet(tuple(range(frames)), tuple(range(count)), points, SCHEMA, (640, 480))
+
+
+def exchange(
+    tracks: TrackSet, first: int, last: int, *instances: int
+) -> tuple[TrackSet, tuple[str, tuple[int, ...], int, int]]:
+    """Tracks in which two instances, or the sides of one, are exchanged in an interval."""
+    kind = "identities" if len(instances) == 2 else "sides"
+    found = TrackFinding(kind, instances, first, last, 1.0)  # type: ignore[arg-type]
+    return tracks.corrected([found]), (kind, instances, first, last)  # it is its own inverse

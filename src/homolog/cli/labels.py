@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from homolog.cli import labels_report
 from homolog.cli.options import IMAGE_SUFFIXES, ModelOptions, SidesOption, with_sides
 from homolog.errors import HomologError
-from homolog.utils.outputs import check_output
+from homolog.utils.outputs import check_output, write_atomically
+
+if TYPE_CHECKING:  # imported only when there is work to do
+    from PIL import Image
 
 app = App(name="labels", help="Convert keypoint labels, compare vocabularies, and check labels.")
 app.command(labels_report.report)
@@ -144,6 +149,8 @@ def check(
     out: Path | None = None,
     sheet: Path | None = None,
     labels: Path | None = None,
+    video: Path | None = None,
+    apply: bool = False,
     sides: SidesOption = (),
     model: ModelOptions = ModelOptions(),
 ) -> None:
@@ -152,6 +159,9 @@ def check(
     Every labelled object is compared with the others of its category by the shape of its keypoints
     and by what they look like. Findings are listed with the probability that the label is wrong,
     the most probable first. Review them with `homolog serve FOLDER --labels LABELS`.
+
+    With --video, FILE holds tracks: a table of `homolog track --csv`, or labels of a video's frames
+    such as SLEAP's. Intervals are then found in which animals, or the sides of one, are exchanged.
 
     Parameters
     ----------
@@ -169,10 +179,22 @@ def check(
     labels
         A COCO file to write: FILE with the keypoints of the findings marked as doubtful, for the
         page.
+    video
+        The video that FILE has tracks of.
+    apply
+        With --video: write the tracks with the exchanges undone beside FILE, as NAME-corrected.
     sides
         Which keypoints are left and right, where their names do not say so, as for `convert`.
     """
     files = (file, *more)
+    if video is not None:
+        for name, given in (("more", more), ("sheet", sheet), ("labels", labels)):
+            if given:
+                raise HomologError(f"{name}: expected none with --video, got {given}")
+        _check_tracks(file, video, out, apply, sides, model)
+        return
+    if apply:
+        raise HomologError("apply: expected --video with it, got none")
     if out is not None:
         check_output(out, (".json",), "out", files)
     if sheet is not None:
@@ -201,6 +223,59 @@ def check(
     if labels is not None:
         coco.write(labels, found.marked(file))
     print(f"{found.objects} objects, {len(found.findings)} findings", file=sys.stderr)
+
+
+def _check_tracks(
+    file: Path,
+    video: Path,
+    out: Path | None,
+    apply: bool,
+    sides: tuple[str, ...],
+    model: ModelOptions,
+) -> None:
+    """Find exchanges in tracks, and perhaps write the tracks without them."""
+    corrected = file.with_name(f"{file.stem}-corrected{file.suffix}")
+    if out is not None:
+        check_output(out, (".json",), "out", (file, video))
+    if apply:
+        _refuse_existing(corrected, "apply")
+    from homolog.applications.video import read_frames
+    from homolog.labelling.track_audit import audit_tracks
+    from homolog.labelling.track_files import read_tracks
+
+    tracks = read_tracks(file, sides)
+    warnings: list[str] = []
+
+    def read(numbers: Collection[int]) -> dict[int, Image.Image]:
+        last = max(numbers, default=-1)
+        found = {}
+        for number, _, image in read_frames(video, warnings):
+            if number in numbers:
+                found[number] = image
+            if number >= last:
+                break
+        return found
+
+    matcher = model.matcher()
+    findings = {name: audit_tracks(each, matcher, read) for name, each in tracks.tracks.items()}
+    _print_notes(dict.fromkeys([*tracks.notes, *warnings]))
+    for name, several in findings.items():
+        for found in several:
+            of = f"{name}, " if len(findings) > 1 else ""
+            print(f"{found.score:.2f}  {of}{found.describe()}")
+    if out is not None:
+        listed = [
+            {"category": name, **asdict(found), "finding": found.describe()}
+            for name, several in findings.items()
+            for found in several
+        ]
+        report = {"file": str(file), "video": str(video), "findings": listed}
+        write_atomically(out, (json.dumps(report, indent=1) + "\n").encode())
+    count = sum(map(len, findings.values()))
+    if apply and count:
+        tracks.write(corrected, findings)
+        print(f"corrected: {corrected}")
+    print(f"{count} findings", file=sys.stderr)
 
 
 def _refuse_existing(path: Path, argument: str = "out") -> None:

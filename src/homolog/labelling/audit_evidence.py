@@ -125,7 +125,7 @@ class References:
     def find_exchanged(self) -> None:
         """Decide which of the references have left and right exchanged, and correct them."""
         for _ in range(2):  # the second time against corrected references
-            votes = np.stack([self._votes(each) for each in self.objects])
+            votes = np.stack([self.votes(each) for each in self.objects])
             self._typical_votes, self._log_odds = weigh_votes(votes)
             for each, own in zip(self.objects, votes, strict=True):
                 each.exchanged = self._exchanged(own) > 0.5
@@ -133,7 +133,7 @@ class References:
 
     def exchanged(self, each: AuditedObject) -> float:
         """The probability that left and right of an object are exchanged in its given labels."""
-        return self._exchanged(self._votes(each))
+        return self._exchanged(self.votes(each))
 
     def measure_spread(self) -> None:
         """Measure how far each keypoint usually is from where similar shapes have it."""
@@ -201,7 +201,7 @@ class References:
                 distances[index :: len(self.objects)] = np.inf
         return placed, distances
 
-    def _votes(self, each: AuditedObject) -> Float[np.ndarray, "2"]:
+    def votes(self, each: AuditedObject) -> Float[np.ndarray, "2"]:
         """How much better an object's given sides fit than exchanged ones, by shape and by look."""
         count = len(self.objects)
         given, mirror = each.shape_K, list(self.schema.mirror)

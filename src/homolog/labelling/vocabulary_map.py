@@ -78,7 +78,7 @@ class KeypointMap:
         entries = [*result["annotations"], *result.get(EXTRA, {}).get("deleted", [])]
         for annotation in entries:
             if annotation["category_id"] in orders and "keypoints" in annotation:
-                _map_annotation(annotation, orders[annotation["category_id"]])
+                reorder_annotation(annotation, orders[annotation["category_id"]])
         return result, list(dict.fromkeys(notes))
 
     def _crossed(self, names: Sequence[str]) -> list[str]:
@@ -220,8 +220,13 @@ def _map_category(
         category["curves"] = [curve for curve in curves if len(curve) > 1]
 
 
-def _map_annotation(annotation: dict[str, Any], order: Sequence[int | None]) -> None:
-    """Put the keypoints of an annotation, and what is known of each, into their new order."""
+def reorder_annotation(annotation: dict[str, Any], order: Sequence[int | None]) -> None:
+    """Put the keypoints of an annotation, and what is known of each, into another order.
+
+    Args:
+        annotation: the entry; it is changed in place.
+        order: for each new keypoint the index of the old one; None for none.
+    """
     annotation["keypoints"] = _moved(annotation["keypoints"], order)
     annotation["num_keypoints"] = sum(v > 0 for v in annotation["keypoints"][2::3])
     extra = annotation.get(EXTRA)
