@@ -157,7 +157,7 @@ def test_tables_with_rows_that_are_wrong(folder):
     path.write_text(text + '"a.png,1,2,3,4,m,1,rat\nb.png,1,2,3,4,m,1,rat')
     (problem,) = read_boxes(path).problems
     assert "\n" not in problem, "a quote that nothing ends"
-    path.write_bytes(b"\xff\xfe,\n")
+    path.write_bytes(b"\xe9,\n")
     datasets.refused(lambda: read_boxes(path), "boxes: expected a CSV table", path)
 
 

@@ -85,6 +85,8 @@ def found(tmp_path, text, notes=None):
 )  # fmt: skip
 def test_files(tmp_path, text, names):
     points, found_names = found(tmp_path, text)
+    (tmp_path / "wide.csv").write_text(text, encoding="utf-16")
+    np.testing.assert_array_equal(read_points(tmp_path / "wide.csv")[0], points)
     expected = np.array(POINTS)
     if "120,5;80,5" in text:
         expected[0, 0] = 120.5
@@ -250,7 +252,7 @@ def test_any_order_of_columns(tmp_path_factory, points, order, separator, data):
 
 
 def test_files_that_cannot_be_read(tmp_path):
-    (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00\x80")
+    (tmp_path / "a.csv").write_bytes(b"\xe9,1\n")
     for path, reason in ((tmp_path / "a.csv", "text"), (tmp_path, "directory"), ("no", "No such")):
         with pytest.raises(HomologError, match=f"points: .*{reason}"):
             read_points(path)

@@ -351,7 +351,7 @@ def parse_box(text: str, name: str = "box") -> tuple[float, ...]:
         HomologError: it is not four numbers; the message calls it by `name`.
     """
     try:
-        x, y, width, height = map(float, text.split(","))
+        x, y, width, height = (float(part.replace("_", "?")) for part in text.split(","))
     except ValueError:
         raise HomologError(f"{name}: expected x,y,width,height, got {text!r}") from None
     return x, y, width, height
@@ -364,7 +364,7 @@ def parse_point(text: str, name: str = "point") -> list[float]:
         HomologError: it is none; the message calls it by `name`.
     """
     try:
-        x, y = text.split(",")
-        return [float(x), float(y)]
+        x, y = (float(part.replace("_", "?")) for part in text.split(","))  # `1_0` is no number
+        return [x, y]
     except ValueError:
         raise HomologError(f"{name}: expected x,y, got {text!r}") from None

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from homolog.errors import HomologError
 from homolog.image.point_json import from_json
 from homolog.image.point_tables import FilePoint, from_table
+from homolog.utils.delimited import read_text
 
 
 def read_points(
@@ -38,11 +39,9 @@ def read_points(
     """
     path = Path(path)
     try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError:
-        raise HomologError(
-            f"points: expected a text file in UTF-8, got {path} with other content"
-        ) from None
+        text = read_text(path)
+    except ValueError as error:
+        raise HomologError(f"points: expected a text file {path}, got {error}") from None
     except OSError as error:
         raise HomologError(f"points: cannot read {path}: {error.strerror}") from error
     lines: list[str] = []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _POINT = re.compile(r"(?<![\w.])[+-]?[0-9]*\.[0-9]+(?![\w.])")
@@ -45,6 +47,22 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "frame": ("frame", "frame_id", "frame_number", "frame_index", "slice", "t"),
 }  # fmt: skip
 """What a column is called in headings, in small letters with `_` between words; best name first."""
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, or in UTF-16 with a byte order mark, as spreadsheets write it.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not such text.
+    """
+    data = path.read_bytes()
+    utf16 = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    try:
+        text = data.decode("utf-16" if utf16 else "utf-8").lstrip("\ufeff")
+    except UnicodeDecodeError:
+        raise ValueError("text that is not UTF-8; try to save it as UTF-8") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 @dataclass(frozen=True)

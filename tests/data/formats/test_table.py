@@ -77,6 +77,7 @@ def test_forms_of_one_table(folder, text):
     for form in forms:
         found = read(folder, form)
         assert points_of(found) == POINTS, form
+        assert points_of(read(folder, form, "utf-16")) == POINTS, form
         (category,) = found.document["categories"]
         assert [name.lower() for name in category["keypoints"]] == ["nose", "tail"]
         assert category["name"] == "thing" and found.notes == ()
@@ -161,7 +162,9 @@ def test_rows_that_are_wrong(folder, text, line, reason):
 
 
 def test_text_that_is_not_utf8(folder):
-    with pytest.raises(HomologError, match=r"expected a CSV table .*labels\.csv, got: 'utf-8'"):
+    with pytest.raises(
+        HomologError, match=r"expected a CSV table .*labels\.csv, got: text that is not UTF-8"
+    ):
         read(folder, LONG.replace("tail", "größe"), "latin-1")
 
 

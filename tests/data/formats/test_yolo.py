@@ -371,6 +371,9 @@ def test_nothing_that_was_there_is_written_over(tmp_path):
         yolo.write(tmp_path / "out.yaml", document(), WriteOptions(tmp_path / "photos"))
     assert mine.read_text() == f"{ROW}\n" and not (tmp_path / "out.yaml").exists()
     assert not (tmp_path / "photos" / "sub" / "a.txt").exists()
+    with pytest.raises(HomologError, match=r"^out: .*nowhere"):
+        yolo.write(tmp_path / "nowhere" / "o.yaml", document(), WriteOptions(tmp_path / "photos"))
+    assert not (tmp_path / "photos" / "sub" / "a.txt").exists()
     labels = document()
     labels["images"].append({"id": "x", "file_name": "sub/a.jpg", "width": 9, "height": 9})
     mine.unlink()

@@ -11,7 +11,7 @@ from homolog.data.formats import deeplabcut
 from homolog.data.formats.entries import BoxForm, Entries, Entry, corners_around
 from homolog.data.formats.table_rows import DEFAULT_CATEGORY, find_layout, parse
 from homolog.errors import HomologError
-from homolog.utils.delimited import DelimitedRows, column_key, split_rows
+from homolog.utils.delimited import DelimitedRows, column_key, read_text, split_rows
 
 _IMAGE = ("image", "file_name", "filename", "image_name", "image_path", "path")
 _INSTANCE = ("instance", "instance_id", "track_id", "track", "object_id", "id")
@@ -44,8 +44,8 @@ def read(path: Path) -> Entries:
         HomologError: the file cannot be read, or lacks a column.
     """
     try:
-        table = split_rows(path.read_text("utf-8-sig"))
-    except (OSError, ValueError) as error:  # also of text that is not UTF-8
+        table = split_rows(read_text(path))
+    except (OSError, ValueError) as error:
         raise HomologError(f"boxes: expected a CSV table {path}, got: {error}") from None
     lines = list(table.rows)
     heading = lines[0][1] if lines else []

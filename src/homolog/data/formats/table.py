@@ -18,7 +18,7 @@ from homolog.data.formats.table_rows import Table, find_layout, parse
 from homolog.data.reading import ImageFinder
 from homolog.errors import HomologError
 from homolog.image import reading
-from homolog.utils.delimited import COLUMNS, column_key, split_rows
+from homolog.utils.delimited import COLUMNS, column_key, read_text, split_rows
 
 _BEYOND = 0.1
 """The share of an image's longer edge by which a keypoint may lie outside it, as boxes may."""
@@ -116,9 +116,8 @@ def recognise_wide(path: Path) -> bool:
 def _heading(path: Path) -> list[str]:
     """The heading of a table; empty if it cannot be read."""
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            start = file.read(1 << 16)
-        lines = [line for line in start.split("\n") if line.strip() and line.lstrip()[0] != "#"]
+        text = read_text(path)
+        lines = [line for line in text.split("\n") if line.strip() and line.lstrip()[0] != "#"]
         rows = split_rows("\n".join(lines[:2])).rows
     except (OSError, ValueError):
         return []

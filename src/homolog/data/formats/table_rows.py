@@ -16,6 +16,7 @@ from homolog.utils.delimited import (
     DelimitedRows,
     column_key,
     find_columns,
+    read_text,
     split_rows,
     visibility,
 )
@@ -89,8 +90,8 @@ def parse(path: Path, argument: str, problems: list[str] | None = None) -> Table
         HomologError: the file cannot be read, or a row is malformed.
     """
     try:
-        rows = split_rows(path.read_text("utf-8-sig"))
-    except (OSError, ValueError) as error:  # also of text that is not UTF-8
+        rows = split_rows(read_text(path))
+    except (OSError, ValueError) as error:
         raise HomologError(f"{argument}: expected a CSV table {path}, got: {error}") from None
     where = f"{argument}: {path}"
     if not rows.rows:

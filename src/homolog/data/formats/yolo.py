@@ -33,7 +33,7 @@ from homolog.errors import HomologError
 from homolog.image import reading
 from homolog.keypoints import KeypointSchema
 from homolog.utils.delimited import is_number
-from homolog.utils.outputs import write_atomically
+from homolog.utils.outputs import check_output, write_atomically
 
 _TOLERANCE = 0.01
 """By which fractions may lie outside 0 to 1; Ultralytics allows the same."""
@@ -256,6 +256,7 @@ def write(path: Path, document: Document, options: WriteOptions) -> list[str]:
     if len({schema.mirror for schema in schemas}) == 1 and schemas[0].sides_known:
         layout["flip_idx"] = list(schemas[0].mirror)
     counted: Counter[str] = Counter()
+    check_output(path, FORMAT.suffixes, options.argument)  # before any text file is written
     texts = _texts(path, document, categories, options, root, counted)
     for target, lines in texts.items():
         try:
