@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image, ImageDraw
 
 from homolog.data import Annotation
 from homolog.descriptors import DescriptorMap
@@ -143,3 +144,27 @@ def exchange(
     kind = "identities" if len(instances) == 2 else "sides"
     found = TrackFinding(kind, instances, first, last, 1.0)  # type: ignore[arg-type]
     return tracks.corrected([found]), (kind, instances, first, last)  # it is its own inverse
+
+
+def paint(tracks: TrackSet, colours: Sequence[str]) -> dict[int, Image.Image]:
+    """Frames in which each animal has a colour."""
+    images = {}
+    for row, frame in enumerate(tracks.frames):
+        image = Image.new("RGB", tracks.size, (120, 120, 120))
+        draw = ImageDraw.Draw(image)
+        for shape, colour in zip(tracks.points[row], colours, strict=True):
+            for x, y in shape[np.isfinite(shape[:, 0])]:
+                draw.ellipse((x - 9, y - 9, x + 9, y + 9), fill=colour)
+        images[frame] = image
+    return images
+
+
+def track_table(tracks: TrackSet) -> str:
+    """Tracks as `homolog track --csv` writes them."""
+    lines = ["frame,seconds,instance,point,x,y,score,lost"]
+    for row, frame in enumerate(tracks.frames):
+        for index, instance in enumerate(tracks.instances):
+            for name, (x, y) in zip(NAMES, tracks.points[row, index], strict=True):
+                place = "," if np.isnan(x) else f"{x:.3f},{y:.3f}"
+                lines.append(f"{frame},{frame / 25:.6f},{instance},{name},{place},0.9000,0")
+    return "\n".join(lines) + "\n"

@@ -4,15 +4,14 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers.beetles import NAMES, exchange, walk
-from PIL import Image, ImageDraw
+from helpers.beetles import NAMES, exchange, paint, track_table, walk
 
 from homolog import HomologError
 from homolog.data import label_files
 from homolog.data.formats.document import DocumentBuilder, WriteOptions
 from homolog.keypoints import KeypointSchema
 from homolog.labelling.exchanges import exchanged_intervals, most_probable
-from homolog.labelling.track_audit import TrackSet, audit_tracks
+from homolog.labelling.track_audit import audit_tracks
 from homolog.labelling.track_files import read_tracks
 
 
@@ -107,19 +106,6 @@ def test_intervals_of_exchanged_frames():
     assert all(score > 0.99 for *_, score in intervals)
 
 
-def paint(tracks: TrackSet, colours) -> dict[int, Image.Image]:
-    """Frames in which each animal has a colour."""
-    images = {}
-    for row, frame in enumerate(tracks.frames):
-        image = Image.new("RGB", tracks.size, (120, 120, 120))
-        draw = ImageDraw.Draw(image)
-        for shape, colour in zip(tracks.points[row], colours, strict=True):
-            for x, y in shape[np.isfinite(shape[:, 0])]:
-                draw.ellipse((x - 9, y - 9, x + 9, y + 9), fill=colour)
-        images[frame] = image
-    return images
-
-
 def test_appearance_tells_animals_apart_that_motion_does_not(colour_matcher):
     """Two animals are out of sight when their labels are exchanged, for good."""
     clean = walk(160, 2, 6, missing=0, scale=1.0)
@@ -139,31 +125,20 @@ def test_appearance_tells_animals_apart_that_motion_does_not(colour_matcher):
     assert (finding.first, finding.last) in ((0, 59), (95, 159))
 
 
-def table(tracks: TrackSet) -> str:
-    """Tracks as `homolog track --csv` writes them."""
-    lines = ["frame,seconds,instance,point,x,y,score,lost"]
-    for row, frame in enumerate(tracks.frames):
-        for index, instance in enumerate(tracks.instances):
-            for name, (x, y) in zip(NAMES, tracks.points[row, index], strict=True):
-                place = "," if np.isnan(x) else f"{x:.3f},{y:.3f}"
-                lines.append(f"{frame},{frame / 25:.6f},{instance},{name},{place},0.9000,0")
-    return "\n".join(lines) + "\n"
-
-
 def test_tables_are_corrected_without_other_changes(tmp_path):
     clean = walk(80, 2, 7)
     spoiled, sides = exchange(clean, 10, 20, 0)
     spoiled, identities = exchange(spoiled, 30, 50, 0, 1)
     path, out = tmp_path / "tracks.csv", tmp_path / "out.csv"
-    path.write_text(table(spoiled))
+    path.write_text(track_table(spoiled))
     file = read_tracks(path)
     findings = audit_tracks(file.tracks[""])
     assert [(kind, *span) for kind, _, *span in found(findings)] == [
         (kind, *span) for kind, _, *span in (sides, identities)
     ]
     file.write(out, {"": findings})
-    assert out.read_text() == table(clean)
-    assert path.read_text() == table(spoiled)
+    assert out.read_text() == track_table(clean)
+    assert path.read_text() == track_table(spoiled)
 
 
 def test_tracks_of_sleap(tmp_path):
