@@ -232,6 +232,15 @@ def test_masks_of_all_kinds(tmp_path):
     labels[30:40, 50:60] = 3
     assert [each.instance for each in read(labels)] == [3, 255]
     assert [each.instance for each in read(labels, palette=True)] == [3], "255 is void there"
+    # Cut-outs: what is opaque, whatever its colours; values where these are numbers of objects.
+    photo = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    for under in (photo, photo[..., :1].repeat(3, axis=2), np.zeros_like(photo)):
+        (one,) = read(np.dstack([under, values]))
+        assert one.box == (5, 10, 20, 10) and one.instance == 1
+    assert [
+        each.instance
+        for each in read(np.dstack([labels] * 3 + [np.where(labels, 255, 0).astype(np.uint8)]))
+    ] == [3, 255]
     many = labels.astype(np.uint16)
     many[0:3, 0:3] = 40000
     assert [each.instance for each in read(many)] == [3, 255, 40000]

@@ -74,6 +74,9 @@ def read(path: Path, folder: Path | None) -> Entries:
 def read_values(path: Path) -> Int[np.ndarray, "height width"]:
     """The value of each pixel of a mask, upright, 0 where there is no object.
 
+    What is transparent is no object. A cut-out, partly transparent and in colours or black, is one
+    object where it is opaque.
+
     Raises:
         HomologError: it cannot be read, has colours instead of values, or has soft edges.
     """
@@ -81,14 +84,22 @@ def read_values(path: Path) -> Int[np.ndarray, "height width"]:
     with reading.explain_decoding_errors("mask", str(path)):
         image = ImageOps.exif_transpose(image)
         palette = image.mode == "P"
-        values = np.asarray(image)
-    if values.ndim == 3:
-        if (values[..., :3] != values[..., :1]).any():
-            raise HomologError(
-                f"{path}: expected a mask with one value for each object, got an image in colours"
-            )
-        values = values[..., 0]
-    values = values.astype(np.int64)
+        channels = np.atleast_3d(np.asarray(image))
+        if image.getbands()[-1] == "A":
+            channels = channels[..., :-1]
+        opaque = np.ones(channels.shape[:2], bool)
+        if image.has_transparency_data:
+            opaque = np.asarray(image.convert("RGBA"))[..., 3] > 127
+    in_colours = bool((channels != channels[..., :1]).any())
+    if not opaque.all():
+        inside = channels[opaque]
+        if in_colours or not inside.all() or len(np.unique(inside)) > _SOFT:
+            return np.where(opaque, 255, 0)  # a cut-out
+    elif in_colours:
+        raise HomologError(
+            f"{path}: expected a mask with one value for each object, got an image in colours"
+        )
+    values = np.where(opaque, channels[..., 0], 0).astype(np.int64)
     labels, counts = np.unique(values[values != 0], return_counts=True)
     if palette and len(labels) > 1:
         values[values == _VOID] = 0
