@@ -27,7 +27,7 @@ from homolog import cli
         ([".", "--keypoints", "empty.txt"], "keypoints: expected names of keypoints"),
         ([".", "--keypoints", "latin.txt"], "keypoints: expected "),
         ([".", "--keypoints", "twice.txt"], "expected each keypoint once"),
-        ([".", "--keypoints", "names.txt"], "folder: expected a folder of images, got ."),
+        (["two", "--keypoints", "names.txt"], "folder: expected a folder of images, got two"),
         (["one", "--keypoints", "names.txt", "--labels", "other.json"],
          "labels: expected the keypoints of names.txt in other.json, got a, b"),
         (["one", "--keypoints", "names.txt", "--labels", "x.csv"], "ending in .json, got x.csv"),
@@ -39,7 +39,8 @@ def test_one_line(capsys, tmp_path, monkeypatch, arguments, line):
     (tmp_path / "empty.txt").write_text("\n")
     (tmp_path / "twice.txt").write_text("nose\nnose\n")
     (tmp_path / "latin.txt").write_bytes("F\xfchler\n".encode("latin-1"))
-    (tmp_path / "one").mkdir()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
     random_image(64, 64).save(tmp_path / "one" / "a.png")
     category = {"id": 1, "name": "bee", "keypoints": ["a", "b"]}
     document = {"images": [], "annotations": [], "categories": [category]}

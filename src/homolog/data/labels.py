@@ -8,7 +8,8 @@ Each annotation that `homolog annotate` made has a member `homolog` beside those
 - `reviewed`: the keypoints that somebody has accepted or corrected;
 - `predicted`: the keypoints as they were predicted, x, y, v each;
 - `box_reviewed`: true where somebody drew or changed the box;
-- `predicted_bbox`: of a changed box, as it was predicted.
+- `predicted_bbox`: of a changed box, as it was predicted;
+- `box_of_keypoints`: true where the box follows the keypoints that somebody places.
 
 One that somebody drew or made, and then edited on the page, has no `scores`.
 

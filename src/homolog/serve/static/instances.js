@@ -124,8 +124,9 @@ export class Instances {
   showBoxes() {
     const shown = new Set();
     for (const annotation of this.annotations) {
-      const { id, bbox } = annotation;
-      if (!(bbox[2] > 0 && bbox[3] > 0)) continue;
+      const { id, bbox, homolog } = annotation;
+      // A box that follows the keypoints is in their way while these are placed.
+      if (!(bbox[2] > 0 && bbox[3] > 0) || homolog?.box_of_keypoints) continue;
       shown.add(id);
       const name = `object ${instanceId(annotation)}`;
       this.boxes.show(id, {
