@@ -137,7 +137,9 @@ def _labelled_objects(
     records: list[dict[str, Any]] = []
     given = any(coco_boxes.instance_of(entry) is not None for entry in entries.values())
     moved: dict[str, None] = {}
+    info = parsed.data.get("info")
     again = any(EXTRA in entry for entry in entries.values())
+    again |= isinstance(info, dict) and "failed" in info  # `homolog annotate` wrote the file
     for instance in parsed.instances:
         entry = entries[instance.id]
         if instance.image_id not in file.paths and not np.isfinite(instance.keypoints).any():

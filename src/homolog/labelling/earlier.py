@@ -118,7 +118,6 @@ class EarlierLabels:
                 given += [(entry, known.get(entry["id"])) for entry in others.get(real, [])]
             else:
                 given += [(each.record or _as_entry(each, numbers), each) for each in objects]
-            self._add_deleted(name, deleted[real])
             entries = [without_image(entry) for entry, _ in given]
             if real not in images:  # ids of other formats only count what is in the file
                 entries = [_without(each) for each in entries]
@@ -126,6 +125,7 @@ class EarlierLabels:
             for (_, exemplar), position in zip(given, positions, strict=True):
                 if exemplar is not None:
                     self.own[name].append((exemplar, position))
+            self._add_deleted(name, deleted[real])
 
     def _add_image(self, name: str, image: Mapping[str, Any]) -> None:
         """Add an image of the exemplars' file; its id, unless another image has that."""
@@ -208,11 +208,11 @@ def _pair_up(entries: Sequence[Entry], before: Sequence[Entry]) -> list[int | No
 
 
 def _is_deleted(entry: Entry, deleted: Entry) -> bool:
-    """Whether somebody deleted this very annotation, and not a prediction of its object."""
+    """Whether somebody deleted this very annotation, and not another one of its object."""
     if _overlap(entry, deleted) < SAME_PLACE:
         return False
-    predicted = [bool(each.get(EXTRA, {}).get("scores")) for each in (entry, deleted)]
-    return predicted[0] == predicted[1]
+    same_id = "id" in entry and entry["id"] == deleted["id"]
+    return same_id or entry.get("keypoints") == deleted.get("keypoints")
 
 
 def _combine_entries(before: Entry, entry: Entry) -> tuple[Entry, bool]:

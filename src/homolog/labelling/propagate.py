@@ -19,8 +19,10 @@ from homolog.data.formats import coco, yolo
 from homolog.data.formats.document import WriteOptions
 from homolog.data.formats.yolo_layout import label_path
 from homolog.data.labels import EXTRA, Labels
+from homolog.data.reading import abbreviate
 from homolog.errors import HomologError
 from homolog.image import reading
+from homolog.keypoints import HOW_TO_TELL_SIDES
 from homolog.labelling.annotator import AnnotateConfig, Annotator, Record
 from homolog.labelling.coco_output import Summary, make_document
 from homolog.labelling.edits import with_categories
@@ -82,9 +84,8 @@ def annotate(
     """
     if boxes is not None and config.max_objects is not None:
         raise HomologError("max_objects: expected none with boxes, got both")
-    writable = [each for each in label_files.FORMATS if each.write is not None]
-    suffixes = dict.fromkeys(suffix for each in writable for suffix in each.suffixes)
-    out = check_output(out, list(suffixes))
+    label_files.output_format(out)
+    out = check_output(out, [out.suffix.lower()])
     with lock_file(out):
         return _annotate(
             matcher, exemplars, folder, out, config, boxes, overwrite=overwrite, executor=executor
@@ -154,7 +155,23 @@ def _annotate(
         data["categories"] = [each for each in data["categories"] if each["id"] in used]
         notes += label_files.write(out, data, WriteOptions(folder))
     log.remove()
+    notes += _mirrored(records)
     return dataclasses.replace(summary, notes=[*notes, *summary.notes])
+
+
+def _mirrored(records: Mapping[str, Record]) -> list[str]:
+    """A line on the images whose objects seem mirrored, where keypoints do not tell their sides."""
+    names = [
+        name
+        for name, record in sorted(records.items())
+        if any(each.get(EXTRA, {}).get("mirrored") for each in record.get("annotations", ()))
+    ]
+    if not names:
+        return []
+    return [
+        f"seem mirrored against the exemplars, so that left and right are probably exchanged: "
+        f"{abbreviate(names)} (`mirrored` in the labels); {HOW_TO_TELL_SIDES}"
+    ]
 
 
 def log_path(out: Path) -> Path:
