@@ -49,6 +49,9 @@ FORMATS: tuple[LabelFormat, ...] = (
 """Of those that share a suffix, the first that recognises a file reads it. The first whose usual
 suffix it is writes it, before others. The empty suffix stands for a folder."""
 
+_NAMED_BESIDE = {"tps", "nts", "morphoj", "imagej", "labelme", "cvat"}
+"""Formats to which a file of names can give names of keypoints, or their order and sides."""
+
 
 def read(path: Path, options: ReadOptions = ReadOptions(), format: str | None = None) -> LabelFile:
     """Read a file of labels.
@@ -68,7 +71,11 @@ def read(path: Path, options: ReadOptions = ReadOptions(), format: str | None = 
         check_choice("format", format, list(known))
         chosen = known[format]
     assert chosen.read is not None
-    return dataclasses.replace(chosen.read(path, options), format=chosen.name)
+    file = chosen.read(path, options)
+    notes = file.notes
+    if options.names is not None and chosen.name not in _NAMED_BESIDE:
+        notes = (*notes, f"{path}: it names its keypoints itself; {options.names} is not used")
+    return dataclasses.replace(file, format=chosen.name, notes=notes)
 
 
 def write(

@@ -179,6 +179,10 @@ def test_names_and_sides(folder):
         (folder / "names.txt").write_text(text)
         refused(lambda: read(path, ReadOptions(names=folder / "names.txt")), "names.txt", reason)
     refused(lambda: read(path, ReadOptions(names=folder / "none.txt")), "none.txt")
+    (folder / "names.txt").write_text("p\nq\nr\n")
+    write(folder / "b.json", read(path).document)
+    file = read(folder / "b.json", ReadOptions(names=folder / "names.txt"))
+    assert "names.txt is not used" in file.notes[0]
     # Numbers as names are names, not indices.
     found = exemplars.read(path)
     assert found.schemas["specimen"].resolve(["2", "1"], 2) == (1, 0)
@@ -242,6 +246,14 @@ def test_curves_with_other_counts_are_resampled(folder):
     file = read(save(folder, without))
     assert rows_of(file.document)[1][1][:, 2].tolist() == [2, 0, 0, 0, 0]
     assert any("without curve 1: 1" in note for note in file.notes)
+
+
+def test_curves_without_landmarks(folder):
+    text = "LM=0\nCURVES=1\nPOINTS=2\n33 30\n44 35\nIMAGE=a.png\nID=0\n"
+    file = read(save(folder, text))
+    assert file.document["annotations"][0]["keypoints"] == [33, 10, 2, 44, 5, 2]
+    write(folder / "b.tps", file.document)
+    assert (folder / "b.tps").read_text() == text and not (folder / "curveslide.csv").exists()
 
 
 def test_sides_of_curves(folder):
