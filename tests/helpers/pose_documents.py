@@ -90,7 +90,7 @@ def simplified(content: dict[str, Any], *members: str) -> list[dict[str, Any]]:
         entry = {
             "image": images[each["image_id"]],
             "category": category["name"],
-            "points": {name: row for name, row in points.items() if row[2]},
+            "points": {name: row for name, row in sorted(points.items()) if row[2]},
         }
         for member in members:
             value = each.get(member)
