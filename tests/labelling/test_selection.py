@@ -98,7 +98,7 @@ def test_what_is_labelled_and_what_is_uncertain(tmp_path):
 
 
 def test_the_command(capsys, tmp_path):
-    for n in range(6):
+    for n in range(4):
         random_image(64, 64, n).save(tmp_path / f"{n}.png")
     (tmp_path / "broken.png").write_text("no image")
     code, out, err = run(capsys, "select", tmp_path, "--count", "3")
@@ -108,8 +108,8 @@ def test_the_command(capsys, tmp_path):
     code, out, err = run(
         capsys, "select", tmp_path, "--count", "9", "--labels", labels_of(tmp_path)
     )
-    assert code == 0 and {Path(line).stem for line in out.splitlines()} == {"2", "3", "4", "5"}
-    assert "4 of 9" in err
+    assert code == 0 and {Path(line).stem for line in out.splitlines()} == {"2", "3"}
+    assert "2 of 9" in err
     for arguments, message in (
         ((tmp_path, "--count", "0"), "count: expected at least 1, got 0"),
         ((tmp_path / "none",), "folder: expected a folder, got "),

@@ -21,7 +21,8 @@ export class Facts {
     if (review.fromNothing) this.#showLabelled();
     else this.#showDoubtful();
     review.table.show(review.annotations.values(), review.categories);
-    for (const id of ["accept", "hide", "occlude"]) $(id).disabled = !review.current;
+    for (const id of ["hide", "occlude"]) $(id).disabled = !review.current;
+    $("accept").disabled = !review.current && !review.fromNothing;
     $("accept-image").disabled = image === null;
     for (const id of ["next", "previous"]) $(id).disabled = doubtful.count === 0 && review.instance === null;
     for (const id of ["undo", "redo"]) $(id).disabled = !history[id];
