@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Literal
 
-from homolog.cli.options import ModelOptions
+from homolog.cli.options import ModelOptions, SidesOption, with_sides
 from homolog.errors import HomologError
 
 
@@ -16,6 +17,7 @@ def annotate(
     images: Path,
     out: Path,
     exemplar_images: Path | None = None,
+    sides: SidesOption = (),
     model: ModelOptions = ModelOptions(),
     boxes: Path | None = None,
     max_objects: int | None = None,
@@ -48,6 +50,11 @@ def annotate(
         Ultralytics looks for them; TPS (.tps) and others.
     exemplar_images
         The folder with the images of the exemplars, if they are neither near these nor in IMAGES.
+    sides
+        Which keypoints are left and right, where their names do not say so: pairs
+        `left_name:right_name`, a file of names and pairs, or `none` where every point is its own
+        counterpart. Otherwise no exemplar serves mirrored then, and images that seem mirrored are
+        marked.
     boxes
         The objects to label: COCO annotations or detection results (.json), an Ultralytics YOLO
         data set (.yaml) or folder of label files, a table with columns image, x, y, width, height
@@ -69,9 +76,9 @@ def annotate(
     workers
         ray: number of processes; by default one for each GPU, or for each two CPUs.
     """
-    for name, given in (("errors", errors), ("review", review)):
-        if given is not None and not 0 <= given <= 1:
-            raise HomologError(f"{name}: expected a number from 0 to 1, got {given:g}")
+    for name, share in (("errors", errors), ("review", review)):
+        if share is not None and not 0 <= share <= 1:
+            raise HomologError(f"{name}: expected a number from 0 to 1, got {share:g}")
     if errors is not None and review is not None:
         raise HomologError("errors: expected no --review with it, got both")
     if not images.is_dir():
@@ -87,6 +94,7 @@ def annotate(
     from homolog.data.boxes import read_boxes
     from homolog.data.exemplars import read
     from homolog.image.folders import search
+    from homolog.keypoints import check_flips, unknown_sides
     from homolog.labelling import propagate
     from homolog.labelling.annotator import ZOOM, AnnotateConfig
     from homolog.labelling.exemplars import EXEMPLAR_POSES
@@ -94,7 +102,14 @@ def annotate(
     labelled = read(exemplars, images, images=exemplar_images)
     for note in [*labelled.notes, *search([images]).notes]:
         print(f"note: {note}", file=sys.stderr)
-    poses = EXEMPLAR_POSES if model.poses is None else model.pose_list()
+    labelled = dataclasses.replace(labelled, categories=with_sides(labelled.categories, sides))
+    if model.poses is not None:
+        poses = model.pose_list()
+        check_flips(labelled.schemas, poses)
+    else:
+        poses = EXEMPLAR_POSES
+        if (unknown := unknown_sides(labelled.schemas)) is not None:
+            print(f"note: {unknown}", file=sys.stderr)
     given = None if boxes is None else read_boxes(boxes, images)
     for message in [] if given is None else given.messages:
         print(f"note: {message}", file=sys.stderr)

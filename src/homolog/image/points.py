@@ -41,7 +41,7 @@ def as_floats(values: Any, name: str, expected: str) -> Float[np.ndarray, "..."]
         if given.dtype.kind in "bcmMV":  # neither complex nor dates, and masks are no points
             raise TypeError
         if isinstance(given, np.ma.MaskedArray):
-            given = given.astype(np.float64).filled(np.nan)
+            given = np.ma.filled(given.astype(np.float64), np.nan)
         return np.array(given, dtype=np.float64)
     except (TypeError, ValueError, ArithmeticError, RuntimeError):
         raise HomologError(f"{name}: expected {expected}, got {values!r}") from None

@@ -2,9 +2,15 @@
 
 from homolog.keypoints.schema import KeypointSchema, builtin_schemas
 from homolog.keypoints.side_names import SIDE_IN_NAME, NamedSides, read_sides
-from homolog.keypoints.telling import check_flips, tell_sides, unknown_sides
+from homolog.keypoints.telling import (
+    HOW_TO_TELL_SIDES,
+    check_flips,
+    tell_sides,
+    unknown_sides,
+)
 
 __all__ = [
+    "HOW_TO_TELL_SIDES",
     "SIDE_IN_NAME",
     "KeypointSchema",
     "NamedSides",

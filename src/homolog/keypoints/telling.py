@@ -10,7 +10,7 @@ from homolog.image.geometry import PoseVariant
 from homolog.keypoints.entries import abbreviate
 from homolog.keypoints.schema import KeypointSchema, pairs_of
 
-HOW = (
+HOW_TO_TELL_SIDES = (
     "try --sides (in Python: schema.with_sides) with pairs left:right of names, with a file of "
     "names and pairs, or with none where every point is its own counterpart"
 )
@@ -74,7 +74,7 @@ def check_flips(
         if not schema.sides_known:
             raise HomologError(
                 f"poses: expected none with a flip, for nothing says which keypoints{_of(name)} "
-                f"are left and right, got {flipped.name}; {HOW}"
+                f"are left and right, got {flipped.name}; {HOW_TO_TELL_SIDES}"
             )
 
 
@@ -84,7 +84,10 @@ def unknown_sides(schemas: Mapping[str, KeypointSchema]) -> str | None:
     if not unknown:
         return None
     of = abbreviate([repr(name) for name in unknown])
-    return f"flips are left out, for nothing says which keypoints of {of} are left and right; {HOW}"
+    return (
+        f"flips are left out, for nothing says which keypoints of {of} are left and right; "
+        f"{HOW_TO_TELL_SIDES}"
+    )
 
 
 def _of(category: str) -> str:

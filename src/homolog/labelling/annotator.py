@@ -331,5 +331,6 @@ class Annotator:
                 "reviewed": [],
                 "predicted": list(flat),
                 "exemplars": [list(exemplar) for exemplar in prediction.exemplars],
+                **({"mirrored": True} if prediction.mirrored else {}),
             },
         }

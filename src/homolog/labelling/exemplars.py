@@ -34,6 +34,7 @@ from homolog.labelling.calibration import (
     shape_residuals,
 )
 from homolog.labelling.exemplar_features import exemplar_features
+from homolog.labelling.mirrored import MirroredExemplars, poses_of
 from homolog.labelling.posed_exemplars import (
     PosedExemplar,
     cycle_agreement,
@@ -81,6 +82,8 @@ class KeypointPrediction:
             whether the exemplars agree, how similar the best exemplar is, and how far the keypoint
             is from where the exemplars' shapes have it, as a share of the box's longer edge.
         likeness: the mean similarity of the best exemplar's keypoints to what is most like them.
+        mirrored: whether the object seems mirrored, and its keypoints do not tell their sides, so
+            that left and right ones are probably exchanged.
     """
 
     category: str
@@ -92,6 +95,7 @@ class KeypointPrediction:
     exemplars: tuple[tuple[str, str], ...]
     confidence_features: Float[np.ndarray, "K 5"]
     likeness: float
+    mirrored: bool = False
 
 
 @dataclass(eq=False)
@@ -151,10 +155,7 @@ class Exemplars:
         if not annotations:
             raise HomologError("exemplars: expected at least one labelled image, got none")
         consensus = self.config.consensus or ConsensusConfig()
-        usable = {
-            category: [pose for pose in poses if schema.sides_known or not pose.flip]
-            for category, schema in schemas.items()
-        }
+        usable = {category: poses_of(schema, poses) for category, schema in schemas.items()}
         known = known or {}
         store: MutableMapping[Annotation, PreparedExemplar] = {} if prepared is None else prepared
         fresh = [annotation for annotation in annotations if annotation not in store]
@@ -168,7 +169,11 @@ class Exemplars:
             store.setdefault(annotation, PreparedExemplar()).add(each, descriptor_map)
         wanted = set(annotations)
         used = {annotation: each for annotation, each in store.items() if annotation in wanted}
-        posed = [each for exemplar in used.values() for each in exemplar.posed]
+        posed: list[PosedExemplar] = []
+        mirrored: list[PosedExemplar] = []
+        for each in (each for exemplar in used.values() for each in exemplar.posed):
+            exchanged = each.pose.flip and not schemas[_category(each)].sides_known
+            (mirrored if exchanged else posed).append(each)
         upright = {a: each.upright for a, each in used.items() if each.upright is not None}
         if not posed:
             raise HomologError(
@@ -177,6 +182,7 @@ class Exemplars:
             )
         rows = torch.cat([torch.cat([each.queries_SKC[0], each.anchors_PC]) for each in posed])
         self.basis_CD = principal_directions(rows, DIRECTIONS)
+        self._mirrored = MirroredExemplars(posed, mirrored)
         self.posed = [
             dataclasses.replace(
                 each,
@@ -223,7 +229,9 @@ class Exemplars:
         if name is not None:
             others = (each.annotation for each in self.posed if each.annotation not in without)
             same_series = series(name) in {series(annotation.name) for annotation in others}
-        return self._predict(self._project(target), without, category, log_shares_HW, same_series)
+        found = self._predict(self._project(target), without, category, log_shares_HW, same_series)
+        mirrored = self._mirrored.seems_mirrored(target, found.category, without)
+        return dataclasses.replace(found, mirrored=mirrored)
 
     def has_others(self, without: Collection[Annotation], category: str | None = None) -> bool:
         """Whether there are exemplars, of a category if that is given, besides these."""

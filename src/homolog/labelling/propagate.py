@@ -139,6 +139,7 @@ def _annotate(
     records = (
         log.records if config.review is not None else mark_doubtful(log.records, config.errors)
     )
+    notes += _mirrored(records)
     # Somebody may have reviewed the labels in the meantime.
     previous = _read_previous(out, categories, folder, overwrite)
     if previous is not None:
@@ -155,7 +156,6 @@ def _annotate(
         data["categories"] = [each for each in data["categories"] if each["id"] in used]
         notes += label_files.write(out, data, WriteOptions(folder))
     log.remove()
-    notes += _mirrored(records)
     return dataclasses.replace(summary, notes=[*notes, *summary.notes])
 
 
