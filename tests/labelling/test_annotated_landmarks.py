@@ -19,7 +19,7 @@ WINGS = real_images.ROOT / "wings"
 @pytest.mark.skipif(not WINGS.is_dir(), reason="needs the wings in HOMOLOG_DATA")
 def test_wings(matcher, tmp_path):
     whole = read(WINGS / "wings.tps")
-    names = [image["file_name"] for image in whole.document["images"][:5]]
+    names = [image["file_name"] for image in whole.document["images"][:4]]
     folder = tmp_path / "images"
     folder.mkdir()
     for name in names:
@@ -37,7 +37,7 @@ def test_wings(matcher, tmp_path):
     propagate.annotate(matcher, labelled, folder, tmp_path / "all.tps")
     text = (tmp_path / "all.tps").read_text()
     assert text.startswith("\n".join(few[: len(few) // 2]))  # what was labelled is as it was
-    assert text.count("LM=8\n") == text.count("CURVES=1\nPOINTS=4\n") == 5
+    assert text.count("LM=8\n") == text.count("CURVES=1\nPOINTS=4\n") == 4
     assert (tmp_path / "curveslide.csv").read_text() == "before,slide,after\n9,10,11\n10,11,12\n"
     file = read(tmp_path / "all.tps")
     keypoints = file.document["categories"][0]["keypoints"]
