@@ -201,6 +201,15 @@ def test_objects_of_one_name_in_an_image_are_kept_apart(tmp_path):
     ]  # fmt: skip
 
 
+def test_objects_without_a_labelled_keypoint_are_left_out_and_counted(tmp_path):
+    document = pose_documents.document()
+    del document["annotations"][3], document["categories"][1]
+    document["annotations"][0]["keypoints"] = [0] * 12
+    notes = write(tmp_path / "labels.csv", document, format="deeplabcut")
+    assert "DeepLabCut holds no objects without labelled keypoints: 1" in notes
+    assert len(read(tmp_path / "labels.csv").document["annotations"]) == 2
+
+
 def test_several_lists_of_keypoints_are_refused(tmp_path):
     with pytest.raises(HomologError, match=r"^out: expected one list of keypoints .* bee, fly"):
         write(tmp_path / "labels.csv", pose_documents.document(), format="deeplabcut")

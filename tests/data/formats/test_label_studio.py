@@ -131,9 +131,56 @@ def test_rectangles_tell_objects_apart(folder):
         assert first["keypoints"][0] + second["keypoints"][0] == 57
 
 
+def test_outlines_tell_objects_apart_too(folder):
+    outline = {
+        **box("bee", 0, 0, 1, 1, "p1"),
+        "type": "polygonlabels",
+        "value": {"points": [[0, 0], [50, 0], [50, 99]], "polygonlabels": ["bee"]},
+    }
+    circle = {
+        **box("fly", 0, 0, 1, 1, "e1"),
+        "type": "ellipselabels",
+        "value": {"x": 70, "y": 50, "radiusX": 9, "radiusY": 5, "ellipselabels": ["fly"]},
+    }
+    points = [point("head", 20, 5, parentID="p1"), point("head", 70, 5, parentID="e1")]
+    found = read(save(folder, annotated(outline, circle, *points))).document
+    assert [each["category"] for each in simplified(found)] == ["bee", "fly"]
+
+
+def test_rectangles_without_keypoints_are_objects_with_none(folder):
+    regions = [
+        box("bee", 0, 0, 50, 100, "r1"),
+        box("bee", 50, 0, 50, 100, "r2"),
+        box("tray", 0, 0, 100, 100, "r3"),
+        point("head", 20, 5, parentID="r1"),
+    ]
+    found = read(save(folder, annotated(*regions))).document
+    assert [each["num_keypoints"] for each in found["annotations"]] == [1, 0]
+    assert found["annotations"][1]["bbox"] == [30, 0, 30, 40]
+
+
+def test_a_turned_rectangle_is_the_parent_and_no_box(folder):
+    turned = box("bee", 0, 0, 5, 5)
+    turned["value"]["rotation"] = 30
+    points = [point("head", 20, 5, parentID="r1"), point("tail", 50, 25, parentID="r1")]
+    (found,) = read(save(folder, annotated(turned, *points))).document["annotations"]
+    assert found["bbox"] == [12, 2, 18, 8]
+
+
+def test_labels_in_results_of_their_own(folder):
+    place = point("head", 50, 25)
+    place["value"].pop("keypointlabels")
+    named = {**place, "type": "labels", "value": {**place["value"], "labels": ["head"]}}
+    (found,) = read(save(folder, annotated({**place, "type": "keypoint"}, named))).document[
+        "annotations"
+    ]
+    assert found["keypoints"] == [30, 10, 2]
+
+
 @pytest.mark.parametrize(
     ("regions", "message"),
     [
+        ([point("head", 5, 5, original_width=None)], "with original_width and original_height"),
         ([point("head", 5, 5), point("head", 50, 5)], "each keypoint of an object once.*rectangle"),
         ([box("bee", 0, 0, 9, 9), point("head", 50, 5)], "head: expected a keypoint that belongs"),
         (

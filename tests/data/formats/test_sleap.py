@@ -199,8 +199,20 @@ def test_categories_without_keypoints_have_no_instances(folder):
     document["annotations"].append(
         {"id": 9, "image_id": 2, "category_id": 9, "bbox": [1, 1, 9, 9], "iscrowd": 0}
     )
-    assert "objects without keypoints: 1" in write(folder / "labels.slp", document)[-1]
+    document["annotations"].append(
+        {"id": 10, "image_id": 2, "category_id": 3, "bbox": [1, 1, 9, 9], "iscrowd": 0}
+    )
+    assert "objects without keypoints: 2" in write(folder / "labels.slp", document)[-1]
     assert len(read(folder / "labels.slp").document["annotations"]) == 4
+
+
+def test_objects_without_a_labelled_keypoint_are_kept(folder):
+    document = pose_documents.document()
+    document["annotations"][0]["keypoints"] = [0] * 12
+    write(folder / "labels.slp", document)
+    found = read(folder / "labels.slp").document
+    assert [each["num_keypoints"] for each in found["annotations"]] == [0, 4, 4, 2]
+    assert found["annotations"][0]["bbox"] == [8, 6, 18, 28]
 
 
 @pytest.mark.parametrize("content", [b"", b"no file of SLEAP"])

@@ -13,7 +13,7 @@ import numpy as np
 
 from homolog.data.formats.document import Document, WriteOptions
 from homolog.data.formats.landmark_output import unheld
-from homolog.data.formats.pose_members import keypoint_rows, without_keypoints
+from homolog.data.formats.pose_members import keypoint_rows, posed, without_keypoints
 from homolog.data.reading import abbreviate
 from homolog.errors import HomologError
 from homolog.utils.optional import require
@@ -43,7 +43,7 @@ def write(path: Path, document: Document, options: WriteOptions = WriteOptions()
     notes = unheld(
         document, "DeepLabCut", {"keypoints", "num_keypoints", "instance_id"}, {"keypoints"}
     )
-    notes += without_keypoints(document, "DeepLabCut")
+    notes += without_keypoints(document, "DeepLabCut", empty=False)
     occluded = sum((each.get("keypoints") or [])[2::3].count(1) for each in document["annotations"])
     if occluded:
         notes.append(
@@ -84,7 +84,7 @@ def _written_categories(
     document: Document, argument: str
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """The category of individuals, and that of body parts of no individual."""
-    used = {each["category_id"] for each in document["annotations"]}
+    used = {each["category_id"] for each in posed(document)}
     named = [c for c in document["categories"] if c["id"] in used and c.get("keypoints")]
     shared: Mapping[str, Any] = next(
         (c for c in named if c["name"] == SHARED), {"id": None, "keypoints": []}
@@ -111,9 +111,7 @@ def _by_individual(
     found: dict[Any, dict[str | None, list[float]]] = {}
     order: dict[str | None, None] = {}
     same = [c["id"] for c in document["categories"] if c.get("keypoints") == category["keypoints"]]
-    annotations = [
-        each for each in document["annotations"] if each["category_id"] in {*same, shared["id"]}
-    ]
+    annotations = [each for each in posed(document) if each["category_id"] in {*same, shared["id"]}]
     counts = [each["image_id"] for each in annotations]
     several = len(set(counts)) < len(counts) or shared["id"] is not None
     named = any(each.get("instance_id") is not None for each in annotations)

@@ -80,6 +80,8 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> LabelFile:
             regions = [] if chosen is None else list(_regions(chosen.get("result") or []))
             objects = _objects(regions)
             address = _address(task["data"], regions)
+            if objects and _size(regions) is None:
+                raise ValueError("expected regions with original_width and original_height")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             reason = f"expected {error}, got none" if isinstance(error, KeyError) else error
             raise HomologError(f"{options.argument}: {location}: {reason}") from None
@@ -130,9 +132,9 @@ def _add(
     is_prediction: bool,
 ) -> None:
     """Add an object, whose percents become pixels."""
-    if not found.points:
-        return
-    assert size is not None, "regions have the size of their image"
+    if not names:
+        return  # a category of rectangles that never have keypoints
+    assert size is not None, "checked before"
     width, height = (value / 100 for value in size)
     points: dict[str, tuple[float, float, int]] = {name: (0.0, 0.0, 0) for name in names}
     scores = dict.fromkeys(names, float("nan"))
@@ -142,7 +144,7 @@ def _add(
     members: dict[str, Any] = {}
     if found.instance is not None:
         members["instance_id"] = as_instance(found.instance)
-    if is_prediction and not all(made for *_, made in found.points.values()):
+    if is_prediction and not (found.points and all(p[4] for p in found.points.values())):
         made = [
             at for at, name in enumerate(names) if name in found.points and found.points[name][4]
         ]
@@ -244,45 +246,56 @@ def _objects(regions: Sequence[Mapping[str, Any]]) -> list[_Object]:
     """
     objects: dict[str, _Object] = {}
     links: dict[str, str] = {}
-    for region in regions:
+    points = []
+    for position, region in enumerate(regions):
+        value = region.get("value") or {}
         if region.get("type") == "relation":
             for one, other in (("from_id", "to_id"), ("to_id", "from_id")):
                 links.setdefault(str(region[one]), str(region[other]))
-        elif "value" in region and {"width", "height"} <= region["value"].keys():
-            value = region["value"]
-            number = str(region.get("id", f"#{len(objects)}"))
+        elif {"x", "y"} <= value.keys() and not {"height", "radiusX"} & value.keys():
+            points.append(region)
+        elif _label(region) is not None:  # a rectangle, or an outline that keypoints belong to
+            number = str(region.get("id", f"#{position}"))
             own = number.removeprefix(INSTANCE_PREFIX)
-            box = tuple(float(value[name]) for name in ("x", "y", "width", "height"))
             objects[number] = _Object(
-                _label(region) or _CATEGORY, box,  # type: ignore[arg-type]
-                own if own != number else None, region.get("score"),
+                str(_label(region)), _rectangle(value), own if own != number else None,
+                region.get("score"),
             )  # fmt: skip
-    rectangles = list(objects)
-    for region in regions:
-        value = region.get("value") or {}
-        if {"x", "y"} <= value.keys() and "height" not in value and (name := _label(region)):
-            if region.get("image_rotation"):
-                raise ValueError(
-                    f"{name}: expected an image that is not turned in Label Studio, got "
-                    f"image_rotation {region['image_rotation']}"
-                )
-            x, y = float(value["x"]), float(value["y"])
-            parent = region.get("parentID") or links.get(str(region.get("id")))
-            if parent is None and rectangles:
-                parent = _surrounding(name, x, y, {key: objects[key] for key in rectangles})
-            owner = objects.setdefault(str(parent), _Object())
-            if name in owner.points:
-                raise ValueError(
-                    f"expected each keypoint of an object once, got {name!r} again; try a "
-                    "rectangle around each object, and its keypoints inside of it in the list of "
-                    "regions"
-                )
-            remarks = (region.get("meta") or {}).get("text") or []
-            v = 1 if OCCLUDED in remarks else 2
-            score = region.get("score")
-            made = region.get("origin") == MANUAL
-            owner.points[name] = x, y, v, None if score is None else float(score), made
-    return list(objects.values())
+    boxes = {key: each for key, each in objects.items() if each.box is not None}
+    for region in points:
+        name, value = _label(region), region["value"]
+        if name is None:
+            continue
+        if region.get("image_rotation"):
+            raise ValueError(
+                f"{name}: expected an image that is not turned in Label Studio, got "
+                f"image_rotation {region['image_rotation']}"
+            )
+        x, y = float(value["x"]), float(value["y"])
+        parent = region.get("parentID") or links.get(str(region.get("id")))
+        if parent is None and boxes:
+            parent = _surrounding(name, x, y, boxes)
+        owner = objects.setdefault(str(parent), _Object())
+        if name in owner.points:
+            raise ValueError(
+                f"expected each keypoint of an object once, got {name!r} again; try a "
+                "rectangle around each object, and its keypoints inside of it in the list of "
+                "regions"
+            )
+        v = 1 if OCCLUDED in ((region.get("meta") or {}).get("text") or []) else 2
+        score = region.get("score")
+        made = region.get("origin") == MANUAL
+        owner.points[name] = x, y, v, None if score is None else float(score), made
+    # Outlines without keypoints are no objects of a pose.
+    return [each for each in objects.values() if each.points or each.box is not None]
+
+
+def _rectangle(value: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
+    """The rectangle of a region in percent, if it is one and upright."""
+    if not {"x", "y", "width", "height"} <= value.keys() or value.get("rotation"):
+        return None
+    x, y, width, height = (float(value[name]) for name in ("x", "y", "width", "height"))
+    return x, y, width, height
 
 
 def _surrounding(name: str, x: float, y: float, boxes: Mapping[str, _Object]) -> str:

@@ -12,6 +12,7 @@ from homolog.data.formats.document import Document, WriteOptions
 from homolog.data.formats.landmark_output import image_size, unheld
 from homolog.data.formats.pose_members import (
     keypoint_rows,
+    posed,
     predicted_scores,
     reviewed_keypoints,
     without_keypoints,
@@ -72,9 +73,8 @@ def make_tasks(path: Path, document: Document, options: WriteOptions) -> list[di
     """
     categories = {each["id"]: each for each in document["categories"] if each.get("keypoints")}
     by_image: dict[Any, list[Mapping[str, Any]]] = {}
-    for annotation in document["annotations"]:
-        if annotation["category_id"] in categories:
-            by_image.setdefault(annotation["image_id"], []).append(annotation)
+    for annotation in posed(document):
+        by_image.setdefault(annotation["image_id"], []).append(annotation)
     tasks = []
     for image in document["images"]:
         name = str(image["file_name"]).replace("\\", "/")

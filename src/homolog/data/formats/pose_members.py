@@ -118,13 +118,25 @@ def reviewed_keypoints(annotation: Mapping[str, Any]) -> set[int] | None:
     return None if is_manual(entry) and labelled <= manual else manual
 
 
-def without_keypoints(document: Mapping[str, Any], title: str) -> list[str]:
+def posed(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The annotations of a document that have keypoints, labelled or not."""
+    named = {each["id"] for each in document["categories"] if each.get("keypoints")}
+    return [
+        each
+        for each in document["annotations"]
+        if each["category_id"] in named and each.get("keypoints")
+    ]
+
+
+def without_keypoints(document: Mapping[str, Any], title: str, empty: bool = True) -> list[str]:
     """A line that says how many objects a format of poses leaves out, if any.
 
     Args:
         document: the labels.
         title: of the format.
+        empty: whether it holds objects none of whose keypoints is labelled.
     """
-    named = {each["id"] for each in document["categories"] if each.get("keypoints")}
-    count = sum(each["category_id"] not in named for each in document["annotations"])
-    return [f"{title} holds no objects without keypoints: {count}"] if count else []
+    kept = [each for each in posed(document) if empty or any(each["keypoints"][2::3])]
+    count = len(document["annotations"]) - len(kept)
+    kind = "keypoints" if empty else "labelled keypoints"
+    return [f"{title} holds no objects without {kind}: {count}"] if count else []

@@ -26,6 +26,7 @@ from homolog.data.formats.entries import as_instance
 from homolog.data.formats.pose_members import (
     category_members,
     keypoint_rows,
+    posed,
     predicted_members,
     predicted_scores,
     reviewed_keypoints,
@@ -107,10 +108,8 @@ def make_labels(document: Document, options: WriteOptions, *, backends: bool = F
         for image in document["images"]
         if image.get("width") and image.get("height")
     }
-    for annotation in document["annotations"]:
-        skeleton = skeletons.get(annotation["category_id"])
-        if skeleton is None:
-            continue
+    for annotation in posed(document):
+        skeleton = skeletons[annotation["category_id"]]
         frame = frames[annotation["image_id"]]
         track = None
         if annotation.get("instance_id") is not None:
