@@ -27,6 +27,7 @@ from homolog.labelling.exemplars import Exemplars
 from homolog import HomologError
 from homolog.cli.commands import app
 """,
+    "docs/how-to/check-labels.md": f"{_MATCHER}\nfrom pathlib import Path",
     "docs/how-to/foundation-models.md": """
 import homolog, torch
 device = torch.device("cpu")

@@ -163,6 +163,16 @@ def _cage(folder: Path) -> None:
         _cage_image().save(folder / f"{name}.png")
 
 
+def _tracks(path: Path) -> None:
+    """Tracks of the fox's keypoints, which move a pixel a frame, in the first frames of a video."""
+    lines = ["frame,seconds,point,x,y,score,lost"]
+    for frame in range(4):
+        for name, (x, y, v) in animal(0)[1].items():
+            place = f"{x + frame:.3f},{y:.3f}" if v else ","
+            lines.append(f"{frame},{frame / 10:.6f},{name},{place},1.0000,0")
+    path.write_text("\n".join(lines) + "\n")
+
+
 def _cage_labels(path: Path) -> None:
     """Keypoints of both animals of the first image."""
     names = list(animal(0)[1])
@@ -318,6 +328,7 @@ def _by(command: str) -> Callable[[Path], None]:
 
 _BEES = ("bee1", "bee2", "bee8")
 _IN_IMAGES = [f"images/{name}.png" for name in _BEES]
+_MICE = ("m1", "m2", "m3", "m4")
 _LABELLED = [f"{name}.png" for name in _BEES[:2]]
 
 HUB = {
@@ -381,6 +392,9 @@ FILES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "labels.json": (_coco(_LABELLED, "bee", labels=True), ("images",)),
     "annotations.json": (_coco(_IN_IMAGES, "bee"), ("images",)),
     "bees.json": (_coco(_IN_IMAGES, "bee"), ("images",)),
+    "mice.json": (_coco([f"{name}.png" for name in _MICE], "mouse"), ("mice",)),
+    "mice": (_animals(*_MICE), ()),
+    "tracks.csv": (_tracks, ()),
     "others.json": (_coco(_IN_IMAGES, "bee"), ("images",)),
     "bees": (_annotated("bee", "train.json", "test.json", images=_BEES), ()),
     "specimens": (_animals("s0", "s1", "s2"), ()),

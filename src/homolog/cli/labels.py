@@ -99,7 +99,7 @@ def map_keypoints(
 
     Names are compared, and points are transferred between the labelled images of both, where these
     are there. Each keypoint has one partner at most, and left ones are paired with left ones only.
-    Correct the table by hand, then apply it with `homolog labels convert --map`.
+    Correct the table by hand; converting labels with `--map` applies it.
 
     Parameters
     ----------
@@ -158,9 +158,9 @@ def check(
 
     Every labelled object is compared with the others of its category by the shape of its keypoints
     and by what they look like. Findings are listed with the probability that the label is wrong,
-    the most probable first. Review them with `homolog serve FOLDER --labels LABELS`.
+    the most probable first; `--labels` writes a file to review them on the page.
 
-    With --video, FILE holds tracks: a table of `homolog track --csv`, or labels of a video's frames
+    With --video, FILE holds tracks: a table as tracking writes it, or labels of a video's frames
     such as SLEAP's. Intervals are then found in which animals, or the sides of one, are exchanged.
 
     Parameters
@@ -175,7 +175,7 @@ def check(
     out
         A JSON file to write the findings to.
     sheet
-        An image to write, with the objects and what was found.
+        An image to write, with the objects and what was found, if anything was.
     labels
         A COCO file to write: FILE with the keypoints of the findings marked as doubtful, for the
         page.
@@ -218,8 +218,12 @@ def check(
         print(f"{each.finding.score:.2f}  {where}{name} (annotation {number}): {each.describe()}")
     if out is not None:
         found.write_report(out)
-    if sheet is not None and (drawn := found.sheet()) is not None:
-        save_image(drawn, sheet)
+    if sheet is not None:
+        drawn = found.sheet()
+        if drawn is None:
+            _print_notes([f"{sheet} is not written, for there is nothing to show"])
+        else:
+            save_image(drawn, sheet)
     if labels is not None:
         coco.write(labels, found.marked(file))
     print(f"{found.objects} objects, {len(found.findings)} findings", file=sys.stderr)
