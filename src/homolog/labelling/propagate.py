@@ -164,13 +164,14 @@ def _mirrored(records: Mapping[str, Record]) -> list[str]:
     names = [
         name
         for name, record in sorted(records.items())
-        if any(each.get(EXTRA, {}).get("mirrored") for each in record.get("annotations", ()))
+        for each in (*record.get("annotations", ()), record.get("annotation"))
+        if each is not None and each.get(EXTRA, {}).get("mirrored")
     ]
     if not names:
         return []
     return [
         f"seem mirrored against the exemplars, so that left and right are probably exchanged: "
-        f"{abbreviate(names)} (`mirrored` in the labels); {HOW_TO_TELL_SIDES}"
+        f"{abbreviate(dict.fromkeys(names))} (`mirrored` in the labels); {HOW_TO_TELL_SIDES}"
     ]
 
 
