@@ -156,6 +156,20 @@ def test_nan_is_never_served_nor_written(tmp_path):
     assert path.read_bytes() == before
 
 
+def test_what_was_deleted_is_kept(tmp_path):
+    """In the one form where its image is there, and else as it is."""
+    data = copy.deepcopy(DATA)
+    gone = {**copy.deepcopy(data["annotations"][0]), "id": 4}
+    nan = float("nan")
+    known = {**gone, "id": 5, "bbox": [nan] * 4, "keypoints": [10, 10, 2, 40, 30, 1, nan, nan, 0]}
+    data[EXTRA] = {"deleted": [{**gone, "image_id": 9}, known]}
+    (tmp_path / "labels.json").write_text(json.dumps(data))
+    labels = Labels.read(tmp_path / "labels.json")
+    assert labels.deleted[0] == {**gone, "image_id": 9}
+    assert labels.deleted[1]["keypoints"] == [10, 10, 2, 40, 30, 1, 0, 0, 0]
+    assert labels.deleted[1]["bbox"] == [10, 10, 30, 20]
+
+
 def test_a_box_without_size_grows_around_the_first_point(tmp_path):
     data = copy.deepcopy(DATA)
     data["annotations"][0] = {
@@ -193,8 +207,8 @@ def test_a_box_without_size_grows_around_the_first_point(tmp_path):
         ),
         (lambda d: d["annotations"][0].update({EXTRA: 3}), "annotation 3: homolog: expected an"),
         (
-            lambda d: d.update({EXTRA: {"deleted": [{"id": 4, "image_id": 9}]}}),
-            "deleted annotation .*image_id: expected one of the images, got 9",
+            lambda d: d.update({EXTRA: {"deleted": [{"id": 4, "image_id": 7}]}}),
+            "deleted annotation .*expected 'category_id', got none",
         ),
         (
             lambda d: d["annotations"][0][EXTRA].update(doubtful=[3]),

@@ -263,7 +263,7 @@ def test_keypoints_a_little_outside_are_said(tmp_path):
     [
         ({"images": []}, "other JSON: no annotations, no categories"),
         ({"images": {"1": "a.jpg"}, "annotations": [], "categories": []},
-         "other JSON: images that is no list"),
+         "other JSON: images that are no list"),
         ([1], "got other JSON"),
     ],
 )  # fmt: skip

@@ -67,7 +67,7 @@ def _content(data: Any) -> str:
     """What JSON holds that is no COCO file."""
     if not isinstance(data, dict):
         return "other JSON"
-    wrong = [f"{s} that is no list" for s in SECTIONS if not isinstance(data.get(s, []), list)]
+    wrong = [f"{s} that are no list" for s in SECTIONS if not isinstance(data.get(s, []), list)]
     missing = [f"no {s}" for s in SECTIONS if s not in data]
     return f"other JSON: {', '.join([*missing, *wrong])}"
 
@@ -165,7 +165,10 @@ def _read_deleted(
     entries = []
     for entry in extra["deleted"]:
         try:
-            entries.append(reader.normalised(entry))
+            if entry["image_id"] in reader.images:  # its image may be gone, too
+                entry = reader.normalised(entry)
+                entry["bbox"] = entry["bbox"] or reader.box_around(entry)
+            entries.append(entry)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             problems.add(path, f"deleted annotation {entry!r:.40}: {describe_error(error)}")
     document[EXTRA] = {**extra, "deleted": entries}

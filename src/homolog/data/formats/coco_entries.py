@@ -202,20 +202,23 @@ class EntryReader:
         self.unlisted.append(number)
         return number
 
+    def box_around(self, entry: Mapping[str, Any]) -> list[float]:
+        """The box around the keypoints of an annotation, all 0 if none is labelled."""
+        points = np.array(entry["keypoints"], dtype=float).reshape(-1, 3)
+        if not (points[:, 2] > 0).any():
+            return [0, 0, 0, 0]
+        return box_of_keypoints(points, stated_size(self.images[entry["image_id"]]))
+
     def complete_boxes(self) -> None:
         """Give annotations without a box of some size the one around their keypoints."""
         taken = []
         for number in self._no_box:
             entry = self.annotations[number]
-            if any(v > 0 for v in entry["keypoints"][2::3]):
-                size = stated_size(self.images[entry["image_id"]])
-                points = np.reshape(np.array(entry["keypoints"], dtype=float), (-1, 3))
-                entry["bbox"] = box_of_keypoints(points, size)
+            entry["bbox"] = self.box_around(entry)
+            if any(entry["bbox"]):
+                taken.append(number)
                 if not entry.get("area"):
                     entry["area"] = entry["bbox"][2] * entry["bbox"][3]
-                taken.append(number)
-            else:
-                entry["bbox"] = [0, 0, 0, 0]
         if taken:
             self.notes.append(
                 f"boxes that are missing or have no size, taken to be those around the keypoints: "
@@ -237,17 +240,17 @@ class EntryReader:
         size = stated_size(self.images[entry["image_id"]])
         if size is None:
             return
-        names = self.category_entries[entry["category_id"]]["keypoints"]
-        rows = np.reshape(np.array(entry["keypoints"], dtype=float), (-1, 3))
-        for name, (x, y, v) in zip(names, rows.tolist(), strict=True):
-            margin = _OUTSIDE[1 if v == 1 else 2] * max(size)
-            if v > 0 and not all(
-                -margin <= value <= side + margin for value, side in zip((x, y), size, strict=True)
-            ):
-                raise ValueError(
-                    f"keypoints: expected {name} in the image of {size[0]} x {size[1]} pixels, "
-                    f"got ({x:g}, {y:g})"
-                )
+        rows = np.array(entry["keypoints"], dtype=float).reshape(-1, 3)
+        margins = np.where(rows[:, 2:] == 1, _OUTSIDE[1], _OUTSIDE[2]) * max(size)
+        beyond = (rows[:, :2] < -margins) | (rows[:, :2] > size + margins)
+        wrong = beyond.any(axis=1) & (rows[:, 2] > 0)
+        if wrong.any():
+            x, y, _ = rows[wrong.argmax()].tolist()
+            name = self.category_entries[entry["category_id"]]["keypoints"][wrong.argmax()]
+            raise ValueError(
+                f"keypoints: expected {name} in the image of {size[0]} x {size[1]} pixels, "
+                f"got ({x:g}, {y:g})"
+            )
 
     def check_units(self, path: Path, problems: ErrorCollector) -> None:
         """Check that the labelled keypoints of all annotations are pixels, not fractions."""
