@@ -277,6 +277,10 @@ def read_json(path: Path, nan_as_null: bool = False) -> Any:
         ) from error
     except UnicodeDecodeError:
         raise HomologError(f"{path}: expected JSON, got bytes that are not text") from None
+    except RecursionError:
+        raise HomologError(f"{path}: expected JSON, got lists nested too deeply") from None
+    except ValueError as error:  # numbers of thousands of digits
+        raise HomologError(f"{path}: expected JSON, got: {error}") from None
 
 
 def _none(constant: str) -> None:

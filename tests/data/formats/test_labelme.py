@@ -152,6 +152,12 @@ def test_not_a_number(folder):
     refused(lambda: read(path), "a.json", "shape 0")
 
 
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"shapes": [' + "9" * 5000 + "]}", '{"shapes": '])
+def test_files_that_are_no_json(folder, text):
+    (folder / "a.json").write_text(text)
+    assert "\n" not in refused(lambda: read(folder / "a.json", format="labelme"), "a.json", "JSON")
+
+
 def test_writing(folder):
     builder = DocumentBuilder([{"id": 1, "name": "w", "keypoints": ["p"], "skeleton": [[1, 1]]}])
     for name in ("x/a.png", "x/a.jpg", "../b.png"):

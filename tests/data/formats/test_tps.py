@@ -136,12 +136,24 @@ def test_specimens_without_image(folder):
     )
 
 
+def test_suffixes_of_other_systems(folder):
+    file = read(save(folder, "LM=1\n10 30\nIMAGE=C:\\pics\\A.PNG\n".replace("A.", "a.")))
+    assert file.document["images"][0]["file_name"] == "a.png" and not file.notes
+    file = read(save(folder, "LM=1\n10 30\nIMAGE=a.tif\n"))
+    assert file.paths[1] == folder / "images" / "a.png"
+    assert "a.tif is not there" in file.notes[0]
+    Image.new("L", (60, 40)).save(folder / "images" / "a.jpg")
+    refused(lambda: read(save(folder, "LM=1\n10 30\nIMAGE=a.tif\n")), "line 1", "image a.tif")
+    assert not read(save(folder, "LM=0\nIMAGE=gone.png\nLM=1\n1 2\nIMAGE=a.jpg\n")).missing
+
+
 def test_specimens_without_an_id_get_free_ones(folder):
     text = "LM=1\n1 2\nIMAGE=a.png\n"
-    file = read(save(folder, f"{text}ID=7\n{text}{text}ID=wing\n{text}"))
+    long = "9" * 5000
+    file = read(save(folder, f"{text}ID=7\n{text}{text}ID=wing\n{text}{text}ID={long}"))
     write(folder / "b.tps", file.document)
     ids = [line for line in (folder / "b.tps").read_text().splitlines() if line.startswith("ID")]
-    assert ids == ["ID=7", "ID=8", "ID=wing", "ID=9"]
+    assert ids == ["ID=7", "ID=8", "ID=wing", "ID=9", f"ID={long}"]
 
 
 def test_everything_else_is_kept_in_order(folder):
@@ -336,6 +348,7 @@ def test_what_the_format_cannot_hold_is_said(folder):
         ("LM=2\n1 2\nIMAGE=a.png\n", ["line 1", "LM=2", "got 1"]),
         ("LM=1\n1 2\n3 4\nIMAGE=a.png\n", ["line 1", "got 2"]),
         ("LM=999999999\n1 2\nIMAGE=a.png\n", ["line 1", "got 1"]),
+        ("LM=" + "9" * 5000 + "\n1 2\nIMAGE=a.png\n", ["line 1", "whole number"]),
         ("LM=1e9\n1 2\nIMAGE=a.png\n", ["line 1", "whole number"]),
         ("LM=-1\nIMAGE=a.png\n", ["line 1", "whole number"]),
         ("LM=1\n1 2 3\nIMAGE=a.png\n", ["line 2", "x and y"]),

@@ -19,6 +19,7 @@ from xml.parsers import expat
 
 from homolog.data.formats.cvat_xml_output import KEPT, USUAL, write
 from homolog.data.formats.document import DocumentBuilder, LabelFile, LabelFormat, ReadOptions
+from homolog.data.formats.entries import as_instance
 from homolog.data.formats.image_sizes import fit_to_images
 from homolog.data.formats.landmark_names import ordered_names
 from homolog.data.formats.landmarks import as_number
@@ -30,6 +31,7 @@ CATEGORY = "object"
 """The category of points that belong to no skeleton."""
 
 _DEEPEST = 100
+_DIGITS = 9  # of a whole number
 _LINE = ""  # an attribute that no element can have: the line where it begins
 
 
@@ -133,21 +135,20 @@ class _Reader:
     def add_tracks(self, root: Tree.Element) -> None:
         """Add the objects of the tracks of a video, an image for each frame that has one."""
         frames: dict[int, list[dict[str, Any]]] = {}
-        for track in root.iterfind("track"):
+        for index, track in enumerate(root.iterfind("track")):
             for element in track:
                 if element.tag != "skeleton":
                     self._others[element.tag] += 1
                     continue
                 number = element.get("frame", "")
-                if not number.isdecimal():
+                if not number.isdecimal() or len(number) > _DIGITS:
                     raise self._error(element, f"expected the number of a frame, got {number!r}")
                 element.set("label", track.get("label", ""))
                 found = self._object(element, list(element.iterfind("points")))
                 if found:
-                    identity = track.get("id", "")
-                    found["members"]["instance_id"] = int(identity) if identity.isdecimal() else (
-                        identity or len(frames)
-                    )  # fmt: skip
+                    identity = track.get("id") or str(index)
+                    short = len(identity) <= _DIGITS
+                    found["members"]["instance_id"] = as_instance(identity) if short else identity
                     frames.setdefault(int(number), []).append(found)
                     self._interpolated += element.get("keyframe") == "0"
         task = root.find("meta/task")
@@ -274,7 +275,7 @@ def _size(element: Tree.Element) -> tuple[int, int] | None:
 def _size_of(get: Any) -> tuple[int, int] | None:
     """Width and height where both are given."""
     texts = [get("width") or "", get("height") or ""]
-    if not all(text.isdecimal() and int(text) > 0 for text in texts):
+    if not all(text.isdecimal() and len(text) <= _DIGITS and int(text) > 0 for text in texts):
         return None
     return int(texts[0]), int(texts[1])
 

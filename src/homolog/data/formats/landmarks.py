@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from homolog.data.formats.landmark_names import names_of
 from homolog.data.reading import ImageFinder, unreadable
 from homolog.errors import HomologError
 from homolog.image import reading
+from homolog.image.folders import image_suffixes
 
 CATEGORY = "specimen"
 """The category of objects in files that have none."""
@@ -108,15 +109,22 @@ def format_number(value: float) -> str:
 
 
 def find_image(name: str, finder: ImageFinder) -> Path:
-    """The path of the image of that name, with or without its suffix.
+    """The path of the image of that name, without its suffix or with another if that is the only.
+
+    Programs on other systems write suffixes in capitals, and images are saved in other formats.
 
     Raises:
         HomologError: there is none, or several have that name without suffix.
     """
     try:
         return finder.find(name)
-    except HomologError:
-        return finder.find_stem(name)
+    except HomologError as error:
+        base = PureWindowsPath(name)  # whose separators are slashes and backslashes
+        known = base.suffix.lower() in image_suffixes()
+        try:
+            return finder.find_stem(base.stem if known else base.name)
+        except HomologError as other:
+            raise (error if known else other) from None
 
 
 def assemble(
@@ -197,6 +205,8 @@ def assemble(
             builder.add_image(name, size, found)
         except HomologError:
             builder.note(f"{path}: {listed}, without landmarks, was not found and is left out")
+    for note in images.notes:
+        builder.note(f"{path}: {note}")
     return builder.build()
 
 
@@ -205,6 +215,7 @@ class _Images:
 
     def __init__(self, finder: ImageFinder):
         self._finder = finder
+        self.notes: list[str] = []
         self._found: dict[str, tuple[str, Path, tuple[int, int]]] = {}
 
     def find(self, name: str) -> tuple[str, Path, tuple[int, int]]:
@@ -212,11 +223,13 @@ class _Images:
         if name not in self._found:
             path = find_image(name, self._finder)
             full = name
-            if not name.lower().endswith(path.suffix.lower()):
-                # Without its suffix it is not the name of a file.
+            if PureWindowsPath(name).name != path.name:
                 folders = [f for f in self._finder.folders if path.is_relative_to(f)]
                 nearest = max(folders, key=lambda f: len(f.parts), default=path.parent)
                 full = path.relative_to(nearest).as_posix()
+            suffix = PureWindowsPath(name).suffix.lower()
+            if suffix in image_suffixes() and suffix != path.suffix.lower():
+                self.notes.append(f"{name} is not there; {path} is taken for it")
             self._found[name] = full, path, reading.image_size(path)
         return self._found[name]
 

@@ -26,6 +26,8 @@ from homolog.utils.outputs import write_atomically
 
 _AXIS = re.compile(r"(?P<x>[xy])[\s_.-]*(?P<name>.*)|(?P<name_>.*?)[\s_.-]*(?P<x_>[xy])", re.I)
 
+_LONGEST = 200  # characters in the name of a column
+
 
 def read(path: Path, options: ReadOptions = ReadOptions()) -> LabelFile:
     """Read the specimens of a MorphoJ file.
@@ -84,7 +86,7 @@ def _names(where: str, number: int, header: Sequence[str]) -> list[str]:
     Raises:
         HomologError: its columns are not x and y of one landmark after the other.
     """
-    found = [_AXIS.fullmatch(text) for text in header[1:]]
+    found = [_AXIS.fullmatch(text) if len(text) < _LONGEST else None for text in header[1:]]
     axes = [((m["x"] or m["x_"]).lower(), m["name"] or m["name_"] or "") for m in found if m]
     if len(axes) != len(header) - 1 or [axis for axis, _ in axes] != ["x", "y"] * (len(axes) // 2):
         raise HomologError(

@@ -34,8 +34,8 @@ from homolog.errors import HomologError
 from homolog.utils.outputs import write_atomically
 
 _HEADER = re.compile(
-    r"1\s+(?P<rows>\d+)\s*(?P<row_labels>[LBE]?)\s+(?P<columns>\d+)\s*(?P<column_labels>L?)"
-    r"(?:\s+(?P<missing>[01])(?:\s+(?P<code>[-+.\dE]+|NA))?)?(?:\s+DIM\s*=\s*(?P<dim>\d+))?",
+    r"1\s+(?P<rows>\d{1,18})\s*(?P<row_labels>[LBE]?)\s+(?P<columns>\d{1,18})\s*(?P<column_labels>L?)"
+    r"(?:\s+(?P<missing>[01])(?:\s+(?P<code>[-+.\dE]+|NA))?)?(?:\s+DIM\s*=\s*(?P<dim>\d{1,9}))?",
     re.IGNORECASE,
 )
 _CODE = -999
@@ -57,7 +57,7 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> LabelFile:
     if not lines:
         raise HomologError(f"{where}: expected an NTS file, got no header")
     at, text = lines[0]
-    header = _HEADER.fullmatch(text)
+    header = _HEADER.fullmatch(" ".join(text.split()))
     if header is None:
         raise HomologError(
             f"{where}, line {at}: expected a header such as 1 10L 24 0 DIM=2, got {text[:60]!r}"
@@ -116,7 +116,7 @@ def _labels_and_values(
         starts = range(0, len(tokens), columns + 1)
         label_at, values_at = (0, 1) if kind == "B" else (columns, 0)
         labels = [tokens[start + label_at] for start in starts]
-        tokens = [t for s in starts for t in tokens[s + values_at :][:columns]]
+        tokens = [t for s in starts for t in tokens[s + values_at : s + values_at + columns]]
     if len(tokens) != wanted or len(labels) != rows:
         raise HomologError(
             f"{where}: expected {rows} labels and {rows} x {columns} numbers, as the header says, "

@@ -40,6 +40,8 @@ from homolog.errors import HomologError
 from homolog.utils.outputs import write_atomically
 
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_. -]*")
+_DIGITS = 18  # of a whole number
+_NUMBER = re.compile(rf"[0-9]{{1,{_DIGITS}}}")
 _STRUCTURE = {"LM", "LM3", "CURVES", "POINTS", "IMAGE"}
 """The keys that are not attributes."""
 
@@ -116,7 +118,7 @@ def write(path: Path, document: Document, options: WriteOptions = WriteOptions()
 def _free_numbers(specimens: Sequence[Specimen]) -> Iterator[int]:
     """Numbers for specimens without an ID, from 0 or from the largest that another one has."""
     given = (each.attributes.get("ID") for each in specimens if isinstance(each.attributes, dict))
-    taken = [int(text) for text in map(str, given) if text.isascii() and text.isdecimal()]
+    taken = [int(text) for text in map(str, given) if _NUMBER.fullmatch(text)]
     return itertools.count(max(taken, default=-1) + 1)
 
 
@@ -244,7 +246,7 @@ class _Parser:
         self._rows.append((x, y))
 
     def _count(self, number: int, key: str, value: str) -> int:
-        if not value.isdecimal():
+        if not value.isdecimal() or len(value) > _DIGITS:
             raise self._error(number, f"expected {key}= with a whole number", value)
         return int(value)
 
