@@ -155,6 +155,8 @@ def test_frames_of_videos_are_named_as_they_are_usually_written(folder, skeleton
     assert [note.partition(";")[0] for note in found.notes] == [
         f"{path}: frames of {image['video']} without an image: 1" for image in (first, second)
     ]
+    with pytest.raises(HomologError, match=r"try to write frame 12 of rats/clip.mp4 there$"):
+        found.path(second["id"])
     (folder / "frames" / "clip").mkdir(parents=True)
     Image.new("RGB", (60, 40)).save(folder / "frames" / "clip" / "img000012.png")
     again = read(path, ReadOptions(folder / "frames"))

@@ -64,16 +64,19 @@ class SleapImages:
         source = self._source(frame)
         try:
             path = self._finder.find(source.name)
-            size: tuple[int, int] | None = reading.image_size(path)
         except HomologError as error:
             packed = self._unpack(frame, source.name)
             if packed is None:
+                missing = str(error)
                 if "video" in source.members:
-                    self._missing[str(source.members["video"])] += 1
+                    video = str(source.members["video"])
+                    self._missing[video] += 1
+                    missing += f"; try to write frame {source.members['frame']} of {video} there"
                 return self._builder.add_image(
-                    source.name, source.size, missing=str(error), **source.members
+                    source.name, source.size, missing=missing, **source.members
                 )
-            path, size = packed, reading.image_size(packed)
+            path = packed
+        size = reading.image_size(path)
         return self._builder.add_image(source.name, size, path, **source.members)
 
     def notes(self) -> Iterator[str]:
