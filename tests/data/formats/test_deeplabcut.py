@@ -161,7 +161,10 @@ def test_pandas_reads_what_is_written(tmp_path, suffix):
     path = tmp_path / f"CollectedData_me{suffix}"
     notes = write(path, document, format="deeplabcut")
     assert "annotations: bbox, homolog, score" in notes[0]
-    assert notes[1:] == ["DeepLabCut holds no occluded keypoints, which are written as visible: 2"]
+    assert notes[1:] == [
+        "DeepLabCut holds no names of categories: bee",
+        "DeepLabCut holds no occluded keypoints, which are written as visible: 2",
+    ]
     if suffix == ".h5":
         frame = pd.read_hdf(path)
     else:

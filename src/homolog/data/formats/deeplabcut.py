@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from homolog.data.formats.deeplabcut_output import COORDINATES, HEADER, SHARED, write
+from homolog.data.formats.deeplabcut_output import CATEGORY, COORDINATES, HEADER, SHARED, write
 from homolog.data.formats.document import (
     DocumentBuilder,
     LabelFile,
@@ -34,8 +34,6 @@ Lines = Sequence[tuple[int, Sequence[str]]]
 """The number and the values of each line of a table."""
 
 _LIKELIHOOD = "likelihood"
-_CATEGORY = "animal"
-"""The category of individuals, which the tables do not name."""
 _CONFIG = "config.yaml"
 
 
@@ -227,7 +225,7 @@ def _add_rows(
 
 
 def _category(individual: str) -> str:
-    return SHARED if individual == SHARED else _CATEGORY
+    return SHARED if individual == SHARED else CATEGORY
 
 
 def _read_lines(path: Path, argument: str) -> Lines:

@@ -24,6 +24,8 @@ HEADER = ("scorer", "individuals", "bodyparts", "coords")
 COORDINATES = ("x", "y")
 SHARED = "single"
 """What DeepLabCut calls the body parts that belong to no individual; their category here."""
+CATEGORY = "animal"
+"""The category of individuals, which the tables do not name."""
 _HDF_KEY = "df_with_missing"
 _SCORER = "homolog"
 
@@ -45,6 +47,9 @@ def write(path: Path, document: Document, options: WriteOptions = WriteOptions()
     )
     notes += without_keypoints(document, "DeepLabCut", empty=False)
     occluded = sum((each.get("keypoints") or [])[2::3].count(1) for each in document["annotations"])
+    named = [each["name"] for each in (category,) if each["id"] is not None]
+    if named not in ([], [CATEGORY]):
+        notes.append(f"DeepLabCut holds no names of categories: {named[0]}")
     if occluded:
         notes.append(
             f"DeepLabCut holds no occluded keypoints, which are written as visible: {occluded}"
