@@ -9,6 +9,7 @@ from PIL import Image
 from homolog import Matcher, cli
 from homolog.data.labels import Labels
 from homolog.example import ExamplePair, pair
+from homolog.labelling.annotator import Annotator
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_the_command(tmp_path, capsys, example):
     command = "annotate --exemplars fox.csv --images images --out labels.json"
     cli.main(command.split())
     printed = capsys.readouterr()
-    assert "1 images" in printed.out and "homolog serve images --labels" in printed.err
+    assert printed.out.startswith("1 image, ") and "homolog serve images --labels" in printed.err
     (annotation,) = Labels.read(tmp_path / "labels.json").annotations
     points = np.array(annotation["keypoints"]).reshape(-1, 3)[:, :2]
     errors = np.linalg.norm(points - truth, axis=1)[visible]
@@ -41,14 +42,15 @@ def test_the_command(tmp_path, capsys, example):
     assert (errors <= 0.1 * length).mean() > 0.5
     for options, reason in (
         ("", "--overwrite"),
-        ("--overwrite --review 2", "review: expected a probability from 0 to 1, got 2"),
+        ("--overwrite --review 2", "review: expected a number from 0 to 1, got 2"),
         ("--overwrite --workers 2", "workers: expected --engine ray with it, got --engine local"),
     ):
         with pytest.raises(SystemExit) as stop:
             cli.main(f"{command} {options}".split())
         assert stop.value.code == 2
         error = capsys.readouterr().err
-        assert reason in error and error.count("\n") == 1
+        (line,) = [each for each in error.splitlines() if not each.startswith("note: ")]
+        assert reason in line
     with pytest.raises(SystemExit):
         cli.main(command.replace("--images images", "--images nowhere").split())
     assert "images: expected a folder, got nowhere" in capsys.readouterr().err
@@ -73,7 +75,7 @@ def test_two_animals_in_one_image(tmp_path, capsys, example):
     command = "annotate --exemplars fox.csv --images images --boxes boxes.csv --out labels.json"
     cli.main(command.split())
     printed = capsys.readouterr()
-    assert "1 images, 2 objects, " in printed.out
+    assert "1 image, 2 objects, " in printed.out
     assert "not labelled: both.png: object wall is like no exemplar" in printed.err
     assert printed.err.count("nowhere.png") == 1 and printed.err.count("empty or flipped") == 1
     found = {a["instance_id"]: a for a in Labels.read(tmp_path / "labels.json").annotations}
@@ -92,8 +94,36 @@ def test_two_animals_in_one_image(tmp_path, capsys, example):
             cli.main(f"{given} {options}".split())
         assert stop.value.code == 2
         error = capsys.readouterr().err
-        assert reason in error and error.count("\n") == 1
+        (line,) = [each for each in error.splitlines() if not each.startswith("note: ")]
+        assert reason in line
     cli.main(command.replace("labels.json", "labels.csv").split())
     lines = (tmp_path / "labels.csv").read_text().splitlines()
-    assert lines[0] == "image,instance,category,keypoint,x,y,score"
+    assert lines[0] == "image,instance,category,keypoint,x,y,v,score"
     assert {line.split(",")[1] for line in lines[1:]} == {"fox", "dog"}
+
+
+def test_an_interrupted_command_says_how_to_resume(tmp_path, capsys, monkeypatch, example):
+    """One line, once there is something to resume; the same command then does the rest."""
+    for name in ("husky.jpg", "again.jpg"):
+        (tmp_path / "images" / name).write_bytes(example.image1.read_bytes())
+    command = ["annotate", "--exemplars", "fox.csv", "--images", "images", "--out", "labels.tps"]
+    record = Annotator.record
+
+    def stops(self, name, image):
+        if name == "husky.jpg":
+            raise KeyboardInterrupt
+        return record(self, name, image)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Annotator, "record", stops)
+        with pytest.raises(SystemExit) as stop:
+            cli.main(command)
+    assert stop.value.code == 130
+    (line,) = [row for row in capsys.readouterr().err.splitlines() if row.startswith("homolog:")]
+    assert line.endswith("the same command resumes where it stopped, from labels.tps.partial")
+    assert not (tmp_path / "labels.tps").exists() and not list(tmp_path.glob(".labels*"))
+    cli.main(command)
+    printed = capsys.readouterr()
+    assert printed.out.startswith("2 images, ") and "review:" not in printed.err
+    assert (tmp_path / "labels.tps").read_text().count("LM=") == 3 - 1
+    assert "note: " in printed.err
