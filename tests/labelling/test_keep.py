@@ -182,6 +182,18 @@ def test_boxes_contain_what_was_labelled(folder):
     assert by_id(document(folder))[907]["area"] == 1234.5
 
 
+def test_another_tool_says_that_a_keypoint_is_occluded(folder):
+    """It counts as edited, as a moved one does."""
+    run(folder)
+    data = document(folder)
+    changed = next(a for a in data["annotations"] if EXTRA in a)
+    changed["keypoints"][2] = 1
+    (folder / "labels.json").write_text(json.dumps(data))
+    run(folder, overwrite=True)
+    after = by_id(document(folder))[changed["id"]]
+    assert after["keypoints"][2] == 1 and after[EXTRA]["reviewed"] == [0]
+
+
 def test_one_keypoint_an_image(tmp_path):
     """What is written can be read again, as exemplars, too."""
     data = toy_data(tmp_path / "images", 4)

@@ -197,8 +197,8 @@ def is_manual(annotation: dict[str, Any]) -> bool:
 
 
 def _differ(now: list[float], before: list[float]) -> bool:
-    """Whether a keypoint x, y, v was moved, hidden or shown."""
-    if (now[2] > 0) != (before[2] > 0):
+    """Whether a keypoint x, y, v was moved, hidden or shown, or is occluded now or no more."""
+    if now[2] != before[2]:
         return True
     return now[2] > 0 and max(abs(a - b) for a, b in zip(now[:2], before[:2], strict=True)) > _MOVED
 
