@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from homolog.labelling.shapes import as_complex, fit_similarity
 from homolog.utils.stats import fit_logistic_weights, sigmoid
@@ -233,8 +233,8 @@ def _keypoint_odds(
     counterpart = np.array(mirror, dtype=int)
     if not own:
         return (0.0,) * len(counterpart)
-    correct: Int[np.ndarray, "K"] = sum((e.correct & e.labelled).astype(int) for e in own)
-    labelled: Int[np.ndarray, "K"] = sum(each.labelled.astype(int) for each in own)
+    correct = np.sum([each.correct & each.labelled for each in own], axis=0)
+    labelled = np.sum([each.labelled for each in own], axis=0)
     sided = counterpart != np.arange(len(counterpart))
     correct = correct + np.where(sided, correct[counterpart], 0)
     labelled = labelled + np.where(sided, labelled[counterpart], 0)

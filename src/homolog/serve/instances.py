@@ -291,9 +291,9 @@ class Instances:
         entry = self[id]
         if entry[EXTRA].get("box_of_keypoints"):
             (image,) = (each for each in self.labels.images if each["id"] == entry["image_id"])
-            size = image.get("width"), image.get("height")
-            rows = np.reshape(entry["keypoints"], (-1, 3))
-            box = box_of_keypoints(rows, None if None in size else size)
+            width, height = image.get("width"), image.get("height")
+            size = None if width is None or height is None else (width, height)
+            box = box_of_keypoints(np.reshape(entry["keypoints"], (-1, 3)), size)
             entry |= {"bbox": box, "area": box[2] * box[3]}
         edited = Edited((id,), keypoint)
         self._remember(_Change(edited, (before,), (copy.deepcopy(self._state(id)),)))

@@ -303,7 +303,8 @@ def _annotations(document: Document) -> Iterator[dict[str, Any]]:
     yield from document["annotations"]
     extra = document.get(EXTRA)
     deleted = extra.get("deleted") if isinstance(extra, dict) else None
-    yield from deleted or []
+    if isinstance(deleted, list):
+        yield from (entry for entry in deleted if isinstance(entry, dict))
 
 
 def _same_ratio(stated: Size, size: Size) -> bool:
