@@ -52,7 +52,11 @@ PLACEHOLDERS: Mapping[str, str | Mapping[str, str]] = {
     "A": "a.jpg",
     "B": "b.jpg",
     "DIR": "images",
-    "FILE": {"data check": "first.csv", "score spair": "yours.jsonl"},
+    "FILE": {
+        "data check": "first.csv",
+        "labels report": "labelled.json",
+        "score spair": "yours.jsonl",
+    },
     "FOLDER": {
         "features check": "features",
         "features clear": "features",
