@@ -44,7 +44,7 @@ def as_pair(given: Any) -> tuple[Any, Any]:
     parts = given.split(":") if isinstance(given, str) else given
     try:
         left, right = parts
-        if left == "" or right == "":
+        if any(isinstance(each, str) and not each for each in (left, right)):
             raise ValueError
     except (TypeError, ValueError):
         raise HomologError(

@@ -27,6 +27,8 @@ from homolog.keypoints.entries import (
 )
 from homolog.keypoints.side_names import read_sides
 
+_MOST = 100_000  # keypoints without names
+
 
 @dataclass(frozen=True)
 class KeypointSchema:
@@ -60,9 +62,10 @@ class KeypointSchema:
             raise HomologError(
                 f"mirror, groups: expected ids of keypoints, got {self.mirror!r}, {self.groups!r}"
             ) from None
-        if isinstance(self.names, str) or not all(isinstance(name, str) for name in self.names):
+        names = tuple(as_list(self.names, "names", "names"))
+        if not all(isinstance(name, str) for name in names):
             raise HomologError(f"names: expected a list of names, got {self.names!r}")
-        for field, value in (("names", tuple(self.names)), ("mirror", mirror), ("groups", groups)):
+        for field, value in (("names", names), ("mirror", mirror), ("groups", groups)):
             object.__setattr__(self, field, value)
         count = len(self.names)
         if len(self.mirror) != count or any(
@@ -231,7 +234,8 @@ class KeypointSchema:
     @classmethod
     def numbered(cls, count: int) -> KeypointSchema:
         """Keypoints without names, of which it is not known which are left and which right."""
-        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 0:
+        whole = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
+        if not whole or not 0 <= count <= _MOST:
             raise HomologError(f"count: expected a number of keypoints, got {count!r}")
         return cls(tuple(map(str, range(count))), tuple(range(count)), (), sides_known=False)
 
@@ -352,7 +356,7 @@ def pairs_of(sides: Any) -> list[tuple[Any, Any]]:
     if isinstance(sides, (str, os.PathLike)):
         sides = [sides]
     given = as_list(sides, "sides", "pairs left:right, or none")
-    if given == ["none"]:
+    if len(given) == 1 and isinstance(given[0], str) and given[0] == "none":
         return []
     if len(given) == 1 and isinstance(given[0], (str, os.PathLike)) and _is_file(given[0]):
         told = KeypointSchema.load(given[0])
@@ -373,6 +377,6 @@ def builtin_schemas() -> dict[str, Any]:
 
 
 def _lookup(table: Mapping[str, Any], key: str, name: str) -> Any:
-    if key not in table:
+    if not isinstance(key, str) or key not in table:
         raise HomologError(f"{name}: expected one of {', '.join(table)}, got {key!r}")
     return table[key]
