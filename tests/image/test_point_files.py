@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homolog import HomologError
@@ -249,6 +249,26 @@ def test_any_order_of_columns(tmp_path_factory, points, order, separator, data):
     read, names = read_points(path)
     np.testing.assert_array_equal(read, points)
     assert names == [f"p {index}" for index in range(len(points))]
+
+
+PIECES = st.sampled_from(
+    ["1", "2.5", "x", "y", "v", "name", ",", ";", "\t", " ", "\n", "\r", '"', "#", "nan", "-", "[", "]"]
+    + ["{", "}", ":", '"x"', '"points"', '"keypoints"', '"shapes"', "null", "true", "0", "axis-0", "é"]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(PIECES, max_size=30).map("".join))
+def test_any_text_is_read_or_refused_in_one_line(tmp_path_factory, text):
+    path = tmp_path_factory.mktemp("points") / "a.csv"
+    path.write_bytes(text.encode())
+    try:
+        points, names = read_points(path, [])
+    except HomologError as error:
+        assert str(error).startswith("points: ") and len(str(error).splitlines()) == 1
+    else:
+        assert points.ndim == 2 and points.shape[1] == 2 and np.isfinite(points).all()
+        assert names is None or len(names) == len(points)
 
 
 def test_files_that_cannot_be_read(tmp_path):
