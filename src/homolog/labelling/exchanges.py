@@ -27,7 +27,9 @@ def motion_evidence(
     exchanged: Complex[np.ndarray, "M N K"],
     frames: Sequence[int],
 ) -> Float[np.ndarray, "M"]:
-    """How much better each frame continues the one before as it is than exchanged: log odds.
+    """How much better each frame continues those before as it is than exchanged: log odds.
+
+    Keypoints are compared with where they were seen last.
 
     Args:
         given: objects as they are given.
@@ -37,15 +39,27 @@ def motion_evidence(
     found = np.zeros(len(frames))
     if len(frames) < 2:
         return found
-    straight = _mean_distance(given[1:], given[:-1])
-    crossed = _mean_distance(exchanged[1:], given[:-1])
+    seen = _seen_last(given, frames)
+    straight, crossed = (_mean_distance(each[1:], seen) for each in (given, exchanged))
     sizes = [shape_size(shape) for frame in given for shape in frame if _has_points(shape)]
     known = straight[np.isfinite(straight)]
     unit = (np.median(known) if len(known) else 0.0) + _STILL * float(np.median(sizes))
     ratio = _MOTION_WEIGHT * np.log((crossed + unit) / (straight + unit))
-    gaps = np.diff(np.asarray(frames))
-    found[1:] = np.where(gaps <= _GAP, np.nan_to_num(ratio), 0.0)
+    found[1:] = np.nan_to_num(ratio)
     return np.clip(found, -_MOST_MOTION, _MOST_MOTION)
+
+
+def _seen_last(
+    given: Complex[np.ndarray, "M N K"], frames: Sequence[int]
+) -> Complex[np.ndarray, "_ N K"]:
+    """Where each keypoint was seen last before each frame but the first; NaN if long ago."""
+    last, numbers = given.copy(), np.full(given.shape, frames[0])
+    for t in range(1, len(frames)):
+        missing = np.isnan(given[t])
+        last[t] = np.where(missing, last[t - 1], given[t])
+        numbers[t] = np.where(missing, numbers[t - 1], frames[t])
+    old = np.asarray(frames)[1:, None, None] - numbers[:-1] > _GAP
+    return np.where(old, np.nan, last[:-1])
 
 
 def _has_points(shape: Complex[np.ndarray, "K"]) -> bool:

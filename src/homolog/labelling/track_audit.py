@@ -180,9 +180,9 @@ class _Look:
 def _exchanged_identities(
     tracks: TrackSet, one: int, other: int, look: _Look
 ) -> list[TrackFinding]:
-    """Intervals in which two objects are exchanged, in frames that have both."""
+    """Intervals in which two objects are exchanged, in frames that have one of them."""
     both = shapes.as_complex(tracks.points[:, [one, other]])
-    present = np.isfinite(both).any(axis=2).all(axis=1)
+    present = np.isfinite(both).any(axis=(1, 2))
     rows = np.flatnonzero(present)
     if len(rows) < 2:
         return []
