@@ -324,14 +324,23 @@ def annotate(matcher: Matcher, folder: Path) -> Results:
     )  # fmt: skip
     found = json.loads(out.read_text())
     names = {image["id"]: image["file_name"] for image in found["images"]}
-    results: Results = {"images": found["images"], "categories": found["categories"]}
-    for annotation in found["annotations"]:
+    images = [{**image, "id": n} for n, image in enumerate(found["images"], start=1)]
+    results: Results = {"images": images, "categories": found["categories"]}
+    # Ids and the order of members are those of the exemplars' file, as are numbers without digits.
+    order = (
+        "id", "image_id", "category_id", "bbox", "area", "iscrowd", "num_keypoints", "keypoints",
+        "score", "homolog",
+    )  # fmt: skip
+    for number, annotation in enumerate(found["annotations"], start=1):
+        name, image = names[annotation["image_id"]], 1 + list(names).index(annotation["image_id"])
+        annotation = {member: annotation[member] for member in order if member in annotation}
+        annotation |= {"id": number, "image_id": image, "area": float(annotation["area"])}
         annotation["keypoints"] = np.array(annotation["keypoints"], float)
         annotation["bbox"] = np.array(annotation["bbox"], float)
         if (extra := annotation.get("homolog")) is not None:
             extra["scores"] = np.array(extra["scores"])
             extra["predicted"] = np.array(extra["predicted"], float)
-        results[names[annotation["image_id"]]] = annotation
+        results[name] = annotation
     return results
 
 

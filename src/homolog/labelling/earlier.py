@@ -86,7 +86,7 @@ class EarlierLabels:
         self.images = {image["file_name"]: image for image in labels.images}
         for annotation in labels.annotations:
             name = names[annotation["image_id"]]
-            self.annotations[name].append(self._with_box(without_image(annotation), name))
+            self.annotations[name].append(self._completed(without_image(annotation), name))
         for annotation in labels.deleted:
             if annotation["image_id"] in names:  # otherwise it cannot be restored either
                 name = names[annotation["image_id"]]
@@ -121,7 +121,7 @@ class EarlierLabels:
             entries = [without_image(entry) for entry, _ in given]
             if real not in images:  # ids of other formats only count what is in the file
                 entries = [_without(each) for each in entries]
-            positions = self._combine(name, [self._with_box(each, name) for each in entries])
+            positions = self._combine(name, [self._completed(each, name) for each in entries])
             for (_, exemplar), position in zip(given, positions, strict=True):
                 if exemplar is not None:
                     self.own[name].append((exemplar, position))
@@ -174,15 +174,18 @@ class EarlierLabels:
             positions.append(position)
         return positions
 
-    def _with_box(self, entry: Entry, name: str) -> Entry:
-        """An annotation with a box around its keypoints, if it has none."""
+    def _completed(self, entry: Entry, name: str) -> Entry:
+        """An annotation with the members that readers of COCO files expect, if it lacks them."""
         points = [entry["keypoints"][3 * k : 3 * k + 3] for k in labelled_keypoints(entry)]
         box = entry.get("bbox")
-        if not points or (box and min(box[2:]) > 0):
+        if points and not (box and min(box[2:]) > 0):
+            image = self.images.get(name, {})
+            size = (image["width"], image["height"]) if image.get("width") else None
+            box = box_of_keypoints(points, size)
+        if not box or "keypoints" not in entry:
             return entry
-        image = self.images.get(name, {})
-        size = (image["width"], image["height"]) if image.get("width") else None
-        return {**entry, "bbox": box_of_keypoints(points, size)}
+        derived = {"area": box[2] * box[3], "iscrowd": 0, "num_keypoints": len(points)}
+        return {**derived, **entry, "bbox": box}
 
 
 def _pair_up(entries: Sequence[Entry], before: Sequence[Entry]) -> list[int | None]:
