@@ -71,6 +71,7 @@ def pairs(
         )
     data = dataset_options.load(dataset, root)
     given = dataset_options.given()
-    given.pop("manifest", None)
+    for option in ("manifest", "sides"):  # on which the pairs do not depend
+        given.pop(option, None)
     manifest.write(out, data, rules(**given))
     print(f"{data.name}, {len(data.pairs):,} pairs: {out}")
