@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,10 +24,11 @@ def tray(animals: list[Image.Image]) -> Image.Image:
 
 @pytest.fixture(scope="session")
 def animals(tmp_path_factory) -> Iterator[SimpleNamespace]:
-    """The example pair: `few.json` labels the fox, `tray.json` fox and husky in one image.
+    """The example pair, of which `few` labels the fox.
 
     Attributes `images` are both images, `keypoints` the keypoints of both, `visible` which are
-    seen in both, `names` their names, `folder` where the files lie, and `tray` the image of both.
+    seen in both, `names` their names, `folder` where the files lie; and `tray` is an image of
+    both, with the keypoints `halved`.
     """
     folder = tmp_path_factory.mktemp("animals")
     with example.pair() as pair:
@@ -37,7 +37,6 @@ def animals(tmp_path_factory) -> Iterator[SimpleNamespace]:
         names, visible = pair.schema.names, pair.visible
     images[0].save(folder / "fox.png")
     both = tray(images)
-    both.save(folder / "tray.png")
     halved = [points / 2 + box[:2] for points, box in zip(keypoints, BOXES, strict=True)]
     width, height = images[0].size
     category = {
@@ -46,28 +45,23 @@ def animals(tmp_path_factory) -> Iterator[SimpleNamespace]:
         "keypoints": list(names),
         "skeleton": [[1, 2], [2, 3]],
     }
-    for file, image, size, objects in (
-        ("few.json", "fox.png", (width, height), [(keypoints[0], (0, 0, width, height))]),
-        ("tray.json", "tray.png", SIZE, list(zip(halved, BOXES, strict=True))),
-    ):
-        content = {
-            "images": [{"id": 1, "file_name": image, "width": size[0], "height": size[1]}],
-            "annotations": [
-                {
-                    "id": number,
-                    "image_id": 1,
-                    "category_id": 7,
-                    "bbox": list(box),
-                    "keypoints": np.column_stack([points, 2 * visible]).flatten().tolist(),
-                }
-                for number, (points, box) in enumerate(objects, start=1)
-            ],
-            "categories": [category],
-        }
-        (folder / file).write_text(json.dumps(content))
+    content = {
+        "images": [{"id": 1, "file_name": "fox.png", "width": width, "height": height}],
+        "annotations": [
+            {
+                "id": 1,
+                "image_id": 1,
+                "category_id": 7,
+                "bbox": [0, 0, width, height],
+                "keypoints": np.column_stack([keypoints[0], 2 * visible]).flatten().tolist(),
+            }
+        ],
+        "categories": [category],
+    }
+    (folder / "few.json").write_text(json.dumps(content))
     return SimpleNamespace(
         folder=folder, images=images, keypoints=keypoints, halved=halved, visible=visible,
-        names=names, tray=both, few=Path(folder / "few.json"), several=Path(folder / "tray.json"),
+        names=names, tray=both, few=folder / "few.json",
     )  # fmt: skip
 
 
@@ -82,4 +76,4 @@ def predictor(animals):
 def tray_predictor(animals):
     from homolog.integrations.predictor import Predictor
 
-    return Predictor(animals.several, max_objects=4)
+    return Predictor(animals.few, max_objects=2)

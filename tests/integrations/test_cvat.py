@@ -75,6 +75,11 @@ def test_the_driver_takes_the_skeletons_of_several_objects(monkeypatch, tray_pre
     assert np.median(errors[shown]) < 12
 
 
+def test_nothing_like_an_exemplar_is_no_skeleton(tray_predictor):
+    function = cvat.SkeletonDetector(tray_predictor)
+    assert function.detect(context(), Image.new("RGB", (300, 200), "grey")) == []
+
+
 def test_names_are_those_of_the_exemplars(predictor, animals):
     (label,) = cvat.SkeletonDetector(predictor).spec.labels
     assert (label.name, label.type) == ("animal", "skeleton")
