@@ -147,6 +147,31 @@ def test_suffixes_of_other_systems(folder):
     assert not read(save(folder, "LM=0\nIMAGE=gone.png\nLM=1\n1 2\nIMAGE=a.jpg\n")).missing
 
 
+def test_photos_that_exif_says_to_turn(folder):
+    photo = Image.new("L", (60, 40))
+    exif = photo.getexif()
+    exif[0x0112] = 6  # the stored photo is turned clockwise
+    photo.save(folder / "images" / "e.jpg", exif=exif)
+    specimen = "LM=2\n{} 30\n20 10\nIMAGE=e.jpg\nID=0\n"
+    # x = 50 fits only the stored photo of 60 x 40: there y is 10 from the top.
+    file = read(save(folder, specimen.format(50) + specimen.format(15)))
+    assert "turned with them: 2" in file.notes[0]
+    first, second = file.document["annotations"]
+    assert first["keypoints"] == [30, 50, 2, 10, 20, 2]  # (x, y) is (40 - y, x) once upright
+    assert second["keypoints"][:3] == [30, 15, 2]
+    assert (file.document["images"][0]["width"], file.document["images"][0]["height"]) == (40, 60)
+    file = read(save(folder, specimen.format(15)))
+    assert "taken to be those of the upright photos: 1" in file.notes[0]
+    assert file.document["annotations"][0]["keypoints"][:3] == [15, 30, 2]
+    write(folder / "b.tps", file.document)
+    assert read(folder / "b.tps").document == file.document
+    upright = "LM=2\n15 55\n20 10\nIMAGE=e.jpg\nID=0\n"
+    file = read(save(folder, specimen.format(50) + upright))
+    assert "turned where not" in file.notes[0]
+    assert [a["keypoints"][:2] for a in file.document["annotations"]] == [[30, 50], [15, 5]]
+    refused(lambda: read(save(folder, specimen.format(70))), "line 1", "40 x 60")
+
+
 def test_specimens_without_an_id_get_free_ones(folder):
     text = "LM=1\n1 2\nIMAGE=a.png\n"
     long = "9" * 5000

@@ -7,8 +7,6 @@ be found for that. Coordinates that are negative, or no numbers, mean that a lan
 
 from __future__ import annotations
 
-import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +17,9 @@ import numpy as np
 
 from homolog.data.formats import curves
 from homolog.data.formats.document import DocumentBuilder, LabelFile, ReadOptions
+from homolog.data.formats.image_sizes import Fit
 from homolog.data.formats.landmark_names import names_of
-from homolog.data.reading import ImageFinder, unreadable
+from homolog.data.reading import ImageFinder
 from homolog.errors import HomologError
 from homolog.image import reading
 from homolog.image.folders import image_suffixes
@@ -30,10 +29,6 @@ CATEGORY = "specimen"
 
 TOLERANCE = 1.0
 """Pixels by which a landmark may lie outside its image: tools differ in where pixels begin."""
-
-_LINE_END = re.compile(r"\r\n?|\n")
-_NO_TEXT = "\0\x1a\ufeff"  # the second one ends files of DOS
-_ABSENT = {"", "na", "nan", "n/a", "null", "none", "-", "."}
 
 Point = tuple[float, float]
 
@@ -55,57 +50,6 @@ class Specimen:
     points: Sequence[Point]
     curves: Sequence[Sequence[Point]] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
-
-
-def read_lines(path: Path, argument: str) -> list[tuple[int, str]]:
-    """The lines of a text file that are not blank, with their numbers from 1 on.
-
-    Its text is UTF-8, UTF-16 with a byte order mark, or else Windows-1252, and lines end as on any
-    system.
-
-    Raises:
-        HomologError: it cannot be read.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise HomologError(f"{argument}: {unreadable(path, error)}") from error
-    encodings = ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252")
-    text = data.decode("latin-1")
-    for encoding in encodings:
-        try:
-            text = data.decode(encoding)
-            break
-        except UnicodeDecodeError:
-            continue
-    lines = (line.strip(_NO_TEXT) for line in _LINE_END.split(text))
-    return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-
-
-def as_number(text: str) -> float:
-    """A coordinate, perhaps with a decimal comma; NaN for `NA` and the like.
-
-    Raises:
-        ValueError: it is no number.
-
-    >>> as_number("12,5"), as_number("NA")
-    (12.5, nan)
-    """
-    if text.strip().lower() in _ABSENT:
-        return math.nan
-    value = float(text.replace(",", "."))
-    if "_" in text or not math.isfinite(value):  # which Python takes for numbers
-        raise ValueError(f"expected a number, got {text!r}")
-    return value
-
-
-def format_number(value: float) -> str:
-    """A coordinate as text, to a hundred-millionth of a pixel; `NA` where it is missing.
-
-    >>> format_number(12.50), format_number(float("nan"))
-    ('12.5', 'NA')
-    """
-    return "NA" if math.isnan(value) else f"{value:.8f}".rstrip("0").rstrip(".")
 
 
 def find_image(name: str, finder: ImageFinder) -> Path:
@@ -162,52 +106,88 @@ def assemble(
     for note in (*notes, *curve_notes):
         builder.note(note)
     images = _Images(options.finder(path))
-    per_image = Counter(images.key(specimen.image) for specimen in specimens)
-    seen: Counter[str] = Counter()
+    reason = "; y runs from the bottom of the image, which has to be found for that"
     odd: Counter[str] = Counter()
+    found: list[_Found] = []
     for specimen, its_curves in zip(specimens, laid, strict=True):
         try:
-            name, found, size = images.find(specimen.image)
+            image = images.find(specimen.image)
         except HomologError as error:
-            reason = (
-                "; y runs from the bottom of the image, which has to be found for that"
-                if from_bottom
-                else ""
-            )
-            raise HomologError(f"{where}, {specimen.location}: {error}{reason}") from None
+            said = f"{error}{reason if from_bottom else ''}"
+            raise HomologError(f"{where}, {specimen.location}: {said}") from None
         rows = np.array([*specimen.points, *(p for curve in its_curves for p in curve)], float)
         rows = rows.reshape(-1, 2)
-        missing = _missing(rows, from_bottom, odd)
-        rows[missing] = np.nan
-        _check_inside(f"{where}, {specimen.location}", rows, name, size)
+        rows[_missing(rows, from_bottom, odd)] = np.nan
+        found.append(_Found(specimen, image, rows))
+    as_stored, photo_notes = _orientations(path, found)
+    per_image = Counter(each.image.path for each in found)
+    seen: Counter[Path] = Counter()
+    for each, stored in zip(found, as_stored, strict=True):
+        image, size = each.image, each.image.stored if stored else each.image.size
+        _check_inside(f"{where}, {each.specimen.location}", each.rows, image.name, size)
+        rows = each.rows.copy()
         if from_bottom:
-            # Rounded, so that what a writer of ours subtracted comes back as it was.
-            rows[:, 1] = np.round(size[1] - rows[:, 1], 9)
+            rows[:, 1] = size[1] - rows[:, 1]
+        if stored:
+            rows = Fit(size, size, image.orientation).points(rows)
+        # Rounded, so that what a writer of ours subtracted comes back as it was.
         points = {
             keypoint: (x, y, 2) if x == x else (0.0, 0.0, 0)
-            for keypoint, (x, y) in zip(category["keypoints"], rows.tolist(), strict=True)
+            for keypoint, (x, y) in zip(
+                category["keypoints"], np.round(rows, 9).tolist(), strict=True
+            )
         }
         members: dict[str, Any] = {}
-        if specimen.attributes:
-            members["attributes"] = dict(specimen.attributes)
-        key = images.key(specimen.image)
-        if per_image[key] > 1:
-            seen[key] += 1
-            members["instance_id"] = seen[key]
-        image = builder.add_image(name, size, found)
-        builder.add_annotation(image, CATEGORY, points, **members)
+        if each.specimen.attributes:
+            members["attributes"] = dict(each.specimen.attributes)
+        if per_image[image.path] > 1:
+            seen[image.path] += 1
+            members["instance_id"] = seen[image.path]
+        number = builder.add_image(image.name, image.size, image.path)
+        builder.add_annotation(number, CATEGORY, points, **members)
     for kind, number in odd.items():
         if number:
             builder.note(f"{path}: {kind}, which counts as missing: {number}")
     for listed in unlabelled:
         try:
-            name, found, size = images.find(listed)
-            builder.add_image(name, size, found)
+            image = images.find(listed)
+            builder.add_image(image.name, image.size, image.path)
         except HomologError:
             builder.note(f"{path}: {listed}, without landmarks, was not found and is left out")
-    for note in images.notes:
+    for note in (*images.notes, *photo_notes):
         builder.note(f"{path}: {note}")
     return builder.build()
+
+
+@dataclass(frozen=True)
+class _Image:
+    """An image that was found.
+
+    Attributes:
+        name: with its suffix.
+        path: of its file.
+        stored: width and height before it is turned.
+        orientation: by which it is turned, as EXIF numbers them.
+    """
+
+    name: str
+    path: Path
+    stored: tuple[int, int]
+    orientation: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the upright image."""
+        return Fit(self.stored, self.stored, self.orientation).size
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """A specimen, its image, and its points x, y as in the file, NaN where missing."""
+
+    specimen: Specimen
+    image: _Image
+    rows: np.ndarray
 
 
 class _Images:
@@ -216,10 +196,10 @@ class _Images:
     def __init__(self, finder: ImageFinder):
         self._finder = finder
         self.notes: list[str] = []
-        self._found: dict[str, tuple[str, Path, tuple[int, int]]] = {}
+        self._found: dict[str, _Image] = {}
 
-    def find(self, name: str) -> tuple[str, Path, tuple[int, int]]:
-        """The name of an image with its suffix, its path and its size."""
+    def find(self, name: str) -> _Image:
+        """The image of a name as a file has it."""
         if name not in self._found:
             path = find_image(name, self._finder)
             full = name
@@ -230,15 +210,37 @@ class _Images:
             suffix = PureWindowsPath(name).suffix.lower()
             if suffix in image_suffixes() and suffix != path.suffix.lower():
                 self.notes.append(f"{name} is not there; {path} is taken for it")
-            self._found[name] = full, path, reading.image_size(path)
+            self._found[name] = _Image(full, path, *reading.stored_size(path))
         return self._found[name]
 
-    def key(self, name: str) -> str:
-        """What is the same for the same image."""
-        try:
-            return str(self.find(name)[1])
-        except HomologError:
-            return name
+
+def _orientations(path: Path, found: Sequence[_Found]) -> tuple[list[bool], list[str]]:
+    """Whether landmarks are those of photos before these are turned; and lines that say so.
+
+    Programs that do not know of EXIF show photos as they are stored. Landmarks that fit only one of
+    both tell which it is, for all photos of a file; otherwise they are taken to be upright.
+    """
+    fits: list[tuple[bool, bool]] = []
+    for each in found:
+        inside = [
+            _outside(each.rows, size).sum() == 0 for size in (each.image.size, each.image.stored)
+        ]
+        fits.append((bool(inside[0]), bool(inside[1])))
+    turned = [each.image.orientation != 1 for each in found]
+    if not any(turned):
+        return turned, []
+    only_stored = [t and fit == (False, True) for t, fit in zip(turned, fits, strict=True)]
+    only_upright = any(t and fit == (True, False) for t, fit in zip(turned, fits, strict=True))
+    if not any(only_stored):
+        note = "are taken to be those of the upright photos"
+        as_stored = [False] * len(found)
+    elif only_upright:
+        note = "fit the upright photos or not, and are turned where not"
+        as_stored = only_stored
+    else:
+        note = "fit only the photos as they are stored, and are turned with them"
+        as_stored = [t and fit[1] for t, fit in zip(turned, fits, strict=True)]
+    return as_stored, [f"landmarks of photos that EXIF says to turn {note}: {sum(turned)}"]
 
 
 def _common_count(where: str, specimens: Sequence[Specimen]) -> int:
@@ -332,7 +334,7 @@ def _check_inside(where: str, rows: np.ndarray, name: str, size: tuple[int, int]
     Raises:
         HomologError: one does not.
     """
-    outside = (rows < -TOLERANCE) | (rows > np.array(size) + TOLERANCE)
+    outside = _outside(rows, size)
     if outside.any():
         number = int(outside.any(axis=1).argmax())
         x, y = rows[number]
@@ -340,3 +342,7 @@ def _check_inside(where: str, rows: np.ndarray, name: str, size: tuple[int, int]
             f"{where}: landmark {number + 1}: expected x and y in pixels of {name}, which has "
             f"{size[0]} x {size[1]}, got {x:g} {y:g}"
         )
+
+
+def _outside(rows: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.asarray((rows < -TOLERANCE) | (rows > np.array(size) + TOLERANCE))

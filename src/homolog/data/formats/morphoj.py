@@ -20,7 +20,8 @@ from homolog.data.formats.document import (
     WriteOptions,
 )
 from homolog.data.formats.landmark_output import disassemble, name_landmarks
-from homolog.data.formats.landmarks import Specimen, as_number, assemble, format_number, read_lines
+from homolog.data.formats.landmark_text import as_number, format_number, read_lines
+from homolog.data.formats.landmarks import Specimen, assemble
 from homolog.errors import HomologError
 from homolog.utils.outputs import write_atomically
 
