@@ -252,8 +252,19 @@ def test_any_order_of_columns(tmp_path_factory, points, order, separator, data):
 
 
 PIECES = st.sampled_from(
-    ["1", "2.5", "x", "y", "v", "name", ",", ";", "\t", " ", "\n", "\r", '"', "#", "nan", "-", "[", "]"]
-    + ["{", "}", ":", '"x"', '"points"', '"keypoints"', '"shapes"', "null", "true", "0", "axis-0", "é"]
+    [
+        *'0,1;[]{}:-#x"yv\t\n\r é',
+        "2.5",
+        "name",
+        "nan",
+        "null",
+        "true",
+        "axis-0",
+        '"x"',
+        '"points"',
+        '"keypoints"',
+        '"shapes"',
+    ]
 )
 
 
