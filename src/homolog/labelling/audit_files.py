@@ -32,6 +32,8 @@ from homolog.viz.audit import SheetEntry, plot_audit
 MOST_SHOWN = 40
 """Findings on a contact sheet at most."""
 
+_MOST_LETTERS = 40  # of the name of an image there
+
 
 class LabelledFiles:
     """The labelled objects of one or several files that are audited together.
@@ -285,9 +287,12 @@ def _sheet_entry(found: FileFinding) -> SheetEntry:
         mirror = found.schema.mirror
         # Where names do not tell, one of each pair is drawn as left.
         sides = [told[k] or (1 if k < mirror[k] else -1) for k in keypoints]
+    name = annotation.name
+    if len(name) > _MOST_LETTERS:  # files of a set differ at their ends
+        name = f"…{name[-_MOST_LETTERS:]}"
     return SheetEntry(
         str(annotation.path) if annotation.path.is_file() else None,
-        f"{finding.score:.2f}  {found.describe()}\n{annotation.name}",
+        f"{finding.score:.2f}  {found.describe()}\n{name}",
         annotation.box,
         annotation.keypoints[keypoints],
         finding.points,
