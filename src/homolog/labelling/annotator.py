@@ -21,15 +21,11 @@ from homolog.image import reading
 from homolog.image.geometry import IDENTITY, PoseVariant
 from homolog.image.regions import as_box
 from homolog.labelling.exemplar_features import BATCH
-from homolog.labelling.exemplars import (
-    EXEMPLAR_POSES,
-    Exemplars,
-    KeypointPrediction,
-    PreparedExemplar,
-)
+from homolog.labelling.exemplars import EXEMPLAR_POSES, Exemplars, KeypointPrediction
 from homolog.labelling.instances import INSTANCE, free_instance, match_instances
 from homolog.labelling.neighbours import Territories
 from homolog.labelling.objects import ObjectFinder
+from homolog.labelling.posed_exemplars import PreparedExemplar
 from homolog.labelling.provenance import OwnObject, file_annotations, own_objects
 from homolog.loading import joined
 from homolog.matcher import Matcher

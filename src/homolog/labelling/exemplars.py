@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ from homolog.labelling.exemplar_features import exemplar_features
 from homolog.labelling.mirrored import MirroredExemplars, poses_of
 from homolog.labelling.posed_exemplars import (
     PosedExemplar,
+    PreparedExemplar,
     cycle_agreement,
     evenly_spaced,
     predict_box,
@@ -96,25 +97,6 @@ class KeypointPrediction:
     confidence_features: Float[np.ndarray, "K 5"]
     likeness: float
     mirrored: bool = False
-
-
-@dataclass(eq=False)
-class PreparedExemplar:
-    """What has been computed of an exemplar, to be used again.
-
-    Attributes:
-        posed: the exemplar in every pose.
-        upright: its descriptors as it is; None if it was tried in other poses only.
-    """
-
-    posed: list[PosedExemplar] = field(default_factory=list)
-    upright: DescriptorMap | None = None
-
-    def add(self, posed: PosedExemplar, descriptor_map: DescriptorMap) -> None:
-        """Add a pose of the exemplar, which these are the descriptors of."""
-        self.posed.append(posed)
-        if descriptor_map.transform.pose == IDENTITY:
-            self.upright = descriptor_map
 
 
 class Exemplars:
@@ -307,10 +289,9 @@ class Exemplars:
                 points = np.where(labelled[:, None], annotation.keypoints, np.inf)
                 errors = np.linalg.norm(predicted.points - points, axis=1)
                 correct = errors <= _CORRECT * annotation.reference_length("box")
-                features = predicted.confidence_features
+                what = (annotation.category, predicted.confidence_features, labelled, correct)
                 belongs, all_others = len(mates) > len(without), len(without) == 1
-                sample = (index, annotation.category, features, labelled, correct)
-                samples.append(LeftOut(*sample, belongs, all_others))
+                samples.append(LeftOut(index, *what, belongs, all_others))
         mirrors = {category: schema.mirror for category, schema in self.schemas.items()}
         return adapt(samples, mirrors) if samples else self.calibration
 
@@ -351,7 +332,8 @@ class Exemplars:
         config = self.config
         cells = matching.window_soft_argmax(blended, config.window, config.temperature)
         box = predict_box(cells, visibility_K, exemplars, weights)
-        radius = _CORRECT * max(box[2] - box[0], box[3] - box[1], 1.0)
+        length = max(box[2] - box[0], box[3] - box[1], 1.0)
+        radius = _CORRECT * length
         agreement = torch.stack(
             [
                 cycle_agreement(target, cells, each, similarity, radius)
@@ -360,10 +342,8 @@ class Exemplars:
         )
         back, agree = (shares_VK[:, None] * agreement).sum(0)
         unique = matching.window_log_prob(blended, cells).exp()
-        length = max(box[2] - box[0], box[3] - box[1], 1.0)
-        residuals = shape_residuals(
-            cells.double().cpu().numpy(), [_shape(each) for each in exemplars], length
-        )
+        shapes = [each.shape_K2 for each in exemplars]
+        residuals = shape_residuals(cells.double().cpu().numpy(), shapes, length)
         residual = torch.from_numpy(residuals).to(unique)
         rows = (unique, back, agree, torch.full_like(unique, quality), residual)
         confidence_features = torch.stack(rows, dim=1).double().cpu().numpy()
@@ -400,12 +380,6 @@ class Exemplars:
         corrected = correction.correct(maps, exemplar.cells_K2)
         # Hubness is a sum over anchors; as a mean it lets exemplars with more and fewer compare.
         return corrected + consensus.temperature / 2 * math.log(count)
-
-
-def _shape(exemplar: PosedExemplar) -> Float[np.ndarray, "K 2"]:
-    """The keypoints of an exemplar in cells; NaN where they are not visible."""
-    cells = exemplar.cells_K2.double().cpu().numpy()
-    return np.where(exemplar.visible_K.cpu().numpy()[:, None], cells, np.nan)
 
 
 def _category(exemplar: PosedExemplar) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from homolog import matching
 from homolog.data.pairs import Annotation, Box
 from homolog.descriptors import DescriptorMap
-from homolog.image.geometry import PoseVariant
+from homolog.image.geometry import IDENTITY, PoseVariant
 from homolog.keypoints import KeypointSchema
 from homolog.matching.consensus import ConsensusConfig
 
@@ -49,6 +49,12 @@ class PosedExemplar:
     anchors_P2: Int[Tensor, "P 2"]
     anchors_PC: Float[Tensor, "P C"]
     margins: Float[np.ndarray, "4"]
+
+    @property
+    def shape_K2(self) -> Float[np.ndarray, "K 2"]:
+        """The keypoints in cells; NaN where they are not visible."""
+        cells, visible = self.cells_K2.double().cpu().numpy(), self.visible_K.cpu().numpy()
+        return np.where(visible[:, None], cells, np.nan)
 
     @classmethod
     def create(
@@ -103,6 +109,25 @@ class PosedExemplar:
             descriptors[anchors.unbind(1)],
             margins / _longer_edge(low, high),
         )
+
+
+@dataclass(eq=False)
+class PreparedExemplar:
+    """What has been computed of an exemplar, to be used again.
+
+    Attributes:
+        posed: the exemplar in every pose.
+        upright: its descriptors as it is; None if it was tried in other poses only.
+    """
+
+    posed: list[PosedExemplar] = field(default_factory=list)
+    upright: DescriptorMap | None = None
+
+    def add(self, posed: PosedExemplar, descriptor_map: DescriptorMap) -> None:
+        """Add a pose of the exemplar, which these are the descriptors of."""
+        self.posed.append(posed)
+        if descriptor_map.transform.pose == IDENTITY:
+            self.upright = descriptor_map
 
 
 def predict_box(

@@ -6,71 +6,25 @@ be restored. Members of the file and of annotations that are not known here are 
 
 from __future__ import annotations
 
-import bisect
 import copy
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from homolog.data.formats.document import box_of_keypoints
 from homolog.data.formats.entries import InstanceId, as_instance
-from homolog.data.labels import EXTRA, Labels
+from homolog.data.labels import EXTRA
 from homolog.errors import HomologError
 from homolog.labelling.instances import free_instance
-
-Id = int | str
-"""The id of an image, a category or an annotation, as it is in the file."""
-
-Entry = dict[str, Any]
-"""An annotation as in a COCO file."""
+from homolog.serve.history import Change, Edited, Entry, History, Id, State
 
 _INSTANCE_MEMBERS = ("track_id", "instance_id", "instance")
 """Members of an annotation that hold the id of its instance."""
 
-_MAX_CHANGES = 500  # that can be undone
 
-
-@dataclass(frozen=True)
-class Edited:
-    """What a change was about.
-
-    Attributes:
-        ids: of the annotations that it changed.
-        keypoint: index of the keypoint of the first one, if it was about one.
-    """
-
-    ids: tuple[Id, ...]
-    keypoint: int | None = None
-
-
-@dataclass(frozen=True)
-class _State:
-    """How an annotation is in the file: there, deleted, or neither.
-
-    Attributes:
-        entry: the annotation, if it is there.
-        position: where in the file's list.
-        deleted: the annotation, if it was deleted.
-    """
-
-    entry: Entry | None = None
-    position: int = 0
-    deleted: Entry | None = None
-
-
-@dataclass(frozen=True)
-class _Change:
-    """Annotations before and after a change, which is undone as a whole."""
-
-    edited: Edited
-    before: tuple[_State, ...]
-    after: tuple[_State, ...]
-
-
-class Instances:
+class Instances(History):
     """The annotations of labels as instances of their images, and the history of their changes.
 
     Attributes:
@@ -83,40 +37,6 @@ class Instances:
     Raises:
         HomologError: what is kept of deleted annotations cannot be read.
     """
-
-    def __init__(self, labels: Labels):
-        self._data = labels.data
-        self.labels = labels
-        self._done: list[_Change] = []
-        self._undone: list[_Change] = []
-        self.deleted: list[Entry] = labels.deleted
-        used = {entry["id"] for entry in self.labels.annotations}
-        for entry in self.deleted:
-            if entry["id"] in used:  # another program has given it to a new annotation
-                entry["id"] = self._new_id()
-            used.add(entry["id"])
-        self.deleted.sort(key=_order)
-
-    @property
-    def can_undo(self) -> bool:
-        """Whether there is a change to undo."""
-        return bool(self._done)
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether there is a change to make again."""
-        return bool(self._undone)
-
-    def __getitem__(self, id: Id) -> Entry:
-        """The annotation of an id.
-
-        Raises:
-            HomologError: there is none.
-        """
-        position = self._position(id)
-        if position is None:
-            raise HomologError(f"annotation: expected the id of an annotation, got {id!r}")
-        return self.labels.annotations[position]
 
     def add(self, image: Id, category: Id, box: tuple[float, float, float, float]) -> Edited:
         """Add an instance without keypoints, all of which are to be reviewed.
@@ -132,7 +52,7 @@ class Instances:
         entry = self._new_entry(image, category)
         entry |= {"bbox": list(box), "area": box[2] * box[3]}
         entry[EXTRA]["box_reviewed"] = True
-        return self._record(entry["id"], _State(entry, len(self.labels.annotations)))
+        return self.record(entry["id"], State(entry, len(self.labels.annotations)))
 
     def label(
         self,
@@ -167,11 +87,11 @@ class Instances:
         entry = self._new_entry(image, category)
         entry |= {"bbox": [0, 0, *map(float, size)], "area": float(size[0] * size[1])}
         entry[EXTRA]["box_of_keypoints"] = True
-        self._put(entry["id"], _State(entry, len(self.labels.annotations)))
+        self.put(entry["id"], State(entry, len(self.labels.annotations)))
         try:
-            return self._correct(entry["id"], keypoint, point, visible, occluded, _State())
+            return self._correct(entry["id"], keypoint, point, visible, occluded, State())
         except HomologError:
-            self._put(entry["id"], _State())
+            self.put(entry["id"], State())
             raise
 
     def wants(self, image: Id, predicted: Entry) -> bool:
@@ -197,7 +117,7 @@ class Instances:
         there = [entry for entry in self.labels.annotations if entry["image_id"] == image]
         if not there:
             entry = {**self._new_entry(image, predicted["category_id"]), **predicted}
-            return self._record(entry["id"], _State(entry, len(self.labels.annotations)))
+            return self.record(entry["id"], State(entry, len(self.labels.annotations)))
         begun = copy.deepcopy(there[0])
         for keypoint in _open_keypoints(begun, predicted):
             row = slice(3 * keypoint, 3 * keypoint + 3)
@@ -206,7 +126,7 @@ class Instances:
         begun[EXTRA] = {**predicted[EXTRA], "reviewed": begun[EXTRA]["reviewed"]}
         for member in ("bbox", "area"):
             begun[member] = predicted[member]
-        return self._record(begun["id"], dataclasses.replace(self._state(begun["id"]), entry=begun))
+        return self.record(begun["id"], dataclasses.replace(self.state(begun["id"]), entry=begun))
 
     def set_box(self, id: Id, box: tuple[float, float, float, float]) -> Edited:
         """Move or resize the box of an instance; its keypoints stay where they are.
@@ -223,7 +143,7 @@ class Instances:
                 changed[EXTRA].setdefault("predicted_bbox", self[id]["bbox"])
             changed[EXTRA].pop("box_of_keypoints", None)
             changed[EXTRA]["box_reviewed"] = True
-        return self._record(id, dataclasses.replace(self._state(id), entry=changed))
+        return self.record(id, dataclasses.replace(self.state(id), entry=changed))
 
     def rename(self, id: Id, name: InstanceId) -> Edited:
         """Give an instance another id, which no other object of its image has.
@@ -241,7 +161,7 @@ class Instances:
             raise HomologError(f"instance: expected one that no other object has, got {name!r}")
         member = next((m for m in _INSTANCE_MEMBERS if m in changed), "instance_id")
         changed[member] = name
-        return self._record(id, dataclasses.replace(self._state(id), entry=changed))
+        return self.record(id, dataclasses.replace(self.state(id), entry=changed))
 
     def delete(self, id: Id) -> Edited:
         """Delete an instance; it stays in the file, to be restored.
@@ -249,7 +169,7 @@ class Instances:
         Raises:
             HomologError: there is no such annotation.
         """
-        return self._record(id, _State(deleted=self[id]))
+        return self.record(id, State(deleted=self[id]))
 
     def restore(self, id: Id) -> Edited:
         """Restore a deleted instance.
@@ -257,10 +177,10 @@ class Instances:
         Raises:
             HomologError: none of that id was deleted.
         """
-        deleted = self._state(id).deleted
+        deleted = self.state(id).deleted
         if deleted is None:
             raise HomologError(f"annotation: expected the id of a deleted annotation, got {id!r}")
-        return self._record(id, _State(deleted, len(self.labels.annotations)))
+        return self.record(id, State(deleted, len(self.labels.annotations)))
 
     def correct(
         self,
@@ -275,7 +195,7 @@ class Instances:
         Raises:
             HomologError: the arguments do not fit the labels.
         """
-        before = copy.deepcopy(self._state(id))
+        before = copy.deepcopy(self.state(id))
         return self._correct(id, keypoint, point, visible, occluded, before)
 
     def _correct(
@@ -285,7 +205,7 @@ class Instances:
         point: tuple[float, float] | None,
         visible: bool,
         occluded: bool | None,
-        before: _State,
+        before: State,
     ) -> Edited:
         self.labels.correct(id, keypoint, point, visible, occluded)
         entry = self[id]
@@ -296,7 +216,7 @@ class Instances:
             box = box_of_keypoints(np.reshape(entry["keypoints"], (-1, 3)), size)
             entry |= {"bbox": box, "area": box[2] * box[3]}
         edited = Edited((id,), keypoint)
-        self._remember(_Change(edited, (before,), (copy.deepcopy(self._state(id)),)))
+        self.remember(Change(edited, (before,), (copy.deepcopy(self.state(id)),)))
         return edited
 
     def accept(self, image: Id) -> Edited:
@@ -311,55 +231,16 @@ class Instances:
         )  # fmt: skip
         if not ids:
             raise HomologError(f"image: expected one with objects to accept, got {image!r}")
-        before = tuple(copy.deepcopy(self._state(id)) for id in ids)
+        before = tuple(copy.deepcopy(self.state(id)) for id in ids)
         for id in ids:
             entry = self[id]
             count = len(entry["keypoints"]) // 3
             fresh = {"scores": [], "doubtful": [], "predicted": list(entry["keypoints"])}
             entry.setdefault(EXTRA, fresh)["reviewed"] = list(range(count))
         edited = Edited(ids)
-        after = tuple(copy.deepcopy(self._state(id)) for id in ids)
-        self._remember(_Change(edited, before, after))
+        after = tuple(copy.deepcopy(self.state(id)) for id in ids)
+        self.remember(Change(edited, before, after))
         return edited
-
-    def undo(self) -> Edited:
-        """Undo the last change, and say what it was about.
-
-        Raises:
-            HomologError: there is none.
-        """
-        if not self._done:
-            raise HomologError("undo: expected a change to undo, got none")
-        change = self._done.pop()
-        self._undone.append(change)
-        for id, state in zip(reversed(change.edited.ids), reversed(change.before), strict=True):
-            self._put(id, state)
-        return change.edited
-
-    def redo(self) -> Edited:
-        """Make the change again that was undone last, and say what it is about.
-
-        Raises:
-            HomologError: there is none.
-        """
-        if not self._undone:
-            raise HomologError("redo: expected a change that was undone, got none")
-        change = self._undone.pop()
-        self._done.append(change)
-        for id, state in zip(change.edited.ids, change.after, strict=True):
-            self._put(id, state)
-        return change.edited
-
-    def _record(self, id: Id, after: _State) -> Edited:
-        """Change an annotation, and remember how it was."""
-        edited = Edited((id,))
-        self._remember(_Change(edited, (self._state(id),), (after,)))
-        self._put(id, after)
-        return edited
-
-    def _remember(self, change: _Change) -> None:
-        self._done = [*self._done, change][-_MAX_CHANGES:]
-        self._undone = []
 
     def _new_entry(self, image: Id, category: Id) -> Entry:
         """An annotation of a category, without a box, whose keypoints are all to be reviewed."""
@@ -370,7 +251,7 @@ class Instances:
             )
         count = counts[category]
         entry: Entry = {
-            "id": self._new_id(), "image_id": image, "category_id": category, "bbox": [],
+            "id": self.new_id(), "image_id": image, "category_id": category, "bbox": [],
             "area": 0.0, "iscrowd": 0, "num_keypoints": 0, "keypoints": [0] * 3 * count,
             EXTRA: {
                 "scores": [], "doubtful": list(range(count)), "reviewed": [],
@@ -378,14 +259,6 @@ class Instances:
             },
         }  # fmt: skip
         return entry | self._new_instance(image)
-
-    def _new_id(self) -> Id:
-        """An id that no annotation has, of the type that most have."""
-        ids = [entry["id"] for entry in [*self.labels.annotations, *self.deleted]]
-        numbers = [id for id in ids if isinstance(id, int)]
-        if 2 * len(numbers) >= len(ids):
-            return max(numbers, default=0) + 1
-        return next(str(n) for n in range(len(ids) + 1, 2 * len(ids) + 2) if str(n) not in ids)
 
     def _new_instance(self, image: Id) -> dict[str, InstanceId]:
         """The member that names a new instance, as the file's others are named, or none."""
@@ -399,45 +272,11 @@ class Instances:
                 return {member: free_instance(e[member] for e in named if e["image_id"] == image)}
         return {}
 
-    def _position(self, id: Id) -> int | None:
-        """Where in the file's list an annotation is; of several with one id, the last."""
-        places = [i for i, entry in enumerate(self.labels.annotations) if entry["id"] == id]
-        return places[-1] if places else None
-
-    def _state(self, id: Id) -> _State:
-        position = self._position(id)
-        entry = None if position is None else self.labels.annotations[position]
-        deleted = [entry for entry in self.deleted if entry["id"] == id]
-        return _State(entry, position or 0, deleted[-1] if deleted else None)
-
-    def _put(self, id: Id, state: _State) -> None:
-        """Bring an annotation into a state, which later changes leave as it is."""
-        now, annotations = self._state(id), self.labels.annotations
-        if now.entry is not None:
-            del annotations[now.position]
-        if state.entry is not None:
-            annotations.insert(state.position, copy.deepcopy(state.entry))
-        if (now.deleted is None) != (state.deleted is None):
-            if now.deleted is not None:
-                self.deleted.remove(now.deleted)
-            elif state.deleted is not None:
-                bisect.insort(self.deleted, copy.deepcopy(state.deleted), key=_order)
-            if self.deleted:
-                self._data.setdefault(EXTRA, {})["deleted"] = self.deleted
-            elif set(self._data.get(EXTRA, {})) == {"deleted"}:
-                del self._data[EXTRA]
-        self.labels = Labels(self._data)
-
 
 def _open_keypoints(begun: Entry, predicted: Entry) -> list[int]:
     """The keypoints that nobody has labelled yet, and that are predicted."""
     visible = predicted["keypoints"][2::3]
     return [k for k, v in enumerate(visible) if v > 0 and k not in begun[EXTRA]["reviewed"]]
-
-
-def _order(entry: Entry) -> tuple[bool, Id]:
-    """By id, numbers before text."""
-    return isinstance(entry["id"], str), entry["id"]
 
 
 def _instance(entry: Mapping[str, Any]) -> InstanceId | None:

@@ -12,9 +12,9 @@ from homolog.data.labels import EXTRA, manual_keypoints
 from homolog.data.pairs import Annotation
 from homolog.errors import HomologError
 from homolog.labelling.annotator import AnnotateConfig, Annotator
-from homolog.labelling.exemplars import PreparedExemplar
+from homolog.labelling.posed_exemplars import PreparedExemplar
 from homolog.matcher import Matcher
-from homolog.serve.instances import Entry, Id
+from homolog.serve.history import Entry, Id
 from homolog.serve.review import Review
 from homolog.serve.uploads import hide_path
 

@@ -20,7 +20,8 @@ from homolog.data.reading import ImageFinder
 from homolog.errors import HomologError
 from homolog.image.regions import as_box
 from homolog.keypoints import KeypointSchema
-from homolog.serve.instances import Edited, Entry, Id, Instances
+from homolog.serve.history import Edited, Entry, Id
+from homolog.serve.instances import Instances
 from homolog.serve.uploads import ImageStore, StoredImage, printable
 
 
