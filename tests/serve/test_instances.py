@@ -255,6 +255,10 @@ CHANGES = st.lists(
         st.tuples(st.just("delete"), st.integers(3, 12)),
         st.tuples(st.just("restore"), st.integers(3, 12)),
         st.tuples(st.just("correct"), st.integers(3, 12), st.integers(0, 2)),
+        st.tuples(st.just("accept"), st.sampled_from([7, 8, 9])),
+        st.tuples(st.just("rename"), st.integers(3, 12), st.sampled_from(["queen", 2])),
+        st.tuples(st.just("label"), st.sampled_from([8, 9]), st.integers(0, 2)),
+        st.tuples(st.just("prefill"), st.sampled_from([8, 9])),
         st.tuples(st.just("undo")),
         st.tuples(st.just("redo")),
     ),
@@ -265,6 +269,7 @@ CHANGES = st.lists(
 @settings(deadline=None, max_examples=150)
 @given(CHANGES)
 @example([("delete", 3), ("delete", 4), ("restore", 3), ("undo",), ("redo",)])
+@example([("label", 9, 0), ("prefill", 9), ("accept", 9), ("undo",), ("undo",), ("undo",)])
 def test_any_changes_can_be_undone_and_made_again(changes):
     data = document()
     instances = Instances(Labels(data))
@@ -282,6 +287,14 @@ def test_any_changes_can_be_undone_and_made_again(changes):
             arguments[1] = (1.0, 2.0, float(arguments[1]), 40.0)
         elif name == "correct":
             arguments += [(15.0, 25.0), True]
+        elif name == "label":
+            arguments[1:] = [1, (200, 100), arguments[1], (15.0, 25.0), True, False]
+        elif name == "prefill":
+            predicted = entry(0, arguments[0], [10.0, 20.0, 90.0, 60.0])
+            del predicted["id"], predicted["image_id"]
+            if not instances.wants(arguments[0], predicted):
+                continue
+            arguments.append(predicted)
         try:
             getattr(instances, name)(*arguments)
         except HomologError:
