@@ -43,6 +43,8 @@ def test_the_command(tmp_path, capsys, example):
     for options, reason in (
         ("", "--overwrite"),
         ("--overwrite --review 2", "review: expected a number from 0 to 1, got 2"),
+        ("--overwrite --errors 1.5", "errors: expected a number from 0 to 1, got 1.5"),
+        ("--overwrite --errors 0.1 --review 0.8", "errors: expected no --review with it, got both"),
         ("--overwrite --workers 2", "workers: expected --engine ray with it, got --engine local"),
     ):
         with pytest.raises(SystemExit) as stop:
