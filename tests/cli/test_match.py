@@ -107,6 +107,34 @@ def test_named_points_and_poses(capsys, folder):
     assert data["pose"] == "flip" and "matched to their mirror counterparts" in data["note"]
 
 
+def test_sides_are_told(capsys, folder):
+    """A file of names gives the schema; --sides tells what the names do not."""
+    Path("names.txt").write_text("p\nq\nr\n")
+    points = ("--points", "100,180", "140,180", "300,200", "--schema", "names.txt")
+    status, _, err = run(capsys, "match", "a.jpg", "b.jpg", *points, "--poses", "flip")
+    assert status == 2 and err.count("\n") == 1
+    assert "poses: expected none with a flip" in err and "--sides" in err
+    Path("sides.txt").write_text("p:q\n")
+    found = []
+    for sides in (["p:q"], ["sides.txt"], ["none"]):
+        status, out, err = run(
+            capsys, "match", "a.jpg", "b.jpg", *points, "--pose", "flip", "--sides", *sides
+        )
+        assert status == 0, err
+        found.append([line.split() for line in out.splitlines() if line.split()[0] in "pqr"])
+    assert found[0] == found[1]
+    # In the flipped image, p is looked for where q was; on a wing, where it is itself.
+    assert found[0][0][4:] == found[2][1][4:] and found[0][2] == found[2][2]
+    for options, reason in (
+        (["--sides", "p:x"], "sides: expected names of keypoints, p, q, r, got 'x'"),
+        (["--sides", "p"], "sides: expected none, pairs left:right of names, or a file of them"),
+    ):
+        status, _, err = run(capsys, "match", "a.jpg", "b.jpg", *points, *options)
+        assert status == 2 and reason in err and err.count("\n") == 1
+    status, _, err = run(capsys, "match", "a.jpg", "b.jpg", "--sides", "none")
+    assert status == 2 and "sides: expected --schema with it, got none" in err
+
+
 def test_the_table_names_named_points(capsys, folder):
     category = {"keypoints": ["nose", "left_ear"], "flip_indices": [0, 1]}
     (folder / "coco.json").write_text(json.dumps({"categories": [category]}))

@@ -190,3 +190,28 @@ def test_one_image_only(capsys, tmp_path):
     path = datasets.make_coco(tmp_path / "coco", images=1)
     status, _, err = run(capsys, "train", "coco", str(path), "--out", "run")
     assert status == 2 and "with a keypoint in common, got none" in err and err.count("\n") == 1
+
+
+def test_sides_that_names_do_not_tell(capsys, tmp_path):
+    """Images are not mirrored then, which is said; --sides tells, here and to evaluate."""
+    path = datasets.make_coco(tmp_path / "coco", images=6)
+    document = json.loads(path.read_text())
+    document["categories"][0]["keypoints"] = ["p", "q", "r", "s"]
+    path.write_text(json.dumps(document))
+    train = ("train", "coco", str(path), "--steps", "2", "--hold-out", "0", "--out")
+    status, _, err = run(capsys, *train, "runs/unknown")
+    assert status == 0, err
+    (note,) = [line for line in err.splitlines() if line.startswith("note")]
+    assert "flips are left out" in note and "'fox'" in note and "ant" not in note
+    config = json.loads((tmp_path / "runs" / "unknown" / "run.json").read_text())
+    assert '"flip": false' in json.dumps(config)
+    status, _, err = run(capsys, *train, "runs/told", "--sides", "q:r")
+    assert status == 0 and "note" not in err
+    config = json.loads((tmp_path / "runs" / "told" / "run.json").read_text())
+    assert '"flip": true' in json.dumps(config)
+    evaluate = ("evaluate", "coco", str(path), "--limit", "4", "--poses", "flip", "--out", "e")
+    status, _, err = run(capsys, *evaluate)
+    assert status == 2 and "which keypoints of 'fox' are left and right" in err
+    status, _, err = run(capsys, *evaluate, "--sides", "q:r")
+    assert status == 0, err
+    assert json.loads((tmp_path / "e" / "run.json").read_text())["sides"] == ["q:r"]
