@@ -179,12 +179,22 @@ def test_writing(folder):
     assert find_format(folder / "o.json").name == "labelme"
 
 
+def test_a_box_that_does_not_hold_its_points(folder):
+    builder = DocumentBuilder()
+    image = builder.add_image("a.png", SIZES["a.png"])
+    builder.add_annotation(image, "w", {"p": (1, 2, 2), "q": (30, 30, 2)}, box=(5, 5, 9, 9))
+    write(folder / "out", builder.build().document, format="labelme")
+    (annotation,) = read(folder / "out").document["annotations"]
+    assert annotation["bbox"] == [5, 5, 9, 9] and annotation["instance_id"] == 1
+
+
 def test_images_are_named_from_where_the_files_are(folder, tmp_path):
     builder = DocumentBuilder()
     image = builder.add_image("a.png", SIZES["a.png"])
     builder.add_annotation(image, "w", {"p": (1, 2, 2)})
     write(tmp_path / "out", builder.build().document, WriteOptions(folder), "labelme")
     data = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert [each["group_id"] for each in data["shapes"]] == [None, None]
     assert data["imagePath"] == "../images/a.png" and data["imageWidth"] == 60
     assert read(tmp_path / "out").paths[1].samefile(folder / "a.png")
 

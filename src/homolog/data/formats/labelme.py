@@ -236,10 +236,15 @@ def write(path: Path, document: Document, options: WriteOptions = WriteOptions()
     for annotation in document["annotations"]:
         by_image.setdefault(annotation["image_id"], []).append(annotation)
     for target, image in files.values():
+        several = by_image.get(image["id"], [])
         shapes = [
             shape
-            for number, annotation in enumerate(by_image.get(image["id"], []), start=1)
-            for shape in _shapes(annotation, categories[annotation["category_id"]], number)
+            for number, annotation in enumerate(several, start=1)
+            for shape in _shapes(
+                annotation,
+                categories[annotation["category_id"]],
+                None if len(several) == 1 and _box_holds_points(annotation) else number,
+            )
         ]
         data = _file_of(image, shapes, target, options, path)
         try:
@@ -252,10 +257,20 @@ def write(path: Path, document: Document, options: WriteOptions = WriteOptions()
     return unheld(document, "labelme", held, {"keypoints"}, {_KEPT})
 
 
+def _box_holds_points(annotation: Mapping[str, Any]) -> bool:
+    """Whether a reader can tell that a box is that of an object without a group."""
+    if annotation.get("bbox") is None:
+        return True
+    x, y, width, height = annotation["bbox"]
+    rows = np.reshape(annotation.get("keypoints", []), (-1, 3)).astype(float)
+    points = rows[rows[:, 2] > 0, :2]
+    return bool(((points >= (x, y)) & (points <= (x + width, y + height))).all())
+
+
 def _shapes(
-    annotation: Mapping[str, Any], category: Mapping[str, Any], number: int
+    annotation: Mapping[str, Any], category: Mapping[str, Any], number: int | None
 ) -> Iterator[dict[str, Any]]:
-    """The rectangle and the points of an object."""
+    """The rectangle and the points of an object; its number is for one without an instance id."""
     group = annotation.get("instance_id", number)
     box = annotation.get("bbox")
     if box is not None:
