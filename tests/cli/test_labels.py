@@ -104,6 +104,36 @@ class TestConvert:
         (category,) = json.loads((folder / "b.json").read_text())["categories"]
         assert category["flip_indices"] == [7, 2, 1, 4, 3, 6, 5, 0]
 
+    @pytest.mark.parametrize(
+        "name", [each.name for each in label_files.FORMATS if each.read and each.write]
+    )
+    def test_every_format_and_back(self, folder, capsys, name):
+        """The labelled points survive, whatever else a format cannot hold."""
+        format = next(each for each in label_files.FORMATS if each.name == name)
+        write_beetles(folder / "a.json", beetles(3))
+        out = f"b{format.suffixes[0]}"
+        status, _, err = run(capsys, "labels", "convert", "a.json", out, "--to", name)
+        if status:  # an extra is missing, and the message says which
+            assert "pip install" in err
+            pytest.skip(err)
+        arguments = "labels", "convert", out, "c.json", "--from", name, "--images", "."
+        status, _, err = run(capsys, *arguments)
+        assert status == 0, err
+        before, after = (json.loads((folder / each).read_text()) for each in ("a.json", "c.json"))
+        points = [
+            {
+                images[each["image_id"]].rpartition("/")[2].partition(".")[0]: np.reshape(
+                    each["keypoints"], (-1, 3)
+                )
+                for each in data["annotations"]
+            }
+            for data in (before, after)
+            for images in [{image["id"]: image["file_name"] for image in data["images"]}]
+        ]
+        assert points[0].keys() == points[1].keys()
+        for image, truth in points[0].items():
+            np.testing.assert_allclose(points[1][image][:, :2], truth[:, :2], atol=0.02)
+
 
 class TestMap:
     def test_from_a_proposal_to_labels(self, folder, capsys):

@@ -150,3 +150,17 @@ def test_votes_that_contradict_themselves_count_little():
     assert typical[0] == pytest.approx(1, abs=0.1)
     assert log_odds[0] > 10 > 0.5 > log_odds[1]
     assert log_odds[2] == pytest.approx(log_odds[0])  # whatever their unit
+
+
+@pytest.mark.parametrize("names", [["a"], ["left_a", "right_a"], ["left_a", "right_a", "nose"]])
+def test_shapes_that_say_nothing(names):
+    """One keypoint, two, all in one place, hardly any labelled: no findings, and no warnings."""
+    schema = KeypointSchema.from_names(names)
+    rng = np.random.default_rng(0)
+    scattered = rng.uniform(10, 90, (5, len(names), 2))
+    sparse = np.where(rng.random((5, len(names), 1)) < 0.6, np.nan, scattered)
+    sparse[:, 0] = scattered[:, 0]
+    for shapes in (scattered, np.full_like(scattered, 7.0), sparse):
+        annotations = [beetle(f"{index}.png", points) for index, points in enumerate(shapes)]
+        findings = audit(annotations, schema, unseen)
+        assert len(names) > 2 or findings == []

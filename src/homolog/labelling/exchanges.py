@@ -43,7 +43,8 @@ def motion_evidence(
     straight, crossed = (_mean_distance(each[1:], seen) for each in (given, exchanged))
     sizes = [shape_size(shape) for frame in given for shape in frame if _has_points(shape)]
     known = straight[np.isfinite(straight)]
-    unit = (np.median(known) if len(known) else 0.0) + _STILL * float(np.median(sizes))
+    unit = float(np.median(known)) if len(known) else 0.0
+    unit += _STILL * float(np.median(sizes)) if sizes else 1.0
     ratio = _MOTION_WEIGHT * np.log((crossed + unit) / (straight + unit))
     found[1:] = np.nan_to_num(ratio)
     return np.clip(found, -_MOST_MOTION, _MOST_MOTION)
