@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import real_images
 from helpers.toy_training import SCHEMA, toy_data, toy_matcher
 from PIL import Image
 
 from homolog import KeypointSchema, cli
-from homolog.data.exemplars import ExemplarSet
+from homolog.data.exemplars import ExemplarSet, read
 from homolog.data.pairs import Annotation
 from homolog.example import pair
 from homolog.image.geometry import FLIP, POSE_SETS, PoseVariant
@@ -35,7 +36,12 @@ def fox(matcher):
         images = [Image.open(path).convert("RGB") for path in (example.image0, example.image1)]
         size = images[0].size
         exemplar = Annotation(
-            "fox.jpg", example.image0, "fox", example.keypoints0, (0.0, 0.0, *map(float, size)), size
+            "fox.jpg",
+            example.image0,
+            "fox",
+            example.keypoints0,
+            (0.0, 0.0, *map(float, size)),
+            size,
         )
         numbered = {"fox": KeypointSchema.numbered(len(example.keypoints0))}
         yield (
@@ -123,3 +129,34 @@ def test_sides_told_to_the_command(tmp_path, monkeypatch, capsys, matcher):
     with pytest.raises(SystemExit):
         cli.main([*command, "--overwrite", "--sides", "k0:tail"])
     assert "sides: expected names of keypoints, k0, k1" in capsys.readouterr().err
+
+
+DOG = real_images.ROOT / "dogs" / "images" / "n02087394_681.jpg"
+CASES = real_images.ROOT.parent / "cases"
+
+
+@pytest.mark.parametrize("case", ["30_sides_openpose", "30_sides_sleap", "30_sides_numbers"])
+def test_a_real_dog_and_its_mirror_image(tmp_path, matcher, case):
+    """Where names tell sides, no side is exchanged; where they do not, the image is marked."""
+    if not DOG.is_file() or not (CASES / case).is_dir():
+        pytest.skip(f"{DOG} or {CASES / case} is not there (HOMOLOG_DATA)")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "new").mkdir()
+    with Image.open(DOG) as image:
+        image.save(tmp_path / "images" / DOG.name)
+        FLIP.apply(image.convert("RGB")).save(tmp_path / "new" / "mirrored.png")
+    (tmp_path / "few.json").write_bytes((CASES / case / "few.json").read_bytes())
+    labelled = read(tmp_path / "few.json")
+    annotate(matcher, labelled, tmp_path / "new", tmp_path / "labels.json")
+    (annotation,) = json.loads((tmp_path / "labels.json").read_text())["annotations"]
+    known = labelled.schemas["dog"].sides_known
+    assert known == (case != "30_sides_numbers")
+    assert annotation["homolog"].get("mirrored", False) == (not known)
+    if known:
+        (exemplar,) = labelled.annotations
+        mirror = np.array(labelled.schemas["dog"].mirror)
+        expected = FLIP.points(exemplar.keypoints[mirror], exemplar.size)
+        found = np.reshape(annotation["keypoints"], (-1, 3))
+        both = np.isfinite(expected[:, 0]) & (found[:, 2] > 0)
+        errors = np.linalg.norm(found[:, :2] - expected, axis=1)[both]
+        assert both.sum() >= 12 and (errors < 0.05 * exemplar.size[0]).mean() > 0.9
