@@ -172,4 +172,4 @@ def write_names(
             f"blanks at their ends: {unwritable[0]!r}"
         ]
     write_atomically(beside, data, argument)
-    return [f"the landmarks' names and sides are in {beside}, which is read with {path.name}"]
+    return [f"the landmarks' names are in {beside.name} beside it, which is read with {path.name}"]

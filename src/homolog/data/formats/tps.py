@@ -105,7 +105,7 @@ def write(path: Path, document: Document, options: WriteOptions = WriteOptions()
     write_atomically(path, ("\n".join(lines) + "\n").encode(), options.argument)
     if curves.sliders(0, counts):
         table = curves.write_sliders(path, len(written.landmarks), counts, options.argument)
-        notes.append(f"the sliders of the curves, for geomorph's gpagen, are in {table}")
+        notes.append(f"the sliders of the curves, for geomorph, are in {table.name} beside it")
     return notes
 
 
