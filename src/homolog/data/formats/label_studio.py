@@ -8,11 +8,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
-
-from PIL import Image
 
 from homolog.data.formats.document import (
     DocumentBuilder,
@@ -22,6 +19,7 @@ from homolog.data.formats.document import (
 )
 from homolog.data.formats.entries import as_instance
 from homolog.data.formats.image_sizes import fit_to_images
+from homolog.data.formats.label_studio_addresses import image_address, image_name
 from homolog.data.formats.label_studio_output import (
     INSTANCE_PREFIX,
     MANUAL,
@@ -35,8 +33,8 @@ from homolog.image import reading
 
 _CATEGORY = "object"
 """Of keypoints that belong to no rectangle."""
-_UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
-"""What Label Studio puts in front of the name of an uploaded file."""
+_OWN_MEMBERS = re.compile(rb'"(data|tasks?|from_name)"\s*:')
+_LOOKED_AT = 1 << 16  # bytes
 _LABELS = ("keypointlabels", "rectanglelabels", "labels", "polygonlabels", "ellipselabels")
 
 
@@ -79,7 +77,7 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> LabelFile:
             chosen, is_prediction, note = _choose(task)
             regions = [] if chosen is None else list(_regions(chosen.get("result") or []))
             objects = _objects(regions)
-            address = _address(task["data"], regions)
+            address = image_address(task["data"], regions)
             if objects and _size(regions) is None:
                 raise ValueError("expected regions with original_width and original_height")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -97,7 +95,7 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> LabelFile:
         ]
     )
     for address, size, objects, is_prediction in found:
-        name = _image_name(address, finder)
+        name = image_name(address, finder)
         members = {} if name == address else {"url": address}
         image_id = _add_image(builder, finder, name, size, members)
         for each in objects:
@@ -331,56 +329,15 @@ def _size(regions: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
     return None
 
 
-def _address(data: Mapping[str, Any], regions: Sequence[Mapping[str, Any]]) -> str:
-    """The address of the image of a task.
-
-    Raises:
-        ValueError: none or several of its data are images.
-    """
-    suffixes = Image.registered_extensions()
-    named = {
-        key: value
-        for key, value in data.items()
-        if isinstance(value, str) and PurePosixPath(_path_of(value)).suffix.lower() in suffixes
-    }
-    shown = {str(region.get("to_name")) for region in regions}
-    for key in ("image", "img", *shown):
-        if len(named) > 1 and key in named:
-            return str(named[key])
-    if len(named) != 1:
-        raise ValueError(f"data: expected one image, got {', '.join(named) or 'none'}")
-    return str(next(iter(named.values())))
-
-
-def _path_of(address: str) -> str:
-    """The path that an address ends with, without the server."""
-    parts = urlsplit(address.replace("\\", "/"))
-    local = parse_qs(parts.query).get("d")
-    return local[0] if local else unquote(parts.path)
-
-
-def _image_name(address: str, finder: ImageFinder) -> str:
-    """The name of an image's file, without what Label Studio put in front of it if that is gone."""
-    path = PurePosixPath(_path_of(address))
-    if "upload" in path.parts:
-        plain = _UPLOADED.sub("", path.name, count=1)
-        for name in (path.name, plain):
-            try:
-                finder.find(name)
-            except HomologError:
-                continue
-            return name
-        return plain
-    if address.startswith(("http://", "https://")) or path.is_absolute():
-        return path.name
-    return str(path)
-
-
 def _recognise(path: Path) -> bool:
     """Whether a file holds tasks of Label Studio."""
     if path.suffix.lower() == ".jsonl":
         return True
     try:
+        with path.open("rb") as file:
+            # Large files of other formats are not parsed only to see that they are others.
+            if _OWN_MEMBERS.search(file.read(_LOOKED_AT)) is None:
+                return False
         content = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return False
