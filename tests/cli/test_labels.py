@@ -79,6 +79,7 @@ class TestConvert:
             ("a.json b.xyz", "out: expected a name in"),
             ("a.json b.csv --to word", "format: expected"),
             ("a.json b.csv --from word", "format: expected"),
+            ("a.json b.csv --images no", "images: expected a folder, got no"),
             ("a.json b.csv --map no.csv", "no.csv: expected a readable file"),
             ("a.json b.csv --sides head:paw", "sides: expected names of keypoints"),
             ("bad.json b.csv", "bad.json"),
@@ -253,12 +254,15 @@ class TestCheck:
             ("a.json --labels few.json", "labels: expected a name that is not taken, got few.json"),
             ("a.json --sheet s.txt", "sheet: expected a name ending in"),
             ("a.json --apply", "apply: expected --video with it, got none"),
+            ("a.json --images no", "images: expected a folder, got no"),
+            ("t.csv", "video: expected --video with tracks, got t.csv without it"),
             ("a.json --video v.mp4 --sheet s.png", "sheet: expected none with --video, got s.png"),
         ],
     )
     def test_errors_have_one_line(self, folder, capsys, arguments, message):
         write_beetles(folder / "a.json", beetles(5), images=False)
         write_beetles(folder / "few.json", beetles(3), images=False)
+        (folder / "t.csv").write_text("frame,point,x,y\n0,a,1,1\n")
         builder = DocumentBuilder()
         builder.add_annotation(builder.add_image("x.png"), "beetle", {"head": (1, 1, 2)})
         label_files.write(folder / "other.json", builder.build().document, WriteOptions())

@@ -68,6 +68,7 @@ def convert(
     from homolog.data.formats.document import ReadOptions, WriteOptions
     from homolog.labelling.vocabulary_map import read_map
 
+    _check_folder(images)
     chosen = label_files.output_format(out, "out", out_format)
     _refuse_existing(out)
     file = label_files.read(source, ReadOptions(images, names), source_format)
@@ -116,6 +117,8 @@ def map_keypoints(
     """
     from homolog.labelling.vocabulary_map import SUFFIXES, write_map
 
+    _check_folder(images_source, "images_source")
+    _check_folder(images_target, "images_target")
     if out is not None:
         check_output(out, SUFFIXES, "out", (source, target))
         _refuse_existing(out)
@@ -187,6 +190,7 @@ def check(
         Which keypoints are left and right, where their names do not say so, as for `convert`.
     """
     files = (file, *more)
+    _check_folder(images)
     if video is not None:
         for name, given in (("more", more), ("sheet", sheet), ("labels", labels)):
             if given:
@@ -204,9 +208,13 @@ def check(
         _refuse_existing(labels, "labels")
     from homolog.data.formats import coco
     from homolog.labelling.audit_files import LabelledFiles, audit_files
+    from homolog.labelling.track_files import is_track_table
     from homolog.utils.progress import ProgressBar
     from homolog.viz.raster import save_image
 
+    for each in files:
+        if is_track_table(each):
+            raise HomologError(f"video: expected --video with tracks, got {each} without it")
     labelled = LabelledFiles(files, images, sides)
     matcher = model.matcher()
     with ProgressBar(labelled.count) as progress:
@@ -280,6 +288,11 @@ def _check_tracks(
         tracks.write(corrected, findings)
         print(f"corrected: {corrected}")
     print(f"{count} findings", file=sys.stderr)
+
+
+def _check_folder(folder: Path | None, argument: str = "images") -> None:
+    if folder is not None and not folder.is_dir():
+        raise HomologError(f"{argument}: expected a folder, got {folder}")
 
 
 def _refuse_existing(path: Path, argument: str = "out") -> None:

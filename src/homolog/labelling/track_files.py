@@ -64,9 +64,18 @@ def read_tracks(path: Path, sides: Sequence[str] = ()) -> TrackFile:
     Raises:
         HomologError: it cannot be read, or holds no tracks.
     """
-    if path.suffix.lower() == ".csv" and set(_COLUMNS) <= set(_heading(path)):
+    if is_track_table(path):
         return _TrackTable(path, sides)
     return _LabelledFrames(path, sides)
+
+
+def is_track_table(path: Path) -> bool:
+    """Whether a file is a table as `homolog track --csv` writes it.
+
+    Raises:
+        HomologError: it is a table that cannot be read.
+    """
+    return path.suffix.lower() == ".csv" and set(_COLUMNS) <= set(_heading(path))
 
 
 def _heading(path: Path) -> list[str]:
