@@ -96,8 +96,11 @@ def test_a_whole_image_with_one_key(review, labels):
     review.press("u")
     review.until(lambda: here(review) == ("b.png", "head") and reviewed(labels)[1] == [])
     review.press("U")
-    review.until(lambda: reviewed(labels)[1] == [0, 1, 2])
-    review.press(Keys.PAGE_UP, "a")
+    review.until(lambda: review.find("#left").text == "2 of 4")
+    assert reviewed(labels)[1] == [0, 1, 2]
+    review.press(Keys.PAGE_UP)
+    review.until(lambda: "a.png" in review.find(".images-here").text)
+    review.press("a")
     review.until(lambda: reviewed(labels) == [[0, 1, 2], [0, 1, 2], []])
 
 
