@@ -161,6 +161,14 @@ def test_video(folder):
     assert again["images"] == images and again["categories"] == file.document["categories"]
 
 
+def test_tracks_without_an_id(folder):
+    text = VIDEO.replace('id="3"', "").replace('id="4"', 'id=" "')
+    document = read(save(folder, text)).document
+    assert [each["instance_id"] for each in document["annotations"]] == [0, 0, 1]
+    document = read(save(folder, VIDEO.replace('id="3"', 'id="queen"'))).document
+    assert [each["instance_id"] for each in document["annotations"]] == ["queen", "queen", 4]
+
+
 def test_frames_that_are_exported(folder):
     (folder / "images" / "a.png").rename(folder / "images" / "frame_000001.png")
     file = read(save(folder, VIDEO))

@@ -110,6 +110,7 @@ def test_nts_missing_codes_that_lie(folder, header, code):
         ("1 " + "9" * 5000 + "L 2 0 DIM=2\na.png\n1 2\n", ["line 1", "header"]),
         ("1" + " " * 1_000_000 + "x\n", ["line 1", "header"]),
         ("1 50000B 2 0 DIM=2\n" + "a.png 1 2\n" * 49_999 + "a 1", ["50000 labels"]),
+        ("1 1L 2 1 9-9 DIM=2\na.png\n1 2\n", ["line 1", "marks missing", "9-9"]),
         ("1 1L 2 0 DIM=2\na.png\n1 x\n", ["numbers"]),
         ("1 1L 2 0 DIM=2\ngone.png\n1 2\n", ["row 1", "gone.png"]),
         ("1 1L 2 0 DIM=2\na.png\n1 90\n", ["row 1", "60 x 40"]),

@@ -146,7 +146,7 @@ class _Reader:
                 element.set("label", track.get("label", ""))
                 found = self._object(element, list(element.iterfind("points")))
                 if found:
-                    identity = track.get("id") or str(index)
+                    identity = track.get("id", "").strip() or str(index)
                     short = len(identity) <= _DIGITS
                     found["members"]["instance_id"] = as_instance(identity) if short else identity
                     frames.setdefault(int(number), []).append(found)

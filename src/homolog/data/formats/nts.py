@@ -70,7 +70,13 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> LabelFile:
     labels, values = _labels_and_values(where, lines[1:], header)
     code = None
     if header["missing"] == "1" and header["code"] and header["code"].upper() != "NA":
-        code = as_number(header["code"])
+        try:
+            code = as_number(header["code"])
+        except ValueError:
+            raise HomologError(
+                f"{where}, line {at}: expected a number that marks missing values, got "
+                f"{header['code'][:60]}"
+            ) from None
     specimens = []
     guessed = 0
     for row, label in enumerate(labels):
