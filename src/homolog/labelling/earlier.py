@@ -185,7 +185,7 @@ class EarlierLabels:
         if not box or "keypoints" not in entry:
             return entry
         derived = {"area": box[2] * box[3], "iscrowd": 0, "num_keypoints": len(points)}
-        return {**derived, **entry, "bbox": box}
+        return entry | {k: v for k, v in derived.items() if k not in entry} | {"bbox": box}
 
 
 def _pair_up(entries: Sequence[Entry], before: Sequence[Entry]) -> list[int | None]:
