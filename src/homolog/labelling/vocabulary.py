@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from homolog.keypoints import KeypointSchema, read_sides
+from homolog.keypoints import SIDE_IN_NAME, KeypointSchema, read_sides
 from homolog.utils.optional import require
 
 LEAST_SCORE = 0.3
@@ -30,7 +30,7 @@ _SYNONYMS = (
     "ear ears pinna",
     "throat neck",
     "withers wither",
-    "tip end tail2",
+    "tip end",
     "base root start origin set insertion",
     "chin jaw mandible",
     "mouth lip lips",
@@ -58,7 +58,6 @@ _IMPLIED = {"elbow": "front", "wrist": "front", "shoulder": "front", "knee": "hi
             "ankle": "hind", "hip": "hind"}  # fmt: skip
 _LIMBS = {"front", "middle", "hind"}
 
-_SIDE_WORDS = re.compile(r"left|right|(?<![A-Za-z])[lr](?![A-Za-z])", re.IGNORECASE)
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 
 
@@ -186,7 +185,7 @@ def _without_side(name: str, counterpart: str) -> str:
     """What a keypoint's name and its counterpart's have in common: the name without its side."""
     if name == counterpart:
         return name
-    one, other = _SIDE_WORDS.sub(" ", name), _SIDE_WORDS.sub(" ", counterpart)
+    one, other = SIDE_IN_NAME.sub(" ", name), SIDE_IN_NAME.sub(" ", counterpart)
     if one.lower() == other.lower():
         return one
     start = 0
