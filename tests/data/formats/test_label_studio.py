@@ -181,6 +181,9 @@ def test_labels_in_results_of_their_own(folder):
     ("regions", "message"),
     [
         ([point("head", 5, 5, original_width=None)], "with original_width and original_height"),
+        ([point("head", 5, 5, original_width=-6)], "expected original sizes above 0, got -6 x 40"),
+        ([point("head", 5, float("inf"))], "y: expected a number, got inf"),
+        ([point("head", 5, 5, score=[])], r"score: expected a number, got \[\]"),
         ([point("head", 5, 5), point("head", 50, 5)], "each keypoint of an object once.*rectangle"),
         ([box("bee", 0, 0, 9, 9), point("head", 50, 5)], "head: expected a keypoint that belongs"),
         (
@@ -189,7 +192,7 @@ def test_labels_in_results_of_their_own(folder):
         ),
         (
             [{"type": "keypointlabels", "value": {"x": "?", "y": 1, "keypointlabels": ["head"]}}],
-            "'?'",
+            "x: expected a number, got '[?]'",
         ),
     ],
 )

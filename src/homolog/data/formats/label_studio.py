@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -257,7 +258,7 @@ def _objects(regions: Sequence[Mapping[str, Any]]) -> list[_Object]:
             own = number.removeprefix(INSTANCE_PREFIX)
             objects[number] = _Object(
                 str(_label(region)), _rectangle(value), own if own != number else None,
-                region.get("score"),
+                _score(region),
             )  # fmt: skip
     boxes = {key: each for key, each in objects.items() if each.box is not None}
     for region in points:
@@ -269,7 +270,7 @@ def _objects(regions: Sequence[Mapping[str, Any]]) -> list[_Object]:
                 f"{name}: expected an image that is not turned in Label Studio, got "
                 f"image_rotation {region['image_rotation']}"
             )
-        x, y = float(value["x"]), float(value["y"])
+        x, y = _number(value, "x"), _number(value, "y")
         parent = region.get("parentID") or links.get(str(region.get("id")))
         if parent is None and boxes:
             parent = _surrounding(name, x, y, boxes)
@@ -281,9 +282,7 @@ def _objects(regions: Sequence[Mapping[str, Any]]) -> list[_Object]:
                 "regions"
             )
         v = 1 if OCCLUDED in ((region.get("meta") or {}).get("text") or []) else 2
-        score = region.get("score")
-        made = region.get("origin") == MANUAL
-        owner.points[name] = x, y, v, None if score is None else float(score), made
+        owner.points[name] = x, y, v, _score(region), region.get("origin") == MANUAL
     # Outlines without keypoints are no objects of a pose.
     return [each for each in objects.values() if each.points or each.box is not None]
 
@@ -292,8 +291,25 @@ def _rectangle(value: Mapping[str, Any]) -> tuple[float, float, float, float] | 
     """The rectangle of a region in percent, if it is one and upright."""
     if not {"x", "y", "width", "height"} <= value.keys() or value.get("rotation"):
         return None
-    x, y, width, height = (float(value[name]) for name in ("x", "y", "width", "height"))
+    x, y, width, height = (_number(value, name) for name in ("x", "y", "width", "height"))
     return x, y, width, height
+
+
+def _number(of: Mapping[str, Any], name: str) -> float:
+    """A member that is a number.
+
+    Raises:
+        ValueError: it is none.
+    """
+    value = of[name]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{name}: expected a number, got {value!r}")
+    return float(value)
+
+
+def _score(region: Mapping[str, Any]) -> float | None:
+    """The score of a region, if it has one."""
+    return None if region.get("score") is None else _number(region, "score")
 
 
 def _surrounding(name: str, x: float, y: float, boxes: Mapping[str, _Object]) -> str:
@@ -322,10 +338,17 @@ def _label(region: Mapping[str, Any]) -> str | None:
 
 
 def _size(regions: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
-    """Width and height of the image, which regions have."""
+    """Width and height of the image, which regions have.
+
+    Raises:
+        ValueError: they are no numbers, or below 1.
+    """
     for region in regions:
         if region.get("original_width") and region.get("original_height"):
-            return int(region["original_width"]), int(region["original_height"])
+            width, height = (_number(region, f"original_{side}") for side in ("width", "height"))
+            if min(width, height) < 1:
+                raise ValueError(f"expected original sizes above 0, got {width:g} x {height:g}")
+            return round(width), round(height)
     return None
 
 
