@@ -212,9 +212,8 @@ def check(
     from homolog.utils.progress import ProgressBar
     from homolog.viz.raster import save_image
 
-    for each in files:
-        if is_track_table(each):
-            raise HomologError(f"video: expected --video with tracks, got {each} without it")
+    for path in filter(is_track_table, files):
+        raise HomologError(f"video: expected --video with tracks, got {path} without it")
     labelled = LabelledFiles(files, images, sides)
     matcher = model.matcher()
     with ProgressBar(labelled.count) as progress:
