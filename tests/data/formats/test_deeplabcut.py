@@ -232,6 +232,7 @@ def test_shared_body_parts_there_and_back(tmp_path):
     [
         ("labeled-data,mice,img003.png,1,2,3", "line 4: expected 9 values, got 6"),
         ("labeled-data,mice,img003.png,1,2,x,4,5,6", "line 4: could not convert string to float"),
+        ("labeled-data,mice,img003.png,inf,inf,3,4,5,6", "line 4: expected finite numbers"),
         ("labeled-data,mice,img003.png,1,,3,4,5,6", "line 4: nose: expected x and y, or neither"),
         (",,,1,2,3,4,5,6", "line 4: expected the name of an image, got none"),
     ],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,6 +173,8 @@ def _values(row: Sequence[str], header: _Header) -> list[float]:
     if len(row) != header.width:
         raise ValueError(f"expected {header.width} values, got {len(row)}")
     numbers = [float(value.strip() or "nan") for value in row[header.first :]]
+    if any(map(math.isinf, numbers)):
+        raise ValueError("expected finite numbers, got infinity")
     return [float("nan")] * header.first + numbers
 
 
