@@ -390,3 +390,18 @@ def test_members_that_are_malformed(single, member, value):
     with pytest.raises(HomologError, match=member):
         single.annotate()
     assert single.out.read_bytes() == before
+
+
+def test_a_deleted_object_whose_image_another_tool_took_out(single):
+    """It stays in the file, and no other image gets the id."""
+    deleted = single.of("toy1.png")[0]
+    single.page().delete(deleted["id"])
+
+    def change(data):
+        data["images"] = [i for i in data["images"] if i["id"] != deleted["image_id"]]
+
+    single.edit(change)
+    single.annotate()
+    (kept,) = single.labels().deleted
+    assert kept == deleted
+    assert single.image("toy1.png") != deleted["image_id"]

@@ -183,8 +183,9 @@ class _Document:
         self._images: list[dict[str, Any]] = []
         self._annotations: list[Entry] = []
         self._deleted: list[Entry] = []
-        self._image_ids = _free_ids(earlier.images.values())
-        several = [*earlier.annotations.values(), *earlier.deleted.values()]
+        gone = [{"id": each["image_id"]} for each in earlier.stray]
+        self._image_ids = _free_ids([*earlier.images.values(), *gone])
+        several = [*earlier.annotations.values(), *earlier.deleted.values(), earlier.stray]
         self._ids = _free_ids(each for entries in several for each in entries)
         self.failed: list[Record] = []
         self.unlabelled: list[dict[str, Any]] = []
@@ -222,10 +223,10 @@ class _Document:
             "categories": self._categories,
         }
         own = {k: v for k, v in before[EXTRA].items() if k != "deleted"}
-        if self._deleted:
+        if deleted := [*self._deleted, *self._earlier.stray]:
             own["deleted"] = [
                 {"id": next(self._ids), **entry} if "id" not in entry else entry
-                for entry in self._deleted
+                for entry in deleted
             ]
         known = (*data, EXTRA)
         data |= {member: value for member, value in before.items() if member not in known}

@@ -41,6 +41,7 @@ class EarlierLabels:
         images: the entries of images that are known, by their names.
         annotations: of each image.
         deleted: of each image those that somebody deleted.
+        stray: deleted annotations of images that another tool has taken out of the file.
         own: of each image the exemplars, and where they are among its annotations; None of those
             that somebody deleted.
         differing: names of images where exemplars differ from labels that somebody made.
@@ -63,6 +64,7 @@ class EarlierLabels:
         self.images: dict[str, dict[str, Any]] = {}
         self.annotations: dict[str, list[Entry]] = defaultdict(list)
         self.deleted: dict[str, list[Entry]] = defaultdict(list)
+        self.stray: list[Entry] = []
         self.own: dict[str, list[tuple[OwnObject, int | None]]] = defaultdict(list)
         self.differing: list[str] = []
         document = {} if exemplars.file is None else exemplars.file.document
@@ -73,7 +75,8 @@ class EarlierLabels:
         if labels is not None:
             self._add_labels(labels)
         self._image_ids = {image["id"] for image in self.images.values()}
-        everything = [*self.annotations.values(), *self.deleted.values()]
+        self._image_ids |= {each["image_id"] for each in self.stray}
+        everything = [*self.annotations.values(), *self.deleted.values(), self.stray]
         self._ids = {each["id"] for several in everything for each in several}
         self._add_exemplars(exemplars, files, name_of)
 
@@ -88,9 +91,11 @@ class EarlierLabels:
             name = names[annotation["image_id"]]
             self.annotations[name].append(self._completed(without_image(annotation), name))
         for annotation in labels.deleted:
-            if annotation["image_id"] in names:  # otherwise it cannot be restored either
+            if annotation["image_id"] in names:
                 name = names[annotation["image_id"]]
                 self.deleted[name].append(without_image(annotation))
+            else:
+                self.stray.append(annotation)
 
     def _add_exemplars(
         self, exemplars: ExemplarSet, files: Sequence[Path], name_of: Callable[[Path], str]

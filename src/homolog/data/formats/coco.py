@@ -165,6 +165,8 @@ def _read_deleted(
     entries = []
     for entry in extra["deleted"]:
         try:
+            if not isinstance(entry, dict):
+                raise TypeError(f"expected an object in {EXTRA}.deleted")
             if entry["image_id"] in reader.images:  # its image may be gone, too
                 entry = reader.normalised(entry)
                 entry["bbox"] = entry["bbox"] or reader.box_around(entry)
