@@ -95,6 +95,7 @@ def main() -> None:
     )  # fmt: skip
     for count in options.counts:
         groups: dict[str, list[Points]] = {}
+        keys: list[Float[np.ndarray, "4"]] = []
         for seed in range(options.draws):
             rng = np.random.default_rng([seed, count])
             chosen = [train[i] for i in rng.choice(len(train), count, replace=False)]
@@ -105,6 +106,15 @@ def main() -> None:
             for targets in (others, test.annotations):
                 scores, correct, images = predict(exemplars, targets, features)
                 threshold = review_threshold(scores, options.errors)
+                if targets is others:
+                    share = 960 / len(scores)  # points of thirty bees
+                    doubtful = scores < threshold
+                    keys.append(
+                        share * np.array([
+                            doubtful.sum(), (doubtful & ~correct).sum(),
+                            (~doubtful & ~correct).sum(), (~correct).sum(),
+                        ])
+                    )  # fmt: skip
                 names = np.array(
                     [
                         "test.json" if targets is not others
@@ -121,6 +131,11 @@ def main() -> None:
         for name, points in sorted(groups.items()):
             table.add_row(str(count), name, *row(points))
         table.add_section()
+        each, drags, left, wrong = np.mean(keys, axis=0).round().astype(int)
+        print(
+            f"thirty bees from {count} exemplars, point by point: {each} keys, {drags} drags, "
+            f"{left} wrong points left; image by image: 30 keys, {wrong} drags"
+        )
         Console(width=160).print(table)
 
 
