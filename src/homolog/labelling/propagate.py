@@ -124,21 +124,18 @@ def _annotate(
         executor = local_executor(matcher, exemplars, config, boxes)
     # Where an image may show several objects, one may be an exemplar and another not.
     done = set() if boxes is not None or config.max_objects else _done(exemplars)
-    log = ResumeLog(
-        log_path(out),
-        "file_name",
-        header=_describe_run(matcher, exemplars, config, boxes),
-        restart=overwrite,
-    )
+    header = _describe_run(matcher, exemplars, config, boxes)
+    if config.review is None and (begun := _begun_with(log_path(out), header)) is not None:
+        header["review"] = begun
+        notes.append(f"goes on as it was begun: points that score below {begun:g} are doubtful")
+    log = ResumeLog(log_path(out), "file_name", header=header, restart=overwrite)
     remaining = [p for p in files if name_of(p) not in log.records and p.resolve() not in done]
     if remaining:
         with log, ProgressBar(len(remaining)) as progress:
             for completed, record in enumerate(executor(remaining, name_of)):
                 progress.update("labelling", completed)
                 log.append(record)
-    records = (
-        log.records if config.review is not None else mark_doubtful(log.records, config.errors)
-    )
+    records = mark_doubtful(log.records, config.errors, header["review"])
     notes += _mirrored(records)
     # Somebody may have reviewed the labels in the meantime.
     previous = _read_previous(out, categories, folder, overwrite)
@@ -157,6 +154,21 @@ def _annotate(
         notes += label_files.write(out, data, WriteOptions(folder))
     log.remove()
     return dataclasses.replace(summary, notes=[*notes, *summary.notes])
+
+
+def _begun_with(path: Path, header: Mapping[str, Any]) -> float | None:
+    """The threshold of the run that a log is of, if it is this run but for that.
+
+    A score of 0.8 was the default before thresholds were chosen by errors.
+    """
+    try:
+        with path.open("rb") as file:
+            found = json.loads(file.readline())
+        begun = found["review"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    same = found == json.loads(json.dumps({**header, "review": begun}))
+    return begun if same and isinstance(begun, float) else None
 
 
 def _mirrored(records: Mapping[str, Record]) -> list[str]:

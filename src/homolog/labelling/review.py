@@ -11,7 +11,7 @@ from homolog.labelling.calibration import review_threshold
 
 
 def mark_doubtful(
-    records: Mapping[str, Mapping[str, Any]], errors: float
+    records: Mapping[str, Mapping[str, Any]], errors: float, threshold: float | None = None
 ) -> dict[str, dict[str, Any]]:
     """Mark those keypoints doubtful without which the others have few errors.
 
@@ -20,6 +20,7 @@ def mark_doubtful(
             are doubtful already on whose visibility the exemplars disagree.
         errors: the share of the keypoints that are not doubtful which may be wrong, as expected
             from their scores.
+        threshold: the score below which a keypoint is doubtful, where that is settled.
 
     Returns:
         The records, with more of their keypoints marked.
@@ -37,12 +38,13 @@ def mark_doubtful(
         for keypoint, score in enumerate(annotation[EXTRA]["scores"])
         if annotation["keypoints"][3 * keypoint + 2] > 0
     ]
-    open_ = [
-        score
-        for annotation, keypoint, score in scores
-        if keypoint not in annotation[EXTRA]["doubtful"]
-    ]
-    threshold = review_threshold(open_, errors)
+    if threshold is None:
+        open_ = [
+            score
+            for annotation, keypoint, score in scores
+            if keypoint not in annotation[EXTRA]["doubtful"]
+        ]
+        threshold = review_threshold(open_, errors)
     for annotation, keypoint, score in scores:
         if score < threshold:
             doubtful = {*annotation[EXTRA]["doubtful"], keypoint}
