@@ -123,7 +123,7 @@ def test_flips_of_points_whose_sides_nobody_told_are_refused(colour_matcher):
     picture = random_image(96, 96)
     schema, mirrored = KeypointSchema.numbered(5), FLIP.apply(picture)
     for poses in ("flip", "all", ["flip"], ["identity", "flip+rotate90"], FLIP):
-        with pytest.raises(HomologError, match="poses: expected none with a flip, .* try --sides"):
+        with pytest.raises(HomologError, match=r"poses: expected none with a flip, .* try --sides"):
             colour_matcher.transfer(picture, mirrored, PLACES, schema, poses=poses)
     plain = colour_matcher.transfer(picture, mirrored, PLACES, schema, poses="rotations")
     assert plain.point_ids == (0, 1, 2, 3, 4)
@@ -146,7 +146,7 @@ def test_poses_may_be_none_and_schemas_named(colour_matcher, tmp_path):
     path.write_text("\n".join(SCHEMA.names))
     read = colour_matcher.transfer(picture, picture, PLACES, schema=path)
     assert read.point_names == SCHEMA.names
-    with pytest.raises(HomologError, match="schema: expected ap10k, .*, got 'elephants'"):
+    with pytest.raises(HomologError, match=r"schema: expected ap10k, .*, got 'elephants'"):
         colour_matcher.pair(picture, picture, schema="elephants")
 
 
