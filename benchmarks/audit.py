@@ -22,9 +22,9 @@ from homolog import KeypointSchema, Matcher
 from homolog.data import Annotation
 from homolog.descriptors import DescriptorMap
 from homolog.image.geometry import PoseVariant
-from homolog.labelling.audit import Finding, audit
-from homolog.labelling.audit_evidence import Describe
-from homolog.labelling.audit_images import ObjectDescriber
+from homolog.labelling.audit.evidence import Describe
+from homolog.labelling.audit.images import ObjectDescriber
+from homolog.labelling.audit.objects import Finding, audit
 
 SHARE = 0.1
 # The published labels of the bees have faults of their own (docs/experiments.md): two bees whose

@@ -14,7 +14,7 @@ from homolog.data import Annotation
 from homolog.descriptors import DescriptorMap
 from homolog.image.geometry import CanvasTransform, Grid, PoseVariant
 from homolog.keypoints import KeypointSchema
-from homolog.labelling.track_audit import TrackFinding, TrackSet
+from homolog.labelling.audit.tracks import TrackFinding, TrackSet
 
 NAMES = (
     "head", "left_antenna", "right_antenna", "left_front_foot", "right_front_foot",

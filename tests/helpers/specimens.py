@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import strategies as st
 from PIL import Image
 
-from homolog.data.formats.curves import consecutive
 from homolog.data.formats.document import DocumentBuilder
+from homolog.data.formats.landmarks.curves import consecutive
 
 SIZES = {"a.png": (60, 40), "b c.png": (50, 70), "d.jpg": (64, 48)}
 

@@ -17,9 +17,9 @@ from helpers.beetles import (
 )
 
 from homolog.keypoints import KeypointSchema
-from homolog.labelling.audit import Finding, audit
-from homolog.labelling.audit_evidence import AuditedObject, References, weigh_votes
-from homolog.labelling.audit_images import ObjectDescriber
+from homolog.labelling.audit.evidence import AuditedObject, References, weigh_votes
+from homolog.labelling.audit.images import ObjectDescriber
+from homolog.labelling.audit.objects import Finding, audit
 
 
 def unseen(annotation, pose):
@@ -123,7 +123,7 @@ def test_a_few_objects_say_less_than_many():
 
 def test_more_objects_than_references(monkeypatch):
     """Those beyond the references are compared with them, too."""
-    monkeypatch.setattr("homolog.labelling.audit.MAX_REFERENCES", 30)
+    monkeypatch.setattr("homolog.labelling.audit.objects.MAX_REFERENCES", 30)
     annotations = beetles(70, bend=3)
     for index in (5, 36, 69):
         annotations[index] = exchanged(annotations[index])

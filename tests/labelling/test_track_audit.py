@@ -10,9 +10,9 @@ from homolog import HomologError
 from homolog.data import label_files
 from homolog.data.formats.document import DocumentBuilder, WriteOptions
 from homolog.keypoints import KeypointSchema
-from homolog.labelling.exchanges import exchanged_intervals, most_probable
-from homolog.labelling.track_audit import audit_tracks
-from homolog.labelling.track_files import read_tracks
+from homolog.labelling.audit.exchanges import exchanged_intervals, most_probable
+from homolog.labelling.audit.track_files import read_tracks
+from homolog.labelling.audit.tracks import audit_tracks
 
 
 def found(findings):

@@ -9,9 +9,9 @@ import real_images
 
 from homolog import HomologError
 from homolog.keypoints import KeypointSchema
-from homolog.labelling.landing import LabelledVocabulary, landing_scores
-from homolog.labelling.vocabulary import describe, name_scores, propose, same_side
-from homolog.labelling.vocabulary_map import KeypointMap, read_map, write_map
+from homolog.labelling.vocabularies.landing import LabelledVocabulary, landing_scores
+from homolog.labelling.vocabularies.maps import KeypointMap, read_map, write_map
+from homolog.labelling.vocabularies.proposals import describe, name_scores, propose, same_side
 
 # The vocabularies of StanfordExtra, AP-10K and Animal-Pose, as their files have them.
 DOGS = [

@@ -66,7 +66,7 @@ def convert(
     """
     from homolog.data import label_files
     from homolog.data.formats.document import ReadOptions, WriteOptions
-    from homolog.labelling.vocabulary_map import read_map
+    from homolog.labelling.vocabularies.maps import read_map
 
     _check_folder(images)
     chosen = label_files.output_format(out, "out", out_format)
@@ -115,15 +115,15 @@ def map_keypoints(
     out
         The table to write, for a person to correct: .json or .csv.
     """
-    from homolog.labelling.vocabulary_map import SUFFIXES, write_map
+    from homolog.labelling.vocabularies.maps import SUFFIXES, write_map
 
     _check_folder(images_source, "images_source")
     _check_folder(images_target, "images_target")
     if out is not None:
         check_output(out, SUFFIXES, "out", (source, target))
         _refuse_existing(out)
-    from homolog.labelling.landing import LabelledVocabulary, landing_scores
-    from homolog.labelling.vocabulary import describe, propose
+    from homolog.labelling.vocabularies.landing import LabelledVocabulary, landing_scores
+    from homolog.labelling.vocabularies.proposals import describe, propose
     from homolog.utils.progress import ProgressBar
 
     one = LabelledVocabulary.read(source, images_source)
@@ -207,8 +207,8 @@ def check(
         check_output(labels, (".json",), "labels", files)
         _refuse_existing(labels, "labels")
     from homolog.data.formats import coco
-    from homolog.labelling.audit_files import LabelledFiles, audit_files
-    from homolog.labelling.track_files import is_track_table
+    from homolog.labelling.audit.files import LabelledFiles, audit_files
+    from homolog.labelling.audit.track_files import is_track_table
     from homolog.utils.progress import ProgressBar
     from homolog.viz.raster import save_image
 
@@ -251,8 +251,8 @@ def _check_tracks(
     if apply:
         _refuse_existing(corrected, "apply")
     from homolog.applications.video import read_frames
-    from homolog.labelling.track_audit import audit_tracks
-    from homolog.labelling.track_files import read_tracks
+    from homolog.labelling.audit.track_files import read_tracks
+    from homolog.labelling.audit.tracks import audit_tracks
 
     tracks = read_tracks(file, sides)
     warnings: list[str] = []

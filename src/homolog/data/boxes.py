@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from homolog.data.formats import box_table, coco_boxes, label_masks, sleap, yolo_boxes
+from homolog.data.formats import box_table, coco_boxes, label_masks, yolo_boxes
 from homolog.data.formats.entries import (
     Entries,
     Entry,
@@ -20,6 +20,7 @@ from homolog.data.formats.entries import (
     as_instance,
     number_instances,
 )
+from homolog.data.formats.poses import sleap
 from homolog.data.reading import ImageFinder
 from homolog.errors import HomologError
 from homolog.image import reading

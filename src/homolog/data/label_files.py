@@ -5,21 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from homolog.data.formats import (
-    coco,
-    cvat_xml,
-    deeplabcut,
-    imagej,
-    label_studio,
-    labelme,
-    morphoj,
-    nts,
-    nwb,
-    sleap,
-    table,
-    tps,
-    yolo,
-)
+from homolog.data.formats import coco, cvat_xml, labelme, table, yolo
 from homolog.data.formats.document import (
     Document,
     LabelFile,
@@ -27,6 +13,8 @@ from homolog.data.formats.document import (
     ReadOptions,
     WriteOptions,
 )
+from homolog.data.formats.landmarks import imagej, morphoj, nts, tps
+from homolog.data.formats.poses import deeplabcut, label_studio, nwb, sleap
 from homolog.data.reading import check_choice
 from homolog.errors import HomologError
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from homolog.data.formats.pose_members import skeleton_edges
+from homolog.data.formats.poses.members import skeleton_edges
 from homolog.errors import HomologError
 from homolog.image.reading import ImageLike
 from homolog.integrations.predictor import PredictedObject, Predictor

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from homolog.data.formats.label_studio_output import (
+from homolog.data.formats.poses.label_studio_output import (
     IMAGE,
     KEYPOINTS,
     RECTANGLES,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from homolog.data.exemplars import ExemplarSet
+from homolog.data.formats.document import DESCRIPTION
 from homolog.data.formats.entries import InstanceId
 from homolog.data.labels import EXTRA, Labels, manual_keypoints
 from homolog.data.reading import abbreviate
@@ -211,7 +212,7 @@ class _Document:
     def finish(self) -> dict[str, Any]:
         """The document."""
         before = self._earlier.data
-        described = {"description": "Keypoints carried over by homolog", **before["info"]}
+        described = {"description": DESCRIPTION, **before["info"]}
         described.pop("unlabelled", None)
         info = {**described, "failed": self.failed}
         if self.unlabelled:

@@ -15,8 +15,8 @@ from jaxtyping import Float
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
 
-from homolog.data.formats.curves import curves_of
 from homolog.data.formats.document import LabelFile
+from homolog.data.formats.landmarks.curves import curves_of
 from homolog.errors import HomologError
 from homolog.labelling.morphometrics import (
     Superimposition,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homolog.data.formats.curves import curves_of, resample, sliders
+from homolog.data.formats.landmarks.curves import curves_of, resample, sliders
 
 
 def test_a_line_drawn_at_other_places():

@@ -10,8 +10,8 @@ from PIL import Image
 
 from homolog import HomologError
 from homolog.data import exemplars
-from homolog.data.formats import sleap
 from homolog.data.formats.document import ReadOptions, WriteOptions
+from homolog.data.formats.poses import sleap
 from homolog.data.label_files import read, write
 from homolog.data.labels import is_manual, manual_keypoints
 

@@ -15,8 +15,8 @@ from PIL import Image
 
 from homolog import HomologError, KeypointSchema
 from homolog.data import exemplars
-from homolog.data.formats import tps
 from homolog.data.formats.document import DocumentBuilder, ReadOptions, WriteOptions
+from homolog.data.formats.landmarks import tps
 from homolog.data.label_files import read, write
 
 

@@ -7,8 +7,8 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
-from homolog.data.formats import deeplabcut
 from homolog.data.formats.entries import BoxForm, Entries, Entry, corners_around
+from homolog.data.formats.poses import deeplabcut
 from homolog.data.formats.table_rows import DEFAULT_CATEGORY, find_layout, parse
 from homolog.errors import HomologError
 from homolog.utils.delimited import DelimitedRows, column_key, read_text, split_rows

@@ -21,8 +21,8 @@ from homolog.data.formats.cvat_xml_output import KEPT, USUAL, write
 from homolog.data.formats.document import DocumentBuilder, LabelFile, LabelFormat, ReadOptions
 from homolog.data.formats.entries import as_instance
 from homolog.data.formats.image_sizes import fit_to_images
-from homolog.data.formats.landmark_names import ordered_names
-from homolog.data.formats.landmark_text import as_number
+from homolog.data.formats.landmarks.names import ordered_names
+from homolog.data.formats.text import as_number
 from homolog.data.reading import ErrorCollector, ImageFinder, unreadable
 from homolog.errors import HomologError
 from homolog.image import reading

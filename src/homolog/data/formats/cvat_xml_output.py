@@ -11,8 +11,8 @@ from xml.etree import ElementTree as Tree
 import numpy as np
 
 from homolog.data.formats.document import Document, WriteOptions
-from homolog.data.formats.landmark_output import image_size, unheld
-from homolog.data.formats.landmark_text import format_number
+from homolog.data.formats.text import format_number
+from homolog.data.formats.writing import image_size, unheld
 from homolog.data.reading import abbreviate
 from homolog.errors import HomologError
 from homolog.utils.outputs import write_atomically

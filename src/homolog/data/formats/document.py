@@ -28,6 +28,9 @@ Document = dict[str, Any]
 All coordinates are pixels of the upright image.
 """
 
+DESCRIPTION = "Keypoints carried over by homolog"
+"""What the `info` of a file says that `homolog annotate` made."""
+
 _LEAST_SHARE = 0.1  # of the longer side of a box, which its shorter side has at least
 
 

@@ -30,8 +30,8 @@ from homolog.data.formats.document import (
 )
 from homolog.data.formats.entries import InstanceId, as_instance
 from homolog.data.formats.image_sizes import fit_to_images
-from homolog.data.formats.landmark_names import ordered_names
-from homolog.data.formats.landmark_output import image_size, unheld
+from homolog.data.formats.landmarks.names import ordered_names
+from homolog.data.formats.writing import image_size, unheld
 from homolog.data.reading import ErrorCollector, abbreviate, read_json
 from homolog.errors import HomologError
 from homolog.image import reading

@@ -17,7 +17,7 @@ from typing import Any
 from homolog.data.formats import coco_boxes
 from homolog.data.formats.document import Document, WriteOptions
 from homolog.data.formats.entries import InstanceId, as_instance
-from homolog.data.formats.landmark_output import unheld
+from homolog.data.formats.writing import unheld
 from homolog.errors import HomologError
 from homolog.utils.outputs import write_atomically
 

@@ -20,7 +20,7 @@ from homolog.data.formats.document import (
     WriteOptions,
     box_of_keypoints,
 )
-from homolog.data.formats.landmark_output import image_size, unheld
+from homolog.data.formats.writing import image_size, unheld
 from homolog.data.formats.yolo_layout import (
     DataSet,
     class_number,

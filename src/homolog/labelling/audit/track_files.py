@@ -19,8 +19,8 @@ from homolog.data.formats.entries import InstanceId
 from homolog.data.reading import ErrorCollector, unreadable
 from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema, tell_sides
-from homolog.labelling.track_audit import TrackFinding, TrackSet
-from homolog.labelling.vocabulary_map import reorder_annotation
+from homolog.labelling.audit.tracks import TrackFinding, TrackSet
+from homolog.labelling.vocabularies.maps import reorder_annotation
 from homolog.utils.outputs import write_atomically
 
 _COLUMNS = ("frame", "point", "x", "y")

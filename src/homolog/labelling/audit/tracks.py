@@ -1,8 +1,8 @@
 """Audit of tracks: intervals in which left and right of an animal, or two animals, are exchanged.
 
 An exchange makes keypoints jump at its beginning and at its end, each to where its counterpart
-was (`homolog.labelling.exchanges`). Between these, shape tells the sides of animals seen from one
-side only, and appearance tells animals apart, and sides. Most labels are taken to be right.
+was (`homolog.labelling.audit.exchanges`). Between these, shape tells the sides of animals seen from
+one side only, and appearance tells animals apart, and sides. Most labels are taken to be right.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from homolog.data.formats.entries import InstanceId
 from homolog.data.pairs import Annotation, box_around
 from homolog.keypoints import KeypointSchema
 from homolog.labelling import shapes
-from homolog.labelling.audit_evidence import AuditedObject, Describe, References, weigh_votes
-from homolog.labelling.audit_images import ObjectDescriber
-from homolog.labelling.exchanges import exchanged_intervals, most_probable, motion_evidence
+from homolog.labelling.audit.evidence import AuditedObject, Describe, References, weigh_votes
+from homolog.labelling.audit.exchanges import exchanged_intervals, most_probable, motion_evidence
+from homolog.labelling.audit.images import ObjectDescriber
 from homolog.matcher import Matcher
 
 ReadFrames = Callable[[Collection[int]], Mapping[int, Image.Image]]

@@ -23,7 +23,7 @@ from homolog.data.formats.document import (
     box_of_keypoints,
 )
 from homolog.data.formats.entries import as_instance
-from homolog.data.formats.pose_members import (
+from homolog.data.formats.poses.members import (
     category_members,
     keypoint_rows,
     posed,
@@ -33,7 +33,7 @@ from homolog.data.formats.pose_members import (
     skeleton_edges,
     symmetric_pairs,
 )
-from homolog.data.formats.sleap_images import SleapImages
+from homolog.data.formats.poses.sleap_images import SleapImages
 from homolog.data.labels import EXTRA
 from homolog.data.reading import ImageFinder
 from homolog.errors import HomologError

@@ -19,7 +19,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from homolog.data.formats import curves
 from homolog.data.formats.document import (
     Document,
     LabelFile,
@@ -27,9 +26,10 @@ from homolog.data.formats.document import (
     ReadOptions,
     WriteOptions,
 )
-from homolog.data.formats.landmark_output import disassemble, name_landmarks
-from homolog.data.formats.landmark_text import as_number, format_number, read_lines
-from homolog.data.formats.landmarks import Point, Specimen, assemble
+from homolog.data.formats.landmarks import curves
+from homolog.data.formats.landmarks.output import disassemble, name_landmarks
+from homolog.data.formats.landmarks.specimens import Point, Specimen, assemble
+from homolog.data.formats.text import as_number, format_number, read_lines
 from homolog.errors import HomologError
 from homolog.utils.outputs import write_atomically
 

@@ -9,14 +9,14 @@ from typing import Any
 from urllib.parse import quote
 
 from homolog.data.formats.document import Document, WriteOptions
-from homolog.data.formats.landmark_output import image_size, unheld
-from homolog.data.formats.pose_members import (
+from homolog.data.formats.poses.members import (
     keypoint_rows,
     posed,
     predicted_scores,
     reviewed_keypoints,
     without_keypoints,
 )
+from homolog.data.formats.writing import image_size, unheld
 from homolog.data.labels import EXTRA
 from homolog.utils.outputs import write_atomically
 

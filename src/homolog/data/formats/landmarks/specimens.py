@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from homolog.data.formats import curves
 from homolog.data.formats.document import DocumentBuilder, LabelFile, ReadOptions
 from homolog.data.formats.image_sizes import Fit
-from homolog.data.formats.landmark_names import names_of
+from homolog.data.formats.landmarks import curves
+from homolog.data.formats.landmarks.names import names_of
 from homolog.data.reading import ImageFinder
 from homolog.errors import HomologError
 from homolog.image import reading

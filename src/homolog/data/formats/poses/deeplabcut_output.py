@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from homolog.data.formats.document import Document, WriteOptions
-from homolog.data.formats.landmark_output import unheld
-from homolog.data.formats.pose_members import keypoint_rows, posed, without_keypoints
+from homolog.data.formats.poses.members import keypoint_rows, posed, without_keypoints
+from homolog.data.formats.writing import unheld
 from homolog.data.reading import abbreviate
 from homolog.errors import HomologError
 from homolog.utils.optional import require

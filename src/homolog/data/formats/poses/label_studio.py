@@ -20,14 +20,14 @@ from homolog.data.formats.document import (
 )
 from homolog.data.formats.entries import as_instance
 from homolog.data.formats.image_sizes import fit_to_images
-from homolog.data.formats.label_studio_addresses import image_address, image_name
-from homolog.data.formats.label_studio_output import (
+from homolog.data.formats.poses.label_studio_addresses import image_address, image_name
+from homolog.data.formats.poses.label_studio_output import (
     INSTANCE_PREFIX,
     MANUAL,
     OCCLUDED,
     write,
 )
-from homolog.data.formats.pose_members import predicted_members
+from homolog.data.formats.poses.members import predicted_members
 from homolog.data.reading import ErrorCollector, ImageFinder, read_json, unreadable
 from homolog.errors import HomologError
 from homolog.image import reading

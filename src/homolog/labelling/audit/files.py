@@ -22,9 +22,9 @@ from homolog.descriptors import DescriptorMap
 from homolog.errors import HomologError
 from homolog.image.geometry import PoseVariant
 from homolog.keypoints import KeypointSchema, read_sides, tell_sides
-from homolog.labelling.audit import FEWEST_OBJECTS, Finding, audit
-from homolog.labelling.audit_evidence import Describe
-from homolog.labelling.audit_images import ObjectDescriber
+from homolog.labelling.audit.evidence import Describe
+from homolog.labelling.audit.images import ObjectDescriber
+from homolog.labelling.audit.objects import FEWEST_OBJECTS, Finding, audit
 from homolog.matcher import Matcher
 from homolog.utils.outputs import write_atomically
 from homolog.viz.audit import SheetEntry, plot_audit

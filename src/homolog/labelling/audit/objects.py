@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from homolog.data.pairs import Annotation
 from homolog.keypoints import KeypointSchema
-from homolog.labelling.audit_evidence import AuditedObject, Describe, References
+from homolog.labelling.audit.evidence import AuditedObject, Describe, References
 from homolog.utils.stats import sigmoid
 
 FEWEST_OBJECTS = 4

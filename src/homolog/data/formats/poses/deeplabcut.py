@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import yaml
 
-from homolog.data.formats.deeplabcut_output import CATEGORY, COORDINATES, HEADER, SHARED, write
 from homolog.data.formats.document import (
     DocumentBuilder,
     LabelFile,
@@ -26,8 +25,15 @@ from homolog.data.formats.document import (
     ReadOptions,
 )
 from homolog.data.formats.entries import Entries, Entry, as_instance, corners_around
-from homolog.data.formats.pandas_hdf import read_rows
-from homolog.data.formats.pose_members import category_members, predicted_members
+from homolog.data.formats.poses.deeplabcut_output import (
+    CATEGORY,
+    COORDINATES,
+    HEADER,
+    SHARED,
+    write,
+)
+from homolog.data.formats.poses.members import category_members, predicted_members
+from homolog.data.formats.poses.pandas_hdf import read_rows
 from homolog.data.reading import abbreviate
 from homolog.errors import HomologError
 

@@ -16,7 +16,7 @@ from homolog.data.labels import EXTRA
 from homolog.data.reading import read_json, unreadable
 from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema, read_sides
-from homolog.labelling.vocabulary import Proposal
+from homolog.labelling.vocabularies.proposals import Proposal
 from homolog.utils.outputs import write_atomically
 
 SUFFIXES = (".json", ".csv")

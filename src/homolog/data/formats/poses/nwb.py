@@ -12,9 +12,9 @@ from homolog.data.formats.document import (
     ReadOptions,
     WriteOptions,
 )
-from homolog.data.formats.landmark_output import unheld
-from homolog.data.formats.pose_members import without_keypoints
-from homolog.data.formats.sleap_labels import make_labels, read_labels
+from homolog.data.formats.poses.members import without_keypoints
+from homolog.data.formats.poses.sleap_labels import make_labels, read_labels
+from homolog.data.formats.writing import unheld
 from homolog.data.labels import EXTRA, is_manual
 from homolog.errors import HomologError
 from homolog.utils.optional import require

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from homolog.data.formats.curves import consecutive, semilandmark_names
 from homolog.data.formats.document import ReadOptions
+from homolog.data.formats.landmarks.curves import consecutive, semilandmark_names
 from homolog.data.reading import unreadable
 from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema

@@ -16,14 +16,14 @@ from homolog.data.formats.document import (
     WriteOptions,
 )
 from homolog.data.formats.entries import Entries, Entry, corners_around
-from homolog.data.formats.landmark_output import unheld
-from homolog.data.formats.pose_members import without_keypoints
-from homolog.data.formats.sleap_labels import (
+from homolog.data.formats.poses.members import without_keypoints
+from homolog.data.formats.poses.sleap_labels import (
     WRITER,
     counted_instances,
     make_labels,
     read_labels,
 )
+from homolog.data.formats.writing import unheld
 from homolog.data.labels import EXTRA
 from homolog.data.reading import abbreviate
 from homolog.errors import HomologError

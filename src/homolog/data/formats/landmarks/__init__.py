@@ -1,0 +1,1 @@
+"""Formats of geometric morphometrics: specimens with numbered landmarks, and curves."""

@@ -1,0 +1,1 @@
+"""Formats of tools for poses: SLEAP, DeepLabCut, NWB and Label Studio."""

@@ -1,0 +1,1 @@
+"""Audits: labels and tracks that contradict the others."""

@@ -1,0 +1,1 @@
+"""Vocabularies of keypoints: which keypoint of one is which of another."""
