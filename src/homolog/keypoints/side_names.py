@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -93,6 +94,11 @@ def read_sides(names: Sequence[str]) -> NamedSides:
     >>> read_sides(["lip", "rip", "light", "right"]).mirror
     (0, 1, 2, 3)
     """
+    return _read_sides(tuple(names))
+
+
+@functools.lru_cache(maxsize=256)  # the categories of a file often have the same keypoints
+def _read_sides(names: tuple[str, ...]) -> NamedSides:
     clean = [unicodedata.normalize("NFKC", name).strip() for name in names]
     found: _Pairs = {}
     for finder in (
