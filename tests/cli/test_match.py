@@ -292,7 +292,7 @@ WRONG = {
     "device": (["match", "a.jpg", "b.jpg", "--device", "nonesuch"], "'nonesuch'"),
     "window": (
         ["match", "a.jpg", "b.jpg", "--window", "-3"],
-        "window: expected a half-width of at least 0 cells or None, got -3",
+        "window: expected a number of cells from 0 on, got -3",
     ),
     "temperature": (["flow", "a.jpg", "b.jpg", "--temperature", "0", "--out", "o.png"], "temp"),
     "output folder": (["match", "a.jpg", "b.jpg", "--out", "no/o.png"], "cannot write no/o.png"),

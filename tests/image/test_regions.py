@@ -94,6 +94,13 @@ def test_the_box_of_a_mask_covers_its_pixels():
     assert box_of_mask(mask) == (7, 5, 44, 26)
 
 
+def test_cells_at_the_border_do_not_depend_on_where_a_region_begins():
+    grid, region = Grid.from_patches(96, 8), Region(0, 2, 8, 3)
+    whole = CanvasTransform(8, 5, PoseVariant(), 96, grid, region)
+    cut = CanvasTransform(8, 3, PoseVariant(), 96, grid)
+    assert (whole.valid_cells == cut.valid_cells).all()
+
+
 @given(data=st.data(), size=sizes, pose=poses, seed=st.integers(0, 99))
 def test_a_region_is_put_on_the_canvas_as_the_image_cut_out_by_hand(data, size, pose, seed):
     region = Region.around(data.draw(boxes(size)), size, margin=0)

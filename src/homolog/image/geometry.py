@@ -444,7 +444,8 @@ class CanvasTransform:
         """The cells that show the image, or its region, rather than the black around it."""
         points = self.to_points(self.grid.cells)
         # A quarter of a cell beyond the border, the larger part of the cell still shows the image.
-        margin = self.grid.stride / 4 / self.letterbox.scale
+        # The little more takes rounding away, which differs where a region begins elsewhere.
+        margin = (self.grid.stride / 4 + 1e-6) / self.letterbox.scale
         low, high = self._limits
         inside = np.all((points >= low - margin) & (points <= high + margin), axis=1)
         if not inside.any():  # an image thinner than a cell may lie between cell centres
