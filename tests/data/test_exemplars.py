@@ -1,6 +1,7 @@
 """Labelled images are read from COCO, YOLO-pose and CSV files alike."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -238,3 +239,24 @@ def test_only_reviewed_keypoints_of_predicted_labels_count(tmp_path):
     found = read(tmp_path / "labels.json", tmp_path / "images")
     assert found.annotations[0].visible.tolist() == [False, True, True, False, False]
     assert found.annotations[1].visible.tolist() == data.annotations[1].visible.tolist()
+
+
+def test_sides_that_contradict_the_names_are_said(tmp_path):
+    data = toy_data(tmp_path / "images", 2)
+    file = as_coco(data)
+    path = tmp_path / "labels.json"
+    names = list(SCHEMA.names)
+    told = list(SCHEMA.mirror)
+    for indices, said in (
+        (told, None),
+        (list(range(len(told))), "pair .* with itself, and its name pairs it with"),
+    ):
+        file["categories"] = [{**toy_annotate.CATEGORY, "flip_indices": indices}]
+        path.write_text(json.dumps(file))
+        notes = read(path, tmp_path / "images").notes
+        assert (notes == ()) if said is None else re.search(said, *notes)
+    twice = [names[0], *names[:-1]]
+    file["categories"] = [{**toy_annotate.CATEGORY, "keypoints": twice, "flip_indices": told}]
+    path.write_text(json.dumps(file))
+    with pytest.raises(HomologError, match="expected each keypoint once"):
+        read(path, tmp_path / "images")

@@ -223,3 +223,10 @@ def test_malformed_files(tmp_path, change, reason):
     (tmp_path / "labels.json").write_text(json.dumps(data))
     with pytest.raises(HomologError, match=reason):
         Labels.read(tmp_path / "labels.json")
+
+
+def test_only_coco_files_are_reviewed(tmp_path):
+    path = tmp_path / "labels.tps"
+    path.write_text("LM=0\n")
+    with pytest.raises(HomologError, match=r"labels: expected a COCO file .* labels convert"):
+        Labels.read(path)

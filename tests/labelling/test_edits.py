@@ -367,6 +367,102 @@ def test_exemplars_with_other_categories(single):
     assert deleted["keypoints"][15:] == [0, 0, 0] and 5 in deleted[EXTRA]["doubtful"]
 
 
+@pytest.mark.parametrize(
+    ("order", "extra", "expected", "flips"),
+    [
+        ([0, 2, 4, 3], [], [0, 1, 2, 3, 4], [0, 1, 2, 4, 3]),
+        ([4, 3, 2, 0], ["extra"], [4, 3, 2, 0, 5, 1], [1, 0, 2, 3, 4, 5]),
+    ],
+)
+def test_keypoints_that_exemplars_lack_stay(single, order, extra, expected, flips):
+    """What somebody said of a keypoint that is labelled nowhere is not lost."""
+    page = single.page()
+    hidden = {name: single.of(name)[0]["id"] for name in ("toy0.png", "toy1.png", "toy2.png")}
+    for annotation in hidden.values():
+        page.correct(annotation, 1, None, False)
+
+    def change(data):
+        """Of the last image the keypoint was not found; sides are those of the last two."""
+        (last,) = (a for a in data["annotations"] if a["id"] not in hidden.values())
+        last["keypoints"][3:6] = last[EXTRA]["predicted"][3:6] = [0, 0, 0]
+        last[EXTRA]["scores"][1] = 0.125
+        last[EXTRA]["doubtful"] = [1]
+        data["categories"][0] |= {"flip_indices": [0, 1, 2, 4, 3], "skeleton": [[1, 2], [4, 5]]}
+
+    single.edit(change)
+    names = toy_annotate.CATEGORY["keypoints"]
+    category = {"id": 9, "name": "toy", "keypoints": [*(names[k] for k in order), *extra]}
+    annotations = []
+    for each in single.exemplars.annotations:
+        points = np.vstack([each.keypoints[order], *[[[np.nan, np.nan]]] * len(extra)])
+        annotations.append(type(each)(each.name, each.path, "toy", points, each.box, each.size))
+    for _ in range(2):
+        summary = single.annotate(ExemplarSet(annotations, [category]))
+        assert summary.manual == 3
+        (found,) = single.labels().categories
+        assert found["id"] == 9
+        assert found["keypoints"] == [([*names, "extra"])[k] for k in expected]
+        assert found["flip_indices"] == flips
+        joined = {frozenset(found["keypoints"][k - 1] for k in edge) for edge in found["skeleton"]}
+        assert joined == {frozenset([names[0], names[1]]), frozenset([names[3], names[4]])}
+        place = expected.index(1)
+        for image in ("toy0.png", "toy1.png", "toy2.png", "toy3.png"):
+            (after,) = single.of(image)
+            assert len(after["keypoints"]) == 3 * len(expected)
+            assert len(after[EXTRA]["scores"]) == len(expected)
+            assert after["keypoints"][3 * place : 3 * place + 3] == [0, 0, 0]
+            assert after[EXTRA]["reviewed"] == ([place] if image in hidden else [])
+        assert after[EXTRA]["scores"][place] == 0.125 and place in after[EXTRA]["doubtful"]
+
+
+def test_keypoints_that_a_file_of_exemplars_lacks(tmp_path):
+    """Also new objects, and those of the file, have the keypoints of the labels written over."""
+    toy_data(tmp_path / "images", 3)
+    given = toy_annotate.exemplars(tmp_path / "exemplars")
+    several = [{**toy_annotate.CATEGORY, "id": 1}]
+    several[0]["keypoints"] = ["first", *several[0]["keypoints"], "last"]
+    document = {
+        "images": [{"id": 1, "file_name": "toy0.png"}], "categories": several,
+        "annotations": [
+            {"id": 5, "image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], "num_keypoints": 0,
+             "keypoints": [0] * 21, "homolog": {"scores": [], "doubtful": [], "reviewed": [0, 6],
+                                                "predicted": [0] * 21, "box_reviewed": True}}
+        ],
+    }  # fmt: skip
+    project = Project(tmp_path / "images", given)
+    project.out.write_text(json.dumps(document))
+    annotations = []
+    for each in given.annotations:
+        shown = each.visible[:, None] * [[2]]
+        points = np.hstack([np.nan_to_num(each.keypoints), shown]).flatten().tolist()
+        x0, y0, x1, y1 = each.box
+        annotations.append(
+            {"id": len(annotations) + 1, "image_id": len(annotations) + 1, "category_id": 1,
+             "bbox": [x0, y0, x1 - x0, y1 - y0], "keypoints": points}
+        )  # fmt: skip
+    files = [{"id": k, "file_name": each.path.name} for k, each in enumerate(given.annotations, 1)]
+    for each in given.annotations:
+        shutil.copy(each.path, project.folder / f"copy_{each.path.name}")
+    for each in files:
+        each["file_name"] = f"copy_{each['file_name']}"
+    category = {**toy_annotate.CATEGORY, "id": 1}
+    path = tmp_path / "few.json"
+    path.write_text(
+        json.dumps({"images": files, "annotations": annotations, "categories": [category]})
+    )
+    project.annotate(read(path, project.folder))
+    data = project.labels().data
+    assert data["categories"][0]["keypoints"] == several[0]["keypoints"]
+    assert {len(each["keypoints"]) for each in data["annotations"]} == {21}
+    drawn = next(each for each in data["annotations"] if each["id"] == 5)
+    assert drawn[EXTRA]["reviewed"] == [0, 6]
+    for each in annotations:
+        assert each["keypoints"] in [found["keypoints"][3:18] for found in data["annotations"]]
+    added = [each for each in project.of("toy1.png") if EXTRA in each]
+    assert added and all({0, 6} <= {*each[EXTRA]["doubtful"]} for each in added)
+    assert all(each[EXTRA]["scores"][::6] == [0, 0] for each in added)
+
+
 def test_a_keypoint_that_was_edited_and_is_no_more(single):
     """It is said before the work begins, and the file is as it was."""
     single.page().correct(single.of("toy0.png")[0]["id"], 1, (40.5, 41.5), True)

@@ -53,7 +53,7 @@ def convert(
         Names of landmarks that SOURCE only numbers: a text file with one on each line, or
         `left:right` for two that mirror each other.
     source_format
-        The format of SOURCE, where its name does not tell: `coco`, `yolo`, `table`, `tps`, ...
+        The format of SOURCE, where its name does not tell: `coco`, `yolo`, `csv`, `tps`, ...
     out_format
         The format of OUT, likewise.
     mapping

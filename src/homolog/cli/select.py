@@ -65,4 +65,5 @@ def select(
     for index in found:
         print(usable[index])
     if len(found) < count:
-        print(f"note: {len(found)} of {count}: the others are labelled", file=sys.stderr)
+        rest = "there are no others" if state is None else "the others are labelled"
+        print(f"note: {len(found)} of {count}: {rest}", file=sys.stderr)

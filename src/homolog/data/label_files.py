@@ -17,6 +17,7 @@ from homolog.data.formats.landmarks import imagej, morphoj, nts, tps
 from homolog.data.formats.poses import deeplabcut, label_studio, nwb, sleap
 from homolog.data.reading import check_choice
 from homolog.errors import HomologError
+from homolog.keypoints import contradicted_sides
 
 FORMATS: tuple[LabelFormat, ...] = (
     deeplabcut.FORMAT,
@@ -63,6 +64,8 @@ def read(path: Path, options: ReadOptions = ReadOptions(), format: str | None = 
     notes = file.notes
     if options.names is not None and chosen.name not in _NAMED_BESIDE:
         notes = (*notes, f"{path}: it names its keypoints itself; {options.names} is not used")
+    told = map(contradicted_sides, file.document["categories"])
+    notes = (*notes, *(f"{path}: {line}" for line in told if line is not None))
     return dataclasses.replace(file, format=chosen.name, notes=notes)
 
 
@@ -138,6 +141,8 @@ def output_format(path: Path, argument: str = "out", format: str | None = None) 
         check_choice("format", format, [each.name for each in writable])
         return next(each for each in writable if each.name == format)
     suffix = path.suffix.lower()
+    if path.name.startswith("CollectedData_") and suffix in (".csv", ".h5"):
+        return deeplabcut.FORMAT  # which is what this name says to DeepLabCut
     candidates = [each for each in writable if suffix and suffix in each.suffixes]
     usual = (each for each in candidates if each.suffixes[0] == suffix)
     found = next(usual, candidates[0] if candidates else None)

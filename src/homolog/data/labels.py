@@ -70,6 +70,11 @@ class Labels:
         Raises:
             HomologError: it cannot be read, or is not a COCO file with keypoints.
         """
+        if path.suffix.lower() != ".json":
+            raise HomologError(
+                f"labels: expected a COCO file (.json), which alone can be reviewed, got {path}; "
+                "try homolog labels convert"
+            )
         finder = None if images is None else ImageFinder(path, images)
         file = coco.read(path, ErrorCollector(), finder)
         return cls(file.data, file.notes)

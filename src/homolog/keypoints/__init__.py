@@ -5,6 +5,7 @@ from homolog.keypoints.side_names import SIDE_IN_NAME, NamedSides, read_sides
 from homolog.keypoints.telling import (
     HOW_TO_TELL_SIDES,
     check_flips,
+    contradicted_sides,
     tell_sides,
     unknown_sides,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "NamedSides",
     "builtin_schemas",
     "check_flips",
+    "contradicted_sides",
     "read_sides",
     "tell_sides",
     "unknown_sides",

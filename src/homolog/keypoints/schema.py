@@ -117,8 +117,8 @@ class KeypointSchema:
             category: an entry of the file's `categories`.
 
         Raises:
-            HomologError: it has no `keypoints`, or `flip_indices` or `flip_pairs` that do not fit
-                them.
+            HomologError: it has no `keypoints`, or one twice, or `flip_indices` or `flip_pairs`
+                that do not fit them.
         """
         if not isinstance(category, Mapping):
             raise HomologError(f"category: expected an entry of a COCO file, got {category!r}")
@@ -127,7 +127,7 @@ class KeypointSchema:
             raise HomologError(
                 f"category: expected a list of keypoints in {category.get('name')!r}, got {names!r}"
             )
-        names = tuple(str(name).strip() for name in names)
+        names = as_names([str(name).strip() for name in names])
         indices, pairs = category.get("flip_indices"), category.get("flip_pairs")
         if indices is None and pairs is None:
             return cls.from_names(names)

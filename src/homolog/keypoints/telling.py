@@ -9,6 +9,7 @@ from homolog.errors import HomologError
 from homolog.image.geometry import PoseVariant
 from homolog.keypoints.entries import abbreviate
 from homolog.keypoints.schema import KeypointSchema, pairs_of
+from homolog.keypoints.side_names import read_sides
 
 HOW_TO_TELL_SIDES = (
     "try --sides (in Python: schema.with_sides) with pairs left:right of names, with a file of "
@@ -52,6 +53,30 @@ def tell_sides(
                 f"{':'.join(map(str, pair))!r}"
             )
     return told | {name: schemas[name].with_sides(own) for name, own in fitting.items() if own}
+
+
+def contradicted_sides(category: Any) -> str | None:
+    """A line that says where `flip_indices` pair other keypoints than the names do, if they do.
+
+    Args:
+        category: an entry of a COCO file's `categories`; whoever uses it says if it is malformed.
+    """
+    try:
+        schema = KeypointSchema.coco(category)
+    except HomologError:
+        return None
+    names = schema.names
+    told = read_sides(names).mirror
+    wrong = [i for i, other in enumerate(told) if other > i and schema.mirror[i] != other]
+    if "flip_indices" not in category or not wrong:
+        return None
+    first, own = wrong[0], schema.mirror[wrong[0]]
+    return (
+        f"category {category.get('name')}: flip_indices pair {names[first]} with "
+        f"{'itself' if own == first else names[own]}, and its name pairs it with "
+        f"{names[told[first]]} ({len(wrong)} such pairs); flip_indices are followed, try to "
+        "correct them or to leave them out"
+    )
 
 
 def check_flips(

@@ -13,8 +13,7 @@ from typing import Any
 
 from homolog.data.boxes import XYWH
 from homolog.data.formats.entries import InstanceId
-from homolog.data.labels import EXTRA, Labels, is_manual, manual_keypoints
-from homolog.errors import HomologError
+from homolog.data.labels import EXTRA, is_manual, manual_keypoints
 from homolog.labelling.instances import (
     INSTANCE,
     SAME_PLACE,
@@ -67,7 +66,7 @@ def merge(
     matched = _match(entries, earlier, deleted, settled)
     row_of = {position: row for row, position in enumerate(matched) if position is not None}
     added = [
-        entry
+        _with_scores(entry)
         for entry, position in zip(entries, matched, strict=True)
         if position is None and _is_new(entry, entries, earlier, deleted)
     ]
@@ -95,6 +94,25 @@ def merge(
     for old in deleted:
         gone.append(_with_free_instance(without_image(old), [*others, *gone]))
     return MergedImage([each for each in [*merged, *added] if each is not None], gone, kept, left)
+
+
+def _with_scores(entry: Entry, old: Mapping[str, Any] | None = None) -> Entry:
+    """An annotation whose keypoints that were not looked for are as in an earlier one.
+
+    Args:
+        entry: the annotation; the scores of these keypoints are None.
+        old: the member `homolog` of the earlier one; without it, the keypoints are doubtful.
+    """
+    scores = entry.get(EXTRA, {}).get("scores", ())
+    unknown = {k for k, score in enumerate(scores) if score is None}
+    if not unknown:
+        return entry
+    known = old.get("scores") if old else None
+    doubtful = {*entry[EXTRA]["doubtful"]} - unknown
+    doubtful |= unknown & {*old["doubtful"]} if old and known else unknown
+    given = [known[k] if known else 0.0 for k in range(len(scores))]
+    scores = [given[k] if k in unknown else score for k, score in enumerate(scores)]
+    return {**entry, EXTRA: {**entry[EXTRA], "scores": scores, "doubtful": sorted(doubtful)}}
 
 
 def without_image(annotation: Mapping[str, Any]) -> Entry:
@@ -167,6 +185,7 @@ def _merge_entry(entry: Entry, old: Entry) -> Entry:
             return {**without_image(old), **named}
         old = {**old, "category_id": entry["category_id"], "keypoints": []} | {EXTRA: {}}
     extra = old.get(EXTRA, {})
+    entry = _with_scores(entry, extra)
     edited = set() if EXTRA not in old or not extra else manual_keypoints(old)
     points, scores = list(entry["keypoints"]), list(entry[EXTRA]["scores"])
     predicted = list(entry[EXTRA]["predicted"])
@@ -241,71 +260,3 @@ def identity(annotation: Mapping[str, Any]) -> Identity:
 
 def _overlap(annotation: Mapping[str, Any], other: Mapping[str, Any]) -> float:
     return overlap(identity(annotation)[1], identity(other)[1])
-
-
-def with_categories(labels: Labels, categories: Sequence[Mapping[str, Any]]) -> Labels:
-    """Labels as if they had been made with other categories, those of one name being the same.
-
-    Args:
-        labels: their document is changed.
-        categories: whose ids and keypoints are taken over; categories that are not among them are
-            kept after them.
-
-    Raises:
-        HomologError: a keypoint is labelled that there is no more.
-    """
-    before = {category["id"]: category for category in labels.categories}
-    by_name = {category["name"]: category for category in labels.categories}
-    now: dict[str, dict[str, Any]] = {}
-    for category in categories:
-        old = by_name.get(category["name"], {})
-        same = _names(old) == _names(category)
-        now[category["name"]] = {**(old if same else {}), **category}
-    for category in labels.categories:
-        if category["name"] not in now:
-            taken = {each["id"] for each in now.values()}
-            number = category["id"] if category["id"] not in taken else max(taken) + 1
-            now[category["name"]] = {**category, "id": number}
-    for annotation in [*labels.annotations, *labels.deleted]:
-        known = before.get(annotation["category_id"])
-        if known is not None:
-            annotation["category_id"] = now[known["name"]]["id"]
-            _rearrange(annotation, known, now[known["name"]])
-    return Labels(labels.data | {"categories": list(now.values())}, labels.notes)
-
-
-def _names(category: Mapping[str, Any]) -> list[str]:
-    """The names of the keypoints of a category."""
-    return list(category.get("keypoints", []))
-
-
-def _rearrange(annotation: Entry, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Put the keypoints of an annotation in the order of its category's."""
-    old, new = _names(before), _names(now)
-    if old == new or "keypoints" not in annotation:
-        return
-    for keypoint in labelled_keypoints(annotation):
-        if old[keypoint] not in new:
-            raise HomologError(
-                f"out: expected labels with the exemplars' keypoints of {now['name']}, "
-                f"{', '.join(new)}, got {old[keypoint]}, which annotation {annotation['id']} has; "
-                "try another file"
-            )
-    origin = [old.index(name) if name in old else None for name in new]
-    added = {k for k, position in enumerate(origin) if position is None}
-
-    def rearranged(values: Sequence[float], size: int) -> list[float]:
-        rows = [[0.0] * size if k is None else values[size * k : size * (k + 1)] for k in origin]
-        return [value for row in rows for value in row]
-
-    annotation["keypoints"] = rearranged(annotation["keypoints"], 3)
-    annotation["num_keypoints"] = sum(v > 0 for v in annotation["keypoints"][2::3])
-    if EXTRA not in annotation:
-        return
-    extra = annotation[EXTRA]
-    extra["predicted"] = rearranged(extra["predicted"], 3)
-    if extra.get("scores"):
-        extra["scores"] = rearranged(extra["scores"], 1)
-    for member in ("doubtful", "reviewed"):
-        extra[member] = [k for k, position in enumerate(origin) if position in extra[member]]
-    extra["doubtful"] = sorted({*extra["doubtful"], *added})  # nobody has looked for them

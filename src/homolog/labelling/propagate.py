@@ -24,8 +24,8 @@ from homolog.errors import HomologError
 from homolog.image import reading
 from homolog.keypoints import HOW_TO_TELL_SIDES
 from homolog.labelling.annotator import AnnotateConfig, Annotator, Record
+from homolog.labelling.categories import with_categories, with_keypoints_of
 from homolog.labelling.coco_output import Summary, make_document
-from homolog.labelling.edits import with_categories
 from homolog.labelling.provenance import file_annotations, is_done, labelled_keypoints, own_objects
 from homolog.labelling.review import mark_doubtful
 from homolog.matcher import Matcher
@@ -141,6 +141,7 @@ def _annotate(
     previous = _read_previous(out, categories, folder, overwrite)
     if previous is not None:
         notes += previous.notes
+        exemplars, records = with_keypoints_of(exemplars, records, previous.categories)
     data, summary = make_document(
         files, name_of, records, exemplars, previous, categories if previous is None else
         previous.categories,

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from helpers import pose_documents
+from helpers.datasets import refused
 from helpers.pose_documents import SIZES, simplified
 from PIL import Image
 
@@ -85,6 +86,30 @@ def test_nothing_is_lost_on_the_way_there_and_back(folder, name):
 def test_sides_and_skeletons_are_said_to_be_lost(folder):
     (note,) = write(folder / "labels.jsonl", pose_documents.document())
     assert note.endswith("of categories: flip_indices, skeleton")
+
+
+def test_what_is_not_labelled_is_said_to_be_lost(folder):
+    """Keypoints that have no place anywhere, and what somebody said of keypoints and boxes."""
+    document = pose_documents.document()
+    bee = document["categories"][0]
+    del bee["flip_indices"], bee["skeleton"]
+    bee["keypoints"] = [*bee["keypoints"], "sting", "tongue"]
+    for annotation in document["annotations"]:
+        if annotation["category_id"] == bee["id"]:
+            annotation["keypoints"] = [*annotation["keypoints"], *[0] * 6]
+            if "homolog" in annotation:
+                extra = annotation["homolog"]
+                extra["predicted"] = [*extra["predicted"], *[0] * 6]
+                extra["scores"] = [*extra["scores"], 0.5, 0.5]
+    extra["reviewed"] = [0, 1, 4, 5]
+    extra["box_reviewed"] = True
+    assert write(folder / "labels.json", document, format="label-studio") == [
+        "Label Studio holds no state of review of boxes: 1",
+        "Label Studio holds no state of review of keypoints that are not labelled: 2",
+        "Label Studio holds no keypoints that are nowhere labelled: 2",
+    ]
+    after = read(folder / "labels.json").document["categories"]
+    assert "sting" not in [name for each in after for name in each["keypoints"]]
 
 
 def test_images_that_a_person_labelled_whole_are_annotations(folder):
@@ -265,6 +290,45 @@ def test_addresses_of_images(tmp_path, address, name):
     found = read(path, ReadOptions(tmp_path / "pool"))
     (image,) = found.document["images"]
     assert image["file_name"] == name and found.path(image["id"]).name == "a.png"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://bucket/proj/{}/a.png",
+        "https://example.org/proj/{}/a.png?token={}",
+        "/home/me/proj/{}/a.png",
+        "/data/local-files/?d=/home/me/proj/{}/a.png",
+        "/data/local-files/?d=home/me/proj/{}/a.png",
+        "/data/local-files/?d=C%3A%5Cproj%5C{}%5Ca.png",
+        "{}/a.png",
+    ],
+)
+def test_images_of_the_same_name_in_different_folders(tmp_path, address):
+    for name in ("cam1", "cam2"):
+        pose_documents.save_images(tmp_path / "pool" / name)
+    pose_documents.save_images(tmp_path / "pool")  # images of these names that are neither
+    tasks = [
+        annotated(point("head", x, 25), image=address.replace("{}", name))
+        for x, name in ((10, "cam1"), (50, "cam2"), (90, "cam3"))
+    ]
+    found = read(save(tmp_path, *tasks), ReadOptions(tmp_path / "pool"))
+    names = [image["file_name"] for image in found.document["images"]]
+    assert names[:2] == ["cam1/a.png", "cam2/a.png"] and names[2].endswith("cam3/a.png")
+    assert [each["image_id"] for each in found.document["annotations"]] == [1, 2, 3]
+    assert found.paths[1].samefile(tmp_path / "pool" / "cam1" / "a.png")
+    assert found.paths[2].samefile(tmp_path / "pool" / "cam2" / "a.png")
+    assert "cam3/a.png" in found.missing[3]
+
+
+def test_addresses_that_lead_to_one_image(folder):
+    several = ("/data/upload/3/0a1b2c3d-a.png", "/data/upload/3/ffffffff-a.png")
+    path = save(folder, *(annotated(point("head", 50, 25), image=each) for each in several))
+    message = refused(lambda: read(path), *several, "a.png for both")
+    assert "\n" not in message
+    server = ("/data/upload/3/0a1b2c3d-a.png", "http://localhost/data/upload/3/0a1b2c3d-a.png")
+    path = save(folder, *(annotated(point("head", 50, 25), image=each) for each in server))
+    assert len(read(path).document["images"]) == 1
 
 
 def test_labels_of_photos_of_another_size_are_scaled(folder):

@@ -110,6 +110,65 @@ def test_images_by_the_name_of_the_file(folder):
     assert "gone.png" in file.missing[1]
 
 
+@pytest.fixture
+def cameras(tmp_path):
+    """Images of the same name in two folders, and a folder of labels for each."""
+    for name in ("cam1", "cam2"):
+        save_images(tmp_path / "im" / name)
+        (tmp_path / "labels" / name).mkdir(parents=True)
+    return tmp_path
+
+
+def save_cameras(top, image):
+    for n, name in enumerate(("cam1", "cam2"), start=1):
+        save(top / "labels" / name / "a.json", [shape("n", n, 2)], image.format(name))
+    return top / "labels"
+
+
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("image", ["../../im/{}/a.png", "..\\..\\im\\{}\\a.png"])
+def test_images_of_the_same_name_in_folders_beside_the_labels(cameras, image, given):
+    options = ReadOptions(cameras / "im") if given else ReadOptions()
+    file = read(save_cameras(cameras, image), options)
+    assert [(name, rows[0, 0]) for name, rows in rows_of(file.document)] == [
+        ("cam1/a.png", 1), ("cam2/a.png", 2),
+    ]  # fmt: skip
+    for number, name in enumerate(("cam1", "cam2"), start=1):
+        assert file.paths[number].samefile(cameras / "im" / name / "a.png")
+
+
+@pytest.mark.parametrize(
+    "image", ["/gone/{}/a.png", "C:\\gone\\{}\\a.png", "../../gone/{}/a.png", "a.png"]
+)
+def test_images_of_the_same_name_by_the_longest_end(cameras, image):
+    save_images(cameras / "labels")  # an image of that name that is neither
+    file = read(save_cameras(cameras, image), ReadOptions(cameras / "im"))
+    assert [name for name, _ in rows_of(file.document)] == ["cam1/a.png", "cam2/a.png"]
+    for number, name in enumerate(("cam1", "cam2"), start=1):
+        assert file.paths[number].samefile(cameras / "im" / name / "a.png")
+
+
+def test_images_that_are_gone_are_not_others_of_that_name(cameras):
+    top = save_cameras(cameras, "../../gone/{}/a.png")
+    file = read(top, ReadOptions(save_images(cameras / "flat")))
+    assert [name for name, _ in rows_of(file.document)] == ["cam1/a.png", "cam2/a.png"]
+    assert not file.paths and "cam2/a.png" in file.missing[2]
+
+
+def test_files_of_different_images_that_lead_to_one(cameras):
+    top = save_cameras(cameras, "a.png")
+    options = ReadOptions(save_images(cameras / "flat"))
+    message = refused(lambda: read(top, options), "cam1", "cam2", "a.png for both")
+    assert "\n" not in message
+
+
+def test_files_of_one_image(cameras):
+    save(cameras / "labels" / "b.json", [shape("n", 3, 2)], "../im/cam1/a.png")
+    file = read(save_cameras(cameras, "../../im/{}/a.png"))
+    names = [name for name, _ in rows_of(file.document)]
+    assert sorted(names) == ["cam1/a.png", "cam1/a.png", "cam2/a.png"]
+
+
 def test_sizes(folder):
     file = read(save(folder / "a.json", [shape("n", 20, 30)], imageWidth=120, imageHeight=80))
     assert file.document["annotations"][0]["keypoints"] == [10, 15, 2] and "scaled" in file.notes[0]

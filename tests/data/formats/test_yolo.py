@@ -405,3 +405,14 @@ def test_reported_data_sets(tmp_path, case):
     first = next(a for a in found.annotations if "10591" in a.name)
     np.testing.assert_allclose(first.keypoints[0], (258.5, 277.0), atol=1e-3)
     assert found.schemas["dog"].sides_known == (case != "noflip")
+
+
+def test_counterparts_that_nobody_told_are_not_known(tmp_path):
+    save_images(tmp_path / "images")
+    write_texts(tmp_path / "labels")
+    file = write_yaml(tmp_path / "data.yaml", flip_idx=[0, 1, 2])
+    found = exemplars.read(file)
+    assert not found.schemas["toy"].sides_known
+    assert [note for note in found.notes if "flip_idx pairs no keypoints" in note]
+    named = exemplars.read(write_yaml(file, flip_idx=[0, 1, 2], kpt_names={0: NAMES}))
+    assert named.schemas["toy"].mirror == tuple(FLIP)

@@ -13,6 +13,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -29,6 +30,7 @@ from homolog.data.formats.document import (
     WriteOptions,
 )
 from homolog.data.formats.entries import InstanceId, as_instance
+from homolog.data.formats.image_claims import ImageClaims, Parts, distinct_ends
 from homolog.data.formats.image_sizes import fit_to_images
 from homolog.data.formats.landmarks.names import ordered_names
 from homolog.data.formats.writing import image_size, unheld
@@ -43,6 +45,7 @@ CATEGORY = "object"
 _KEPT = "labelme"
 """The member of images and annotations that holds what has no place in a COCO file."""
 _VERSION = "5.5.0"
+_DRIVE = re.compile(r"[A-Za-z]:/")
 _OF_FILE = {"version", "shapes", "imagePath", "imageData", "imageWidth", "imageHeight"}
 _OF_POINT = {"label", "points", "group_id", "shape_type"}
 
@@ -52,7 +55,7 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> LabelFile:
 
     Raises:
         HomologError: a file cannot be read, a shape is malformed, a keypoint is there twice in an
-            object, or there are no keypoints.
+            object, there are no keypoints, or files that name different images lead to one.
     """
     where = f"{options.argument}: {path}"
     found, others = [], []
@@ -77,8 +80,10 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> LabelFile:
     )
     if others:
         builder.note(f"{path}: files that are not labelme's: {abbreviate(others)}")
+    ends = distinct_ends(_named(each, data).parts for each, data, _ in objects)
+    claims = ImageClaims(where)
     for each, data, several in objects:
-        image = _add_image(builder, path, each, data, options)
+        image = _add_image(builder, claims, path, each, data, options, ends)
         for each_object in several:
             members: dict[str, Any] = {}
             if each_object.group is not None:
@@ -164,36 +169,93 @@ def _contains(corners: np.ndarray, owner: _Object) -> bool:
     return bool(((points >= corners.min(axis=0)) & (points <= corners.max(axis=0))).all())
 
 
+def _written(path: Path, data: Mapping[str, Any]) -> str:
+    return str(data.get("imagePath") or path.with_suffix("").name)
+
+
+def _named(path: Path, data: Mapping[str, Any]) -> Path:
+    """The path of the image as a file names it, from the file's folder on."""
+    written = _written(path, data).replace("\\", "/")
+    start = Path(path.absolute().anchor) if _DRIVE.match(written) else path.absolute().parent
+    return Path(os.path.normpath(start / written))
+
+
 def _add_image(
     builder: DocumentBuilder,
+    claims: ImageClaims,
     top: Path,
     path: Path,
     data: Mapping[str, Any],
     options: ReadOptions,
+    ends: Mapping[Parts, Parts],
 ) -> int:
     """Add the image of a file, with its size as the file states it."""
-    written = str(data.get("imagePath") or path.with_suffix("").name)
-    finder = options.finder(path)
+    written = _written(path, data)
     kept: dict[str, Any] = {k: v for k, v in data.items() if k not in _OF_FILE and v}
     if data["shapes"]:
         kept["shapes"] = list(data["shapes"])
     members: dict[str, Any] = {_KEPT: kept} if kept else {}
-    name = written.replace("\\", "/")
-    if top.is_dir():
-        below = os.path.normpath(os.path.relpath(path.parent, top) + "/" + name).replace("\\", "/")
-        name = PurePosixPath(name).name if below.startswith("..") else below
+    named = _named(path, data)
+    found: Path | None = None
+    missing: str | None = None
+    name, end = written.replace("\\", "/"), ends[named.parts]
     try:
-        try:
-            found = finder.find(written)
-        except HomologError as error:
-            try:
-                found = finder.find_stem(path.stem)
-            except HomologError:
-                raise error from None
-            builder.note(f"{path}: {written} is not there; {found} is taken for it")
+        found = _find(builder, top, path, written, named, options)
     except HomologError as error:
-        return builder.add_image(name, _size(data), missing=f"{path}: {error}", **members)
+        missing = f"{path}: {error}"
+    if (
+        found is not None
+        and "/" in name
+        and os.path.realpath(found) != os.path.realpath(named)
+        and len(end) > 1
+        and found.absolute().parts[-len(end) :] != end
+    ):  # one that only has the same name
+        missing = f"{path}: expected an image {'/'.join(end)}, got {found}"
+        found = None
+    if top.is_dir():
+        below = _below(named, top)
+        if below is None and found is not None:
+            below = (options.images and _below(found, options.images)) or _below(found, top)
+        name = below or "/".join(end)
+    claims.add(name, found, os.path.realpath(named), str(path))
+    if found is None:
+        return builder.add_image(name, _size(data), missing=missing, **members)
     return builder.add_image(name, _size(data) or reading.image_size(found), found, **members)
+
+
+def _find(
+    builder: DocumentBuilder,
+    top: Path,
+    path: Path,
+    written: str,
+    named: Path,
+    options: ReadOptions,
+) -> Path:
+    """The image of a file: where the file says, else by the end of the path.
+
+    Raises:
+        HomologError: it is not there.
+    """
+    finder = options.finder(path)
+    below = _below(named, top) if top.is_dir() else None
+    if below is not None and options.images is not None and not named.is_file():
+        with contextlib.suppress(HomologError):
+            return finder.find(below)
+    try:
+        return finder.find(written)
+    except HomologError as error:
+        try:
+            found = finder.find_stem(path.stem)
+        except HomologError:
+            raise error from None
+    builder.note(f"{path}: {written} is not there; {found} is taken for it")
+    return found
+
+
+def _below(path: Path, folder: Path) -> str | None:
+    """The path from a folder on, if it lies in it."""
+    relative = os.path.relpath(path, folder).replace("\\", "/")
+    return None if relative.startswith("../") else relative
 
 
 def _size(data: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -55,6 +55,11 @@ def read(path: Path, options: ReadOptions) -> LabelFile:
     split = next(iter(data.splits))
     labelled = find_labels(data.splits[split], options.images, False, options.argument)
     builder = DocumentBuilder(_categories(data, data.keypoints[0]))
+    if data.flip is not None and _is_default(data.flip):
+        builder.note(
+            f"{path}: flip_idx pairs no keypoints, as tools write it where nobody told the sides, "
+            "and is not used; try --sides none where every point is its own counterpart"
+        )
     reader = _RowReader(data, data.keypoints, builder, options.argument)
     roots = [data.root, path.parent, *([] if options.images is None else [options.images])]
     for image, text in labelled.texts.items():
@@ -68,9 +73,14 @@ def read(path: Path, options: ReadOptions) -> LabelFile:
     return builder.build()
 
 
+def _is_default(flip: Sequence[int] | None) -> bool:
+    """Whether nothing says which keypoints are each other's counterparts."""
+    return flip is None or list(flip) == list(range(len(flip)))
+
+
 def _categories(data: DataSet, count: int) -> list[dict[str, Any]]:
     """The classes as categories of a COCO file, with ids one above Ultralytics' numbers."""
-    flip = {} if data.flip is None else {"flip_indices": list(data.flip)}
+    flip = {} if _is_default(data.flip) else {"flip_indices": list(data.flip or ())}
     numbers = [str(number) for number in range(count)]
     return [
         {

@@ -19,8 +19,13 @@ from homolog.data.formats.document import (
     ReadOptions,
 )
 from homolog.data.formats.entries import as_instance
+from homolog.data.formats.image_claims import ImageClaims, distinct_ends
 from homolog.data.formats.image_sizes import fit_to_images
-from homolog.data.formats.poses.label_studio_addresses import image_address, image_name
+from homolog.data.formats.poses.label_studio_addresses import (
+    find_image,
+    image_address,
+    image_parts,
+)
 from homolog.data.formats.poses.label_studio_output import (
     INSTANCE_PREFIX,
     MANUAL,
@@ -28,7 +33,7 @@ from homolog.data.formats.poses.label_studio_output import (
     write,
 )
 from homolog.data.formats.poses.members import predicted_members
-from homolog.data.reading import ErrorCollector, ImageFinder, read_json, unreadable
+from homolog.data.reading import ErrorCollector, read_json, unreadable
 from homolog.errors import HomologError
 from homolog.image import reading
 
@@ -63,11 +68,12 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> LabelFile:
 
     Keypoints that belong to a rectangle, or are related to one, are of one object. A task's
     annotation is read or, where it has none, its prediction, which keeps its scores. Of several
-    the one that is marked as ground truth, or else the last, counts. Images are looked up by their
-    names without the address of the server.
+    the one that is marked as ground truth, or else the last, counts. Images are looked up by the
+    longest end of their addresses, and named by as much of it as tells them apart.
 
     Raises:
-        HomologError: the file cannot be read, or a region is malformed.
+        HomologError: the file cannot be read, a region is malformed, or the addresses of two tasks
+            lead to one image.
     """
     finder = options.finder(path)
     notes, found = [], []
@@ -88,38 +94,30 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> LabelFile:
         for each in objects:
             listed = order[each.category]
             listed += [name for name in each.points if name not in listed]
-        found.append((address, _size(regions), objects, is_prediction))
+        found.append((location, address, _size(regions), objects, is_prediction))
     builder = DocumentBuilder(
         [
             {"id": number, "name": name, "keypoints": list(names)}
             for number, (name, names) in enumerate(order.items(), start=1)
         ]
     )
-    for address, size, objects, is_prediction in found:
-        name = image_name(address, finder)
-        members = {} if name == address else {"url": address}
-        image_id = _add_image(builder, finder, name, size, members)
+    ends = distinct_ends(image_parts(address) for _, address, *_ in found)
+    claims = ImageClaims(f"{options.argument}: {path}")
+    for location, address, size, objects, is_prediction in found:
+        key = image_parts(address)
+        image, file_found, missing = find_image(address, ends[key], finder)
+        source = f"{address} of {location.removeprefix(f'{path}: ')}"
+        claims.add(image, file_found, key, source)
+        members = {} if image == address else {"url": address}
+        if file_found is not None and size is None:
+            size = reading.image_size(file_found)
+        image_id = builder.add_image(image, size, file_found, missing, **members)
         for each in objects:
             _add(builder, image_id, each, order[each.category], size, is_prediction)
     file = builder.build()
     # Browsers show photos upright, and perhaps others than those that are here.
     notes += fit_to_images(file.document, file.paths, path, ErrorCollector())
     return dataclasses.replace(file, notes=(*finder.notes, *notes))
-
-
-def _add_image(
-    builder: DocumentBuilder,
-    finder: ImageFinder,
-    name: str,
-    size: tuple[int, int] | None,
-    members: Mapping[str, Any],
-) -> int:
-    """Add an image with the size that its regions have, or else its own."""
-    try:
-        path = finder.find(name)
-    except HomologError as error:
-        return builder.add_image(name, size, missing=str(error), **members)
-    return builder.add_image(name, size or reading.image_size(path), path, **members)
 
 
 def _add(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from homolog.data.formats.poses.members import (
     without_keypoints,
 )
 from homolog.data.formats.writing import image_size, unheld
-from homolog.data.labels import EXTRA
+from homolog.data.labels import EXTRA, manual_keypoints
 from homolog.utils.outputs import write_atomically
 
 KEYPOINTS, RECTANGLES, IMAGE = "keypoint", "object", "image"
@@ -51,6 +52,7 @@ def write(path: Path, document: Document, options: WriteOptions = WriteOptions()
     held = {"keypoints", "num_keypoints", "instance_id", "score", "bbox", EXTRA}
     notes = unheld(document, "Label Studio", held, {"keypoints"}, ("url",))
     notes += without_keypoints(document, "Label Studio")
+    notes += _not_said(document)
     tasks = make_tasks(path, document, options)
     if path.suffix.lower() == ".jsonl":
         text = "".join(f"{json.dumps(task)}\n" for task in tasks)
@@ -58,6 +60,24 @@ def write(path: Path, document: Document, options: WriteOptions = WriteOptions()
         text = json.dumps(tasks, indent=1) + "\n"
     write_atomically(path, text.encode(), options.argument)
     return notes
+
+
+def _not_said(document: Document) -> list[str]:
+    """Lines on what regions do not tell, which are only of keypoints that are labelled."""
+    shown: dict[Any, set[int]] = {}
+    counted: Counter[str] = Counter()
+    for annotation in posed(document):
+        labelled = {k for k, (_, _, v) in enumerate(keypoint_rows(annotation)) if v > 0}
+        shown.setdefault(annotation["category_id"], set()).update(labelled)
+        if EXTRA in annotation:
+            counted["state of review of boxes"] += bool(annotation[EXTRA].get("box_reviewed"))
+            hidden = manual_keypoints(dict(annotation)) - labelled
+            counted["state of review of keypoints that are not labelled"] += len(hidden)
+    counted["keypoints that are nowhere labelled"] = sum(
+        len(set(range(len(each.get("keypoints") or ()))) - shown.get(each["id"], set()))
+        for each in document["categories"]
+    )
+    return [f"Label Studio holds no {kind}: {number}" for kind, number in counted.items() if number]
 
 
 def make_tasks(path: Path, document: Document, options: WriteOptions) -> list[dict[str, Any]]:
