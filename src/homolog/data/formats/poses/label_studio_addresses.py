@@ -96,7 +96,8 @@ def find_image(
             if found.is_relative_to(folder)
         ]
         ends = [each for each in below if len(each) >= len(end) and parts[-len(each) :] == each]
-        name = "/".join(min(ends, key=lambda each: len(each))) if ends else name
+        shortest: tuple[str, ...] = min(ends, key=len, default=())
+        name = "/".join(shortest) or name
     return name, found, None
 
 
