@@ -308,3 +308,15 @@ def test_a_case(tmp_path):
     path.write_bytes((cases / "other_formats" / "labelme.json").read_bytes())
     (annotation,) = read(path).document["annotations"]
     assert annotation["keypoints"] == [301, 50, 2, 50, 60, 2] and annotation["instance_id"] == 1
+
+
+def test_keypoints_that_are_nowhere_labelled_are_said_to_be_lost(tmp_path):
+    document = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 40, "height": 30}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "keypoints": [5, 5, 2, 0, 0, 0]},
+        ],
+        "categories": [{"id": 1, "name": "bee", "keypoints": ["nose", "tail"]}],
+    }
+    notes = write(tmp_path / "labels", document, format="labelme")
+    assert notes == ["labelme holds no keypoints that are nowhere labelled: 1"]

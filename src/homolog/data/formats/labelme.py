@@ -33,7 +33,7 @@ from homolog.data.formats.entries import InstanceId, as_instance
 from homolog.data.formats.image_claims import ImageClaims, Parts, distinct_ends
 from homolog.data.formats.image_sizes import fit_to_images
 from homolog.data.formats.landmarks.names import ordered_names
-from homolog.data.formats.writing import image_size, unheld
+from homolog.data.formats.writing import image_size, nowhere_labelled, unheld
 from homolog.data.reading import ErrorCollector, abbreviate, read_json
 from homolog.errors import HomologError
 from homolog.image import reading
@@ -316,7 +316,10 @@ def write(path: Path, document: Document, options: WriteOptions = WriteOptions()
         text = json.dumps(data, indent=2, allow_nan=False)
         write_atomically(target, text.encode(), options.argument)
     held = {"keypoints", "num_keypoints", "instance_id", "bbox", "attributes", _KEPT}
-    return unheld(document, "labelme", held, {"keypoints"}, {_KEPT})
+    notes = unheld(document, "labelme", held, {"keypoints"}, {_KEPT})
+    if lost := nowhere_labelled(document):
+        notes.append(f"labelme holds no keypoints that are nowhere labelled: {lost}")
+    return notes
 
 
 def _box_holds_points(annotation: Mapping[str, Any]) -> bool:

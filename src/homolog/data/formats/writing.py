@@ -60,6 +60,24 @@ def unheld(
     return [f"{title} has no place for these members, {'; '.join(parts)}"] if parts else []
 
 
+def nowhere_labelled(document: Document) -> int:
+    """How many keypoints of categories no annotation has labelled.
+
+    Formats that list what is labelled, and no categories, lose them.
+    """
+    labelled = {
+        (annotation["category_id"], keypoint)
+        for annotation in document["annotations"]
+        for keypoint, v in enumerate((annotation.get("keypoints") or [])[2::3])
+        if v > 0
+    }
+    return sum(
+        (category["id"], keypoint) not in labelled
+        for category in document["categories"]
+        for keypoint in range(len(category.get("keypoints") or ()))
+    )
+
+
 def _is_own(member: str, document: Document) -> bool:
     """Whether a member of a file is what `homolog annotate` writes into every one."""
     info = document[member]

@@ -17,7 +17,7 @@ from homolog.data.formats.poses.members import (
     reviewed_keypoints,
     without_keypoints,
 )
-from homolog.data.formats.writing import image_size, unheld
+from homolog.data.formats.writing import image_size, nowhere_labelled, unheld
 from homolog.data.labels import EXTRA, manual_keypoints
 from homolog.utils.outputs import write_atomically
 
@@ -64,19 +64,14 @@ def write(path: Path, document: Document, options: WriteOptions = WriteOptions()
 
 def _not_said(document: Document) -> list[str]:
     """Lines on what regions do not tell, which are only of keypoints that are labelled."""
-    shown: dict[Any, set[int]] = {}
     counted: Counter[str] = Counter()
     for annotation in posed(document):
         labelled = {k for k, (_, _, v) in enumerate(keypoint_rows(annotation)) if v > 0}
-        shown.setdefault(annotation["category_id"], set()).update(labelled)
         if EXTRA in annotation:
             counted["state of review of boxes"] += bool(annotation[EXTRA].get("box_reviewed"))
             hidden = manual_keypoints(dict(annotation)) - labelled
             counted["state of review of keypoints that are not labelled"] += len(hidden)
-    counted["keypoints that are nowhere labelled"] = sum(
-        len(set(range(len(each.get("keypoints") or ()))) - shown.get(each["id"], set()))
-        for each in document["categories"]
-    )
+    counted["keypoints that are nowhere labelled"] = nowhere_labelled(document)
     return [f"Label Studio holds no {kind}: {number}" for kind, number in counted.items() if number]
 
 
