@@ -64,6 +64,15 @@ class TestConvert:
             np.testing.assert_allclose(one["keypoints"], other["keypoints"], atol=0.01)
         assert before["categories"][0]["keypoints"] == after["categories"][0]["keypoints"]
 
+    def test_points_far_outside_their_image_are_not_passed_on(self, folder, capsys):
+        write_beetles(folder / "a.json", beetles(3), images=False)
+        document = json.loads((folder / "a.json").read_text())
+        document["annotations"][1]["keypoints"][:3] = [9000, 20, 2]
+        (folder / "a.json").write_text(json.dumps(document))
+        status, out, err = run(capsys, "labels", "convert", "a.json", "b.csv")
+        assert (status, out) == (2, "") and "in the image of" in err and err.count("\n") == 1
+        assert not (folder / "b.csv").exists()
+
     def test_what_is_there_is_never_replaced(self, folder, capsys):
         write_beetles(folder / "a.json", beetles(3), images=False)
         (folder / "b.csv").write_text("mine")

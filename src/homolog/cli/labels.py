@@ -65,13 +65,17 @@ def convert(
         counterpart.
     """
     from homolog.data import label_files
+    from homolog.data.formats import coco
     from homolog.data.formats.document import ReadOptions, WriteOptions
+    from homolog.data.reading import ErrorCollector
     from homolog.labelling.vocabularies.maps import read_map
 
     _check_folder(images)
     chosen = label_files.output_format(out, "out", out_format)
     _refuse_existing(out)
     file = label_files.read(source, ReadOptions(images, names), source_format)
+    # What annotate and others refuse, such as points outside their image, is not passed on.
+    coco.parse(file.document, source, ErrorCollector(), check_places=True)
     document, notes = file.document, list(file.notes)
     if mapping is not None:
         document, lost = read_map(mapping).apply(document)
