@@ -28,8 +28,8 @@ import numpy as np
 
 from homolog.data.formats import coco
 from homolog.data.formats.coco_entries import Id
-from homolog.data.formats.document import box_of_keypoints
-from homolog.data.formats.image_sizes import EXTRA as EXTRA
+from homolog.data.formats.document import EXTRA as EXTRA
+from homolog.data.formats.document import box_of_keypoints, box_with_points
 from homolog.data.formats.image_sizes import stated_size
 from homolog.data.reading import ErrorCollector, ImageFinder
 from homolog.errors import HomologError
@@ -208,6 +208,33 @@ def _differ(now: list[float], before: list[float]) -> bool:
     return now[2] > 0 and max(abs(a - b) for a, b in zip(now[:2], before[:2], strict=True)) > _MOVED
 
 
+def reorder_keypoints(annotation: dict[str, Any], order: Sequence[int | None]) -> None:
+    """Put the keypoints of an annotation, and what is known of each, into another order.
+
+    Args:
+        annotation: the entry; it is changed in place.
+        order: for each new keypoint the index of the old one; None for none.
+    """
+    annotation["keypoints"] = _reordered(annotation["keypoints"], order)
+    annotation["num_keypoints"] = sum(v > 0 for v in annotation["keypoints"][2::3])
+    extra = annotation.get(EXTRA)
+    if not isinstance(extra, dict):
+        return
+    place = {old: new for new, old in enumerate(order) if old is not None}
+    if extra.get("predicted"):
+        extra["predicted"] = _reordered(extra["predicted"], order)
+    if extra.get("scores"):
+        extra["scores"] = [0.0 if old is None else extra["scores"][old] for old in order]
+    for name in ("doubtful", "reviewed"):
+        if name in extra:
+            extra[name] = sorted(place[old] for old in extra[name] if old in place)
+
+
+def _reordered(keypoints: Sequence[float], order: Sequence[int | None]) -> list[float]:
+    rows = [[0, 0, 0] if old is None else keypoints[3 * old : 3 * old + 3] for old in order]
+    return [value for row in rows for value in row]
+
+
 def _update_box(annotation: dict[str, Any], size: tuple[int, int] | None) -> None:
     """Update what follows from the keypoints: their number, and a box that contains them."""
     points = annotation["keypoints"]
@@ -215,12 +242,9 @@ def _update_box(annotation: dict[str, Any], size: tuple[int, int] | None) -> Non
     annotation["num_keypoints"] = len(visible)
     if not visible:
         return
-    x, y, width, height = annotation["bbox"]
+    width, height = annotation["bbox"][2:]
     if width > 0 and height > 0:
-        x0, y0 = min(x, *(p[0] for p in visible)), min(y, *(p[1] for p in visible))
-        x1 = max(x + width, *(p[0] for p in visible))
-        y1 = max(y + height, *(p[1] for p in visible))
-        annotation["bbox"] = [x0, y0, x1 - x0, y1 - y0]
+        annotation["bbox"] = box_with_points(annotation["bbox"], visible)
     else:
         annotation["bbox"] = box_of_keypoints(np.reshape(points, (-1, 3)), size)
     annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3]

@@ -15,7 +15,7 @@ import numpy as np
 
 from homolog.data.exemplars import ExemplarSet
 from homolog.data.formats.poses.members import skeleton_edges
-from homolog.data.labels import EXTRA, Labels
+from homolog.data.labels import EXTRA, Labels, reorder_keypoints
 from homolog.errors import HomologError
 from homolog.labelling.annotator import Record
 from homolog.labelling.edits import Entry
@@ -188,19 +188,6 @@ def _rearrange(annotation: Entry, before: Mapping[str, Any], now: Mapping[str, A
             )
     origin = [old.index(name) if name in old else None for name in new]
     added = {k for k, position in enumerate(origin) if position is None}
-
-    def rearranged(values: Sequence[float], size: int) -> list[float]:
-        rows = [[0.0] * size if k is None else values[size * k : size * (k + 1)] for k in origin]
-        return [value for row in rows for value in row]
-
-    annotation["keypoints"] = rearranged(annotation["keypoints"], 3)
-    annotation["num_keypoints"] = sum(v > 0 for v in annotation["keypoints"][2::3])
-    if EXTRA not in annotation:
-        return
-    extra = annotation[EXTRA]
-    extra["predicted"] = rearranged(extra["predicted"], 3)
-    if extra.get("scores"):
-        extra["scores"] = rearranged(extra["scores"], 1)
-    for member in ("doubtful", "reviewed"):
-        extra[member] = [k for k, position in enumerate(origin) if position in extra[member]]
-    extra["doubtful"] = sorted({*extra["doubtful"], *added})  # nobody has looked for them
+    reorder_keypoints(annotation, origin)
+    if EXTRA in annotation:  # nobody has looked for those that are new
+        annotation[EXTRA]["doubtful"] = sorted({*annotation[EXTRA]["doubtful"], *added})

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from homolog.data.boxes import XYWH
+from homolog.data.formats.document import box_with_points
 from homolog.data.formats.entries import InstanceId
 from homolog.data.labels import EXTRA, is_manual, manual_keypoints
 from homolog.labelling.instances import (
@@ -198,14 +199,15 @@ def _merge_entry(entry: Entry, old: Entry) -> Entry:
             points[row] = predicted[row] = old["keypoints"][row]
             scores[keypoint] = extra["scores"][keypoint]
             doubtful.add(keypoint)
-    shown = [points[k : k + 3] for k in range(0, len(points), 3) if points[k + 2] > 0]
-    own = [points[3 * k : 3 * k + 3] for k in {*edited, *labelled_keypoints(old)}]
     result = {**without_image(old), **named}
     result |= {k: entry[k] for k in ("category_id", "score") if k in entry}
-    result |= {"num_keypoints": len(shown), "keypoints": points}
+    result["keypoints"] = points
+    labelled = labelled_keypoints(result)
+    result["num_keypoints"] = len(labelled)
+    own = {*edited, *labelled_keypoints(old)} & {*labelled}
     result["iscrowd"] = old.get("iscrowd", 0)
     drawn = bool(extra.get("box_reviewed")) or EXTRA not in old
-    result["bbox"] = old["bbox"] if drawn else _box_with(entry["bbox"], own)
+    result["bbox"] = old["bbox"] if drawn else _box_around(entry["bbox"], points, own)
     if "area" not in old or not (old.get("segmentation") or drawn):  # else of an outline
         unchanged = result["bbox"] == entry["bbox"]
         width, height = result["bbox"][2:]
@@ -229,19 +231,15 @@ def with_wider_box(entry: Entry) -> Entry:
     extra = entry.get(EXTRA, {})
     if not entry.get("bbox") or extra.get("box_reviewed") or "keypoints" not in entry:
         return entry
-    points = [entry["keypoints"][3 * k : 3 * k + 3] for k in manual_keypoints(entry)]
-    return {**entry, "bbox": _box_with(entry["bbox"], points)}
+    own = manual_keypoints(entry) & {*labelled_keypoints(entry)}
+    return {**entry, "bbox": _box_around(entry["bbox"], entry["keypoints"], own)}
 
 
-def _box_with(box: Sequence[float], points: Sequence[Sequence[float]]) -> list[float]:
-    """A box grown so far that it contains keypoints x, y, v, those that are labelled."""
-    x, y, width, height = box
-    seen = [point for point in points if point[2] > 0]
-    x0, y0 = min([x, *(p[0] for p in seen)]), min([y, *(p[1] for p in seen)])
-    right, bottom = max([0, *(p[0] for p in seen)]), max([0, *(p[1] for p in seen)])
-    if (x0, y0) == (x, y) and right <= x + width and bottom <= y + height:
-        return list(box)
-    return [x0, y0, max(x + width, right) - x0, max(y + height, bottom) - y0]
+def _box_around(
+    box: Sequence[float], keypoints: Sequence[float], chosen: Collection[int]
+) -> list[float]:
+    """A box that contains the chosen ones of keypoints x, y, v."""
+    return box_with_points(box, [keypoints[3 * k : 3 * k + 2] for k in chosen])
 
 
 def _with_free_instance(entry: Entry, others: Sequence[Entry]) -> Entry:

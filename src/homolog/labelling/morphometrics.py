@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.distance import pdist
 
+from homolog.labelling.shapes import as_complex
+
 _ROUNDS = 200
 _CONVERGED = 1e-12  # change of the mean shape, in units of its size
 _POINT = 1e-9  # centroid size below which landmarks are all in one place, by the extent of all
@@ -57,7 +59,7 @@ def superimpose(shapes: Float[np.ndarray, "N K 2"]) -> Superimposition:
         shapes: of objects that share landmarks.
     """
     points = np.asarray(shapes, dtype=float)
-    z_NK = points[..., 0] + 1j * points[..., 1]
+    z_NK = as_complex(points)
     there = np.isfinite(z_NK)
     sizes = _centroid_sizes(z_NK, there)
     extent = np.abs(np.where(there, z_NK, 0)).max(initial=0.0)

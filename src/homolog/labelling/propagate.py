@@ -135,7 +135,9 @@ def _annotate(
             for completed, record in enumerate(executor(remaining, name_of)):
                 progress.update("labelling", completed)
                 log.append(record)
-    records = mark_doubtful(log.records, config.errors, header["review"])
+    records = log.records
+    if config.review is None:  # else the annotator has marked them
+        records = mark_doubtful(records, config.errors, header["review"])
     notes += _mirrored(records)
     # Somebody may have reviewed the labels in the meantime.
     previous = _read_previous(out, categories, folder, overwrite)

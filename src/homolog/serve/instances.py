@@ -13,15 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from homolog.data.formats.coco_boxes import INSTANCE_MEMBERS
 from homolog.data.formats.document import box_of_keypoints
 from homolog.data.formats.entries import InstanceId, as_instance
 from homolog.data.labels import EXTRA
 from homolog.errors import HomologError
 from homolog.labelling.instances import free_instance
 from homolog.serve.history import Change, Edited, Entry, History, Id, State
-
-_INSTANCE_MEMBERS = ("track_id", "instance_id", "instance")
-"""Members of an annotation that hold the id of its instance."""
 
 
 class Instances(History):
@@ -159,7 +157,7 @@ class Instances(History):
         others = [e for e in self.labels.annotations if e["image_id"] == changed["image_id"]]
         if name in [_instance(entry) for entry in others if entry["id"] != id]:
             raise HomologError(f"instance: expected one that no other object has, got {name!r}")
-        member = next((m for m in _INSTANCE_MEMBERS if m in changed), "instance_id")
+        member = next((m for m in INSTANCE_MEMBERS if m in changed), "instance_id")
         changed[member] = name
         return self.record(id, dataclasses.replace(self.state(id), entry=changed))
 
@@ -263,7 +261,7 @@ class Instances(History):
     def _new_instance(self, image: Id) -> dict[str, InstanceId]:
         """The member that names a new instance, as the file's others are named, or none."""
         entries = [*self.labels.annotations, *self.deleted]
-        for member in _INSTANCE_MEMBERS:
+        for member in INSTANCE_MEMBERS:
             named = [entry for entry in entries if entry.get(member) is not None]
             if named and member == "track_id":  # the same object in several images: this is none
                 ids = [entry[member] for entry in named]
@@ -281,4 +279,4 @@ def _open_keypoints(begun: Entry, predicted: Entry) -> list[int]:
 
 def _instance(entry: Mapping[str, Any]) -> InstanceId | None:
     """The id of an annotation's instance; without one, that of the annotation."""
-    return next((entry[m] for m in _INSTANCE_MEMBERS if entry.get(m) is not None), entry["id"])
+    return next((entry[m] for m in INSTANCE_MEMBERS if entry.get(m) is not None), entry["id"])

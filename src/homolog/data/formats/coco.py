@@ -10,19 +10,20 @@ from typing import Any
 
 from homolog.data.formats.coco_entries import Category, EntryReader, Id, Instance
 from homolog.data.formats.document import (
+    EXTRA,
+    SECTIONS,
     Document,
     LabelFile,
     LabelFormat,
     ReadOptions,
     WriteOptions,
 )
-from homolog.data.formats.image_sizes import EXTRA, fit_to_images
+from homolog.data.formats.image_sizes import fit_to_images
 from homolog.data.reading import ErrorCollector, ImageFinder, describe_error, read_json
 from homolog.errors import HomologError
 from homolog.utils.outputs import write_atomically
 
 SPECIFICATION = "https://cocodataset.org/#format-data"
-SECTIONS = ("images", "annotations", "categories")
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from homolog.data.formats import segmentation
-from homolog.data.formats.coco import SECTIONS, read_document
+from homolog.data.formats.coco import read_document
+from homolog.data.formats.document import SECTIONS
 from homolog.data.formats.entries import Entries, Entry, MaskReader
 from homolog.data.formats.image_sizes import fit_to_images, stated_size
 from homolog.data.reading import ErrorCollector, ImageFinder, describe_error, read_json
 from homolog.errors import HomologError
 from homolog.image.regions import box_of_mask
 
-_INSTANCE = ("track_id", "instance_id", "instance")
+INSTANCE_MEMBERS = ("track_id", "instance_id", "instance")
 """Members of an annotation, or of its `attributes` as CVAT writes them, that name the instance."""
 
 
@@ -231,7 +232,7 @@ def instance_of(raw: Mapping[str, Any]) -> Any:
     """What a member of an annotation says about the instance; None if there is none."""
     attributes = raw.get("attributes")
     given = {**attributes, **raw} if isinstance(attributes, dict) else raw
-    return next((given[key] for key in _INSTANCE if given.get(key) is not None), None)
+    return next((given[key] for key in INSTANCE_MEMBERS if given.get(key) is not None), None)
 
 
 def _is_id(value: Any) -> bool:

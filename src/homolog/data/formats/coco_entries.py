@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from homolog.data.formats.document import box_of_keypoints
-from homolog.data.formats.image_sizes import EXTRA, Size, stated_size
+from homolog.data.formats.document import EXTRA, box_of_keypoints
+from homolog.data.formats.image_sizes import Size, stated_size
 from homolog.data.pairs import Annotation, Box
 from homolog.data.reading import ErrorCollector, abbreviate
 from homolog.keypoints import KeypointSchema

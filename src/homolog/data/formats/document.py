@@ -28,6 +28,12 @@ Document = dict[str, Any]
 All coordinates are pixels of the upright image.
 """
 
+SECTIONS = ("images", "annotations", "categories")
+"""The lists that every document has."""
+
+EXTRA = "homolog"
+"""The member of a document or an annotation that holds scores and the state of its review."""
+
 DESCRIPTION = "Keypoints carried over by homolog"
 """What the `info` of a file says that `homolog annotate` made."""
 
@@ -267,6 +273,24 @@ class DocumentBuilder:
             "categories": list(self._categories.values()),
         }
         return LabelFile(document, self._paths, self._missing, tuple(self._notes))
+
+
+def box_with_points(box: Sequence[float], points: Sequence[Sequence[float]]) -> list[float]:
+    """A box (x, y, width, height) grown so far that it contains points.
+
+    Args:
+        box: the box, which stays as it is where it contains them all.
+        points: of which the first two numbers are x and y in pixels.
+
+    >>> box_with_points([10, 10, 20, 20], [(15, 15), (5, 40)])
+    [5, 10, 25, 30]
+    """
+    x, y, width, height = box
+    x0, y0 = min([x, *(p[0] for p in points)]), min([y, *(p[1] for p in points)])
+    right, bottom = max([0, *(p[0] for p in points)]), max([0, *(p[1] for p in points)])
+    if (x0, y0) == (x, y) and right <= x + width and bottom <= y + height:
+        return list(box)
+    return [x0, y0, max(x + width, right) - x0, max(y + height, bottom) - y0]
 
 
 def box_of_keypoints(

@@ -15,13 +15,10 @@ import numpy as np
 from jaxtyping import Float
 
 from homolog.data.formats import segmentation
-from homolog.data.formats.document import Document
+from homolog.data.formats.document import EXTRA, Document
 from homolog.data.reading import ErrorCollector
 from homolog.errors import HomologError
 from homolog.image import reading
-
-EXTRA = "homolog"
-"""The member of annotations and documents that holds what the program itself keeps there."""
 
 Size = tuple[int, int]
 Points = Float[np.ndarray, "N 2"]

@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from homolog.data.formats.document import DESCRIPTION, Document, WriteOptions, box_of_keypoints
+from homolog.data.formats.document import (
+    DESCRIPTION,
+    SECTIONS,
+    Document,
+    WriteOptions,
+    box_of_keypoints,
+)
 from homolog.data.reading import ImageFinder
 from homolog.image import reading
-
-_SECTIONS = ("images", "annotations", "categories")
 
 
 def image_size(image: Mapping[str, Any], options: WriteOptions, path: Path) -> tuple[int, int]:
@@ -45,9 +49,7 @@ def unheld(
     """
     sizes = {each["id"]: (each.get("width"), each.get("height")) for each in document["images"]}
     lost = {
-        "the file": {
-            key for key in document if key not in _SECTIONS and not _is_own(key, document)
-        },
+        "the file": {key for key in document if key not in SECTIONS and not _is_own(key, document)},
         "images": _members(document["images"])
         - {"id", "file_name", "width", "height"}.union(image),
         "annotations": _members(document["annotations"])

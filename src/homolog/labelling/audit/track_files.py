@@ -16,11 +16,11 @@ from homolog.data import label_files
 from homolog.data.formats import coco
 from homolog.data.formats.document import LabelFile, ReadOptions, WriteOptions
 from homolog.data.formats.entries import InstanceId
+from homolog.data.labels import reorder_keypoints
 from homolog.data.reading import ErrorCollector, unreadable
 from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema, tell_sides
 from homolog.labelling.audit.tracks import TrackFinding, TrackSet
-from homolog.labelling.vocabularies.maps import reorder_annotation
 from homolog.utils.outputs import write_atomically
 
 _COLUMNS = ("frame", "point", "x", "y")
@@ -218,7 +218,7 @@ def _undo(entry: dict[str, Any], found: TrackFinding, mirror: Sequence[int]) -> 
     if found.kind == "identities" and instance in found.instances:
         entry["instance_id"] = found.instances[1 - found.instances.index(instance)]
     elif found.kind == "sides" and instance == found.instances[0]:
-        reorder_annotation(entry, mirror)
+        reorder_keypoints(entry, mirror)
 
 
 def _in_order(findings: Sequence[TrackFinding]) -> list[TrackFinding]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from homolog.data.formats.document import Document
-from homolog.data.labels import EXTRA
+from homolog.data.labels import EXTRA, reorder_keypoints
 from homolog.data.reading import read_json, unreadable
 from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema, read_sides
@@ -78,7 +78,7 @@ class KeypointMap:
         entries = [*result["annotations"], *result.get(EXTRA, {}).get("deleted", [])]
         for annotation in entries:
             if annotation["category_id"] in orders and "keypoints" in annotation:
-                reorder_annotation(annotation, orders[annotation["category_id"]])
+                reorder_keypoints(annotation, orders[annotation["category_id"]])
         return result, list(dict.fromkeys(notes))
 
     def _crossed(self, names: Sequence[str]) -> list[str]:
@@ -218,30 +218,3 @@ def _map_category(
     if "curves" in category:
         curves = [[place[old] for old in curve if old in place] for curve in category["curves"]]
         category["curves"] = [curve for curve in curves if len(curve) > 1]
-
-
-def reorder_annotation(annotation: dict[str, Any], order: Sequence[int | None]) -> None:
-    """Put the keypoints of an annotation, and what is known of each, into another order.
-
-    Args:
-        annotation: the entry; it is changed in place.
-        order: for each new keypoint the index of the old one; None for none.
-    """
-    annotation["keypoints"] = _moved(annotation["keypoints"], order)
-    annotation["num_keypoints"] = sum(v > 0 for v in annotation["keypoints"][2::3])
-    extra = annotation.get(EXTRA)
-    if not isinstance(extra, dict):
-        return
-    place = {old: new for new, old in enumerate(order) if old is not None}
-    if extra.get("predicted"):
-        extra["predicted"] = _moved(extra["predicted"], order)
-    if extra.get("scores"):
-        extra["scores"] = [0.0 if old is None else extra["scores"][old] for old in order]
-    for name in ("doubtful", "reviewed"):
-        if name in extra:
-            extra[name] = sorted(place[old] for old in extra[name] if old in place)
-
-
-def _moved(keypoints: Sequence[float], order: Sequence[int | None]) -> list[float]:
-    rows = [[0, 0, 0] if old is None else keypoints[3 * old : 3 * old + 3] for old in order]
-    return [value for row in rows for value in row]

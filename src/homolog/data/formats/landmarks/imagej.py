@@ -83,7 +83,7 @@ def write(path: Path, document: Document, options: WriteOptions = WriteOptions()
         if images[label] > 1:
             seen[label] = seen.get(label, 0) + 1
             label = f"{label}:{seen[label]}"
-        for x, y in [*specimen.points, *(p for curve in specimen.curves for p in curve)]:
+        for x, y in specimen.all_points:
             shown = ("NaN", "NaN") if x != x else (f"{x:.10g}", f"{y:.10g}")
             rows.append([len(rows), label, *shown])
     text = io.StringIO()

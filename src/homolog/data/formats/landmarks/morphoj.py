@@ -123,8 +123,9 @@ def write(path: Path, document: Document, options: WriteOptions = WriteOptions()
         notes.append("MorphoJ tells no semilandmarks from landmarks, which they follow here")
     rows = []
     for specimen in written.specimens:
-        points = [*specimen.points, *(p for curve in specimen.curves for p in curve)]
-        rows.append([specimen.image, *(format_number(v) for point in points for v in point)])
+        rows.append(
+            [specimen.image, *(format_number(v) for point in specimen.all_points for v in point)]
+        )
     missing = sum(row.count("NA") for row in rows) // 2
     if missing:
         notes.append(f"MorphoJ reads no missing landmarks, which are NA here: {missing}")

@@ -143,8 +143,7 @@ def write(path: Path, document: Document, options: WriteOptions = WriteOptions()
         notes.append("NTS tells no semilandmarks from landmarks, which they follow here")
     rows, blanks = [], 0
     for specimen in written.specimens:
-        points = [*specimen.points, *(p for curve in specimen.curves for p in curve)]
-        rows.append([value for point in points for value in point])
+        rows.append([value for point in specimen.all_points for value in point])
         blanks += any(char.isspace() for char in specimen.image)
     if blanks:
         notes.append(

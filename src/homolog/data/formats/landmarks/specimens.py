@@ -51,6 +51,11 @@ class Specimen:
     curves: Sequence[Sequence[Point]] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def all_points(self) -> list[Point]:
+        """Its landmarks, then the points of its curves."""
+        return [*self.points, *(point for curve in self.curves for point in curve)]
+
 
 def find_image(name: str, finder: ImageFinder) -> Path:
     """The path of the image of that name, without its suffix or with another if that is the only.
