@@ -21,7 +21,7 @@ from homolog import Matcher
 from homolog.data import DataSet
 from homolog.evaluation.metrics import PCKAccumulator
 from homolog.evaluation.views import Boxes, FeatureStore, ObjectViews, queries
-from homolog.image.geometry import PoseSet, as_poses
+from homolog.image.poses import PoseSet, as_poses
 from homolog.zoom import Zoom
 
 

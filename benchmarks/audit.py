@@ -21,7 +21,7 @@ from rich.table import Table
 from homolog import KeypointSchema, Matcher
 from homolog.data import Annotation
 from homolog.descriptors import DescriptorMap
-from homolog.image.geometry import PoseVariant
+from homolog.image.poses import PoseVariant
 from homolog.labelling.audit.evidence import Describe
 from homolog.labelling.audit.images import ObjectDescriber
 from homolog.labelling.audit.objects import Finding, audit

@@ -17,7 +17,7 @@ import real_images
 
 from homolog import Matcher
 from homolog.features import FusionConfig
-from homolog.image.geometry import FLIP
+from homolog.image.poses import FLIP
 
 
 def shift(matcher: Matcher) -> float:

@@ -23,7 +23,8 @@ from homolog.data import Annotation, DataSet, LazyPairs, Pair, spair
 from homolog.evaluation.report import Report
 from homolog.evaluation.run import predict_pair
 from homolog.features import FusionConfig
-from homolog.image.geometry import IDENTITY, Grid
+from homolog.image.geometry import Grid
+from homolog.image.poses import IDENTITY
 from homolog.matching.consensus import ConsensusConfig
 
 CATEGORIES = ("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",

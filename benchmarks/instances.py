@@ -21,7 +21,7 @@ from scipy import ndimage
 from homolog import KeypointSchema, Matcher
 from homolog.data import Annotation
 from homolog.descriptors import DescriptorMap
-from homolog.image.geometry import FLIP, IDENTITY
+from homolog.image.poses import FLIP, IDENTITY
 from homolog.labelling.exemplars import Exemplars
 from homolog.labelling.neighbours import Territories
 from homolog.zoom import Zoom

@@ -18,7 +18,7 @@ from rich.table import Table
 from homolog import Matcher
 from homolog.data import Annotation, DataSet, coco
 from homolog.descriptors import Features
-from homolog.image.geometry import IDENTITY
+from homolog.image.poses import IDENTITY
 from homolog.labelling.calibration import series
 from homolog.labelling.exemplars import Exemplars
 from homolog.labelling.selection import object_cells, select, similarities

@@ -22,7 +22,7 @@ import torch
 from homolog import Features, Matcher, Sides
 from homolog.data import Annotation, DataSet
 from homolog.evaluation.metrics import PCKAccumulator
-from homolog.image.geometry import IDENTITY
+from homolog.image.poses import IDENTITY
 from homolog.networks.sides import SideHead, SidesConfig
 from homolog.training.sides import Score, add_sides, read_rendered_dataset
 from homolog.utils.stats import bootstrap_ci

@@ -11,7 +11,7 @@ from homolog import HomologError, KeypointSchema
 from homolog.example import pair
 from homolog.features import FeatureCache
 from homolog.image import reading
-from homolog.image.geometry import FLIP
+from homolog.image.poses import FLIP
 
 per_example = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 BOX0, BOX1 = (40, 80, 500, 330), (150, 20, 330, 440)  # the animals of the bundled example

@@ -14,7 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from homolog import Features, HomologError, KeypointSchema, Matcher, PoseVariant
 from homolog.example import pair
-from homolog.image.geometry import FLIP, IDENTITY, Grid
+from homolog.image.geometry import Grid
+from homolog.image.poses import FLIP, IDENTITY
 
 CELL = 8.0  # of the toy backbone, in pixels of its 96-pixel canvas
 

@@ -11,7 +11,7 @@ from helpers.toys import ColourBackbone, random_image
 
 from homolog import HomologError, KeypointSchema, Matcher, matching
 from homolog.example import pair as example_pair
-from homolog.image.geometry import FLIP, IDENTITY, PoseVariant
+from homolog.image.poses import FLIP, IDENTITY, PoseVariant
 from homolog.matching.consensus import Consensus, ConsensusConfig
 
 SCHEMA = KeypointSchema.from_names(["nose", "left_paw", "right_paw", "left_ear", "right_ear"])

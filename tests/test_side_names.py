@@ -310,7 +310,7 @@ def test_sides_of_several_categories():
 
 
 def test_flips_need_sides():
-    from homolog.image.geometry import POSE_SETS
+    from homolog.image.poses import POSE_SETS
 
     known, unknown = (KeypointSchema.from_names(n) for n in (["l_a", "r_a"], ["a", "b"]))
     check_flips({"a": known, "b": unknown}, POSE_SETS["rotations"])

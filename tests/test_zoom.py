@@ -10,7 +10,7 @@ from PIL import Image
 from homolog import KeypointSchema
 from homolog.example import pair
 from homolog.image import reading
-from homolog.image.geometry import FLIP, IDENTITY
+from homolog.image.poses import FLIP, IDENTITY
 from homolog.zoom import CONTEXT_WEIGHT
 
 BOX0, BOX1 = (30, 20, 50, 40), (10, 10, 60, 50)

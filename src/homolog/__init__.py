@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from homolog.config import MatcherConfig
     from homolog.descriptors import Features
     from homolog.flow import Flow, FlowField
-    from homolog.image.geometry import PoseVariant
+    from homolog.image.poses import PoseVariant
     from homolog.keypoints import KeypointSchema
     from homolog.matcher import Matcher
     from homolog.networks.post_processor import PostProcessor
@@ -33,7 +33,7 @@ _EXPORTS = {
     "Matcher": "homolog.matcher",
     "MatcherConfig": "homolog.config",
     "Matches": "homolog.results",
-    "PoseVariant": "homolog.image.geometry",
+    "PoseVariant": "homolog.image.poses",
     "PostProcessor": "homolog.networks.post_processor",
     "Sides": "homolog.results",
 }

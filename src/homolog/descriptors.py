@@ -14,7 +14,8 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
-from homolog.image.geometry import IDENTITY, CanvasTransform, PoseVariant
+from homolog.image.geometry import CanvasTransform
+from homolog.image.poses import IDENTITY, PoseVariant
 from homolog.image.reading import ImageLike
 from homolog.image.regions import Region
 from homolog.networks.sides import SideMaps

@@ -26,15 +26,9 @@ from homolog.extractor import DescriptorExtractor
 from homolog.features import FeatureCache
 from homolog.flow import Flow
 from homolog.image import reading
-from homolog.image.geometry import (
-    IDENTITY,
-    CanvasTransform,
-    PoseSet,
-    PoseVariant,
-    as_pose,
-    as_poses,
-)
+from homolog.image.geometry import CanvasTransform
 from homolog.image.points import PointsLike
+from homolog.image.poses import IDENTITY, PoseSet, PoseVariant, as_pose, as_poses
 from homolog.image.reading import MAX_PIXELS
 from homolog.image.regions import BoxLike, box_of_mask
 from homolog.keypoints import KeypointSchema, check_flips

@@ -53,7 +53,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "homolog.features.stable_diffusion": ("homolog.backbones.stable_diffusion",),
     "homolog.features.tuning": ("homolog.backbones.adapters",),
     "homolog.files": ("homolog.utils.outputs", "homolog.utils.resume_log"),
-    "homolog.geometry": ("homolog.image.geometry",),
+    "homolog.geometry": ("homolog.image.geometry", "homolog.image.poses"),
     "homolog.guidance": ("homolog.matching.consensus",),
     "homolog.images": ("homolog.image.reading", "homolog.image.masks"),
     "homolog.kept": ("homolog.utils.lru_cache",),
@@ -112,7 +112,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
 """Module of version 0.1.0: where its contents are now."""
 
 NAMES: Mapping[str, tuple[str, ...]] = {
-    "homolog": ("homolog.image.geometry",),
+    "homolog": ("homolog.image.geometry", "homolog.image.poses"),
     "homolog.config": ("homolog.presets", "homolog.networks.sides"),
     "homolog.data": ("homolog.data.reading",),
     "homolog.data.check": ("homolog.data.check", "homolog.data.registry"),

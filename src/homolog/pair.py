@@ -16,8 +16,8 @@ from homolog.config import MatcherConfig
 from homolog.descriptors import DescriptorMap, Features
 from homolog.errors import HomologError
 from homolog.flow import DenseMatches, Flow, FlowField
-from homolog.image.geometry import FLIP, IDENTITY, PoseVariant, as_pose
 from homolog.image.points import PointsLike, as_points
+from homolog.image.poses import FLIP, IDENTITY, PoseVariant, as_pose
 from homolog.keypoints import KeypointSchema
 from homolog.matching.alignment import FLIPPED, Alignment, mirror_queries, pose_from_heading
 from homolog.matching.consensus import Consensus

@@ -10,7 +10,7 @@ from PIL import Image
 from homolog import HomologError, Matcher, cli
 from homolog.applications.averaging import average
 from homolog.example import pair
-from homolog.image.geometry import FLIP
+from homolog.image.poses import FLIP
 from homolog.pair import ImagePair
 from homolog.utils import progress
 

@@ -8,7 +8,7 @@ from PIL import Image
 from homolog import HomologError, Matcher, cli
 from homolog.applications.warping import warp
 from homolog.example import pair
-from homolog.image.geometry import FLIP, PoseVariant
+from homolog.image.poses import FLIP, PoseVariant
 from homolog.image.regions import Region
 from homolog.utils import progress
 from homolog.viz.raster import UNMATCHED_GREY

@@ -12,7 +12,8 @@ from helpers.toys import random_image
 
 from homolog import HomologError, Matcher, MatcherConfig
 from homolog.backbones import DinoConfig, create
-from homolog.image.geometry import FLIP, IDENTITY, CanvasTransform, PoseVariant
+from homolog.image.geometry import CanvasTransform
+from homolog.image.poses import FLIP, IDENTITY, PoseVariant
 from homolog.presets import PRESETS
 from homolog.presets import dino as preset
 from homolog.utils.serialization import to_plain

@@ -12,8 +12,8 @@ from homolog import HomologError, backbones
 from homolog.backbones import efficientnet_lite
 from homolog.backbones.efficientnet_lite import LITE0, LITE2, EfficientNetLite, SameConv2d
 from homolog.example import pair
-from homolog.image.geometry import FLIP, IDENTITY
 from homolog.image.points import grid_points
+from homolog.image.poses import FLIP, IDENTITY
 
 WEIGHTS = {
     "lite0": (LITE0, efficientnet_lite.LITE0_WEIGHTS),

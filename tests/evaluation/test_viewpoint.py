@@ -7,7 +7,7 @@ from helpers.toys import random_image
 from homolog import HomologError
 from homolog.evaluation.viewpoint import ViewpointReport, summarise
 from homolog.evaluation.viewpoint import evaluate as evaluate_viewpoint
-from homolog.image.geometry import FLIP
+from homolog.image.poses import FLIP
 
 
 def test_confusion_and_accuracies():

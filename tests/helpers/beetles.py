@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw
 
 from homolog.data import Annotation
 from homolog.descriptors import DescriptorMap
-from homolog.image.geometry import CanvasTransform, Grid, PoseVariant
+from homolog.image.geometry import CanvasTransform, Grid
+from homolog.image.poses import PoseVariant
 from homolog.keypoints import KeypointSchema
 from homolog.labelling.audit.tracks import TrackFinding, TrackSet
 

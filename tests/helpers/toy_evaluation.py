@@ -10,7 +10,7 @@ from helpers.toys import random_image
 from homolog import KeypointSchema, evaluation
 from homolog.data import Annotation, DataSet, Pair
 from homolog.evaluation.metrics import PCKAccumulator
-from homolog.image.geometry import FLIP, IDENTITY
+from homolog.image.poses import FLIP, IDENTITY
 
 SCHEMA = KeypointSchema.from_names(["nose", "left_paw", "right_paw"])
 BOTH = (IDENTITY, FLIP)

@@ -10,15 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from homolog import HomologError, PoseVariant
-from homolog.image.geometry import (
-    FLIP,
-    IDENTITY,
-    CanvasTransform,
-    Grid,
-    Letterbox,
-    as_poses,
-    interpolate,
-)
+from homolog.image.geometry import CanvasTransform, Grid, Letterbox, interpolate
+from homolog.image.poses import FLIP, IDENTITY, as_poses
 
 LETTERBOX = parity.facts("letterbox")
 

@@ -13,7 +13,7 @@ from homolog import HomologError
 from homolog.data.boxes import read_boxes
 from homolog.data.exemplars import ExemplarSet, read
 from homolog.data.labels import EXTRA, Labels
-from homolog.image.geometry import IDENTITY
+from homolog.image.poses import IDENTITY
 from homolog.labelling.annotator import AnnotateConfig
 from homolog.labelling.edits import merge
 from homolog.labelling.propagate import annotate

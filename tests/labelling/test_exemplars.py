@@ -10,7 +10,7 @@ from helpers.toy_training import SCHEMA, toy_data, toy_matcher
 from PIL import Image
 
 from homolog import HomologError, KeypointSchema, Matcher
-from homolog.image.geometry import FLIP, IDENTITY, PoseVariant
+from homolog.image.poses import FLIP, IDENTITY, PoseVariant
 from homolog.labelling import exemplars as module
 from homolog.labelling.exemplars import EXEMPLAR_POSES, Exemplars
 from homolog.matching.consensus import ConsensusConfig

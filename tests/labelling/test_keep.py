@@ -17,7 +17,7 @@ from homolog.data import label_files
 from homolog.data.exemplars import ExemplarSet, read
 from homolog.data.formats.document import ReadOptions
 from homolog.data.labels import EXTRA, Labels
-from homolog.image.geometry import IDENTITY
+from homolog.image.poses import IDENTITY
 from homolog.labelling.annotator import AnnotateConfig, Annotator
 from homolog.labelling.exemplars import Exemplars
 from homolog.labelling.propagate import annotate

@@ -12,7 +12,7 @@ from homolog import KeypointSchema, cli
 from homolog.data.exemplars import ExemplarSet, read
 from homolog.data.pairs import Annotation
 from homolog.example import pair
-from homolog.image.geometry import FLIP, POSE_SETS, PoseVariant
+from homolog.image.poses import FLIP, POSE_SETS, PoseVariant
 from homolog.labelling.exemplars import EXEMPLAR_POSES, Exemplars
 from homolog.labelling.mirrored import poses_of
 from homolog.labelling.propagate import annotate

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homolog.descriptors import DescriptorMap
-from homolog.image.geometry import IDENTITY, CanvasTransform, Grid
+from homolog.image.geometry import CanvasTransform, Grid
+from homolog.image.poses import IDENTITY
 from homolog.image.regions import Region
 from homolog.labelling import neighbours
 from homolog.labelling.neighbours import Territories, overlap

@@ -16,7 +16,7 @@ from homolog import HomologError
 from homolog.data import coco
 from homolog.data.exemplars import read
 from homolog.data.labels import EXTRA, Labels
-from homolog.image.geometry import IDENTITY
+from homolog.image.poses import IDENTITY
 from homolog.labelling.annotator import AnnotateConfig, Annotator
 from homolog.labelling.propagate import annotate
 

@@ -12,7 +12,7 @@ from helpers.toy_training import toy_data, toy_matcher
 
 from homolog.data.boxes import read_boxes
 from homolog.data.exemplars import read
-from homolog.image.geometry import IDENTITY
+from homolog.image.poses import IDENTITY
 from homolog.labelling.annotator import AnnotateConfig
 from homolog.labelling.propagate import annotate
 from homolog.labelling.ray import ray_executor

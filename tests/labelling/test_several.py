@@ -18,7 +18,7 @@ from homolog import HomologError
 from homolog.data.boxes import read_boxes
 from homolog.data.exemplars import read
 from homolog.data.labels import EXTRA, Labels
-from homolog.image.geometry import IDENTITY
+from homolog.image.poses import IDENTITY
 from homolog.labelling import annotator as module
 from homolog.labelling import exemplar_features
 from homolog.labelling.annotator import AnnotateConfig, Annotator

@@ -13,7 +13,8 @@ from PIL import Image
 
 from homolog import HomologError, KeypointSchema, Matcher, Sides, checkpoints
 from homolog.cli import main
-from homolog.image.geometry import IDENTITY, CanvasTransform, Grid
+from homolog.image.geometry import CanvasTransform, Grid
+from homolog.image.poses import IDENTITY
 from homolog.networks.sides import (
     SideHead,
     SideMaps,

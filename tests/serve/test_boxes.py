@@ -9,7 +9,7 @@ from helpers.toys import random_image
 from PIL import Image
 
 from homolog.example import pair
-from homolog.image.geometry import FLIP, IDENTITY
+from homolog.image.poses import FLIP, IDENTITY
 from homolog.serve.jobs import MatchService, PairRequest
 from homolog.serve.uploads import StoredImage
 

@@ -8,7 +8,7 @@ from helpers.toys import random_image
 
 from homolog import matching
 from homolog.example import pair
-from homolog.image.geometry import POSE_SETS
+from homolog.image.poses import POSE_SETS
 from homolog.matching.consensus import Consensus
 
 

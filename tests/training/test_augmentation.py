@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from homolog.image.geometry import IDENTITY, CanvasTransform, Grid
+from homolog.image.geometry import CanvasTransform, Grid
+from homolog.image.poses import IDENTITY
 from homolog.image.regions import Region
 from homolog.training import ViewsConfig
 from homolog.training.augmentation import FLIPPED, UNCHANGED, RandomAffineView

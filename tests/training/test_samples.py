@@ -13,7 +13,8 @@ from homolog.data import coco
 from homolog.extractor import DescriptorExtractor
 from homolog.features import FeatureCache
 from homolog.image import reading
-from homolog.image.geometry import IDENTITY, CanvasTransform
+from homolog.image.geometry import CanvasTransform
+from homolog.image.poses import IDENTITY
 from homolog.image.regions import MARGIN
 from homolog.training import ViewsConfig, train
 from homolog.training.augmentation import FLIPPED, UNCHANGED, RandomAffineView

@@ -8,7 +8,7 @@ from helpers.toys import random_image
 from PIL import Image
 
 from homolog import KeypointSchema
-from homolog.image.geometry import FLIP
+from homolog.image.poses import FLIP
 from homolog.viz.pairs import plot_flow, plot_heatmap, plot_matches
 
 GAP = 0.15 * 130  # pixels between panels

@@ -6,7 +6,7 @@ from helpers.toys import random_image
 from PIL import Image
 
 from homolog import HomologError
-from homolog.image.geometry import FLIP
+from homolog.image.poses import FLIP
 from homolog.viz.raster import reduced_size, save_image, stack_vertically, warp_image
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from homolog.applications.warping import flow_opacity
 from homolog.descriptors import Features
 from homolog.errors import HomologError
-from homolog.image.geometry import as_poses
+from homolog.image.poses import as_poses
 from homolog.image.reading import LoadedImage, load_image
 from homolog.matcher import Matcher, PosesLike
 from homolog.utils.prefetch import prefetch

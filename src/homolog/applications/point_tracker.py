@@ -11,8 +11,8 @@ from torch import Tensor
 
 from homolog import matching
 from homolog.descriptors import DescriptorMap, FeaturesLike
-from homolog.image.geometry import IDENTITY
 from homolog.image.points import PointsLike, as_points
+from homolog.image.poses import IDENTITY
 from homolog.matcher import Matcher
 
 # The prior from the previous frame, in units of similarity (docs/experiments.md).

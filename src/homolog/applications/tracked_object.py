@@ -15,8 +15,8 @@ from homolog import matching
 from homolog.applications.motion import AT_REST, Motion, fit_motion
 from homolog.applications.point_tracker import FrameTracks, Tracker
 from homolog.descriptors import DescriptorMap, Features
-from homolog.image.geometry import IDENTITY
 from homolog.image.points import grid_points
+from homolog.image.poses import IDENTITY
 from homolog.image.regions import MARGIN
 from homolog.matcher import Matcher
 

@@ -16,7 +16,7 @@ from homolog.errors import HomologError
 if TYPE_CHECKING:  # imported only when there is work to do, so that --help is quick
     from homolog.data import DataSet
     from homolog.features import FeatureCache
-    from homolog.image.geometry import PoseVariant
+    from homolog.image.poses import PoseVariant
     from homolog.keypoints import KeypointSchema
     from homolog.matcher import Matcher
     from homolog.pair import ImagePair
@@ -89,7 +89,7 @@ class ModelOptions:
         Raises:
             HomologError: one is unknown.
         """
-        from homolog.image.geometry import POSE_SETS, as_poses
+        from homolog.image.poses import POSE_SETS, as_poses
 
         poses = self.poses or "none"
         return as_poses(poses if poses in POSE_SETS else poses.split(","))
@@ -179,7 +179,7 @@ class PairOptions:
         Raises:
             HomologError: one is unknown.
         """
-        from homolog.image.geometry import as_poses
+        from homolog.image.poses import as_poses
 
         return model.pose_list() if self.pose is None else as_poses([self.pose])
 

@@ -37,7 +37,7 @@ def select(
     if not folder.is_dir():
         raise HomologError(f"folder: expected a folder, got {folder}")
     from homolog.image import reading
-    from homolog.image.geometry import IDENTITY
+    from homolog.image.poses import IDENTITY
     from homolog.labelling import selection
 
     files = reading.find_images([folder], "folder")

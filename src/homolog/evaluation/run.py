@@ -17,7 +17,7 @@ from homolog.evaluation.metrics import score
 from homolog.evaluation.predictions import UNALIGNED, read_predictions, to_record
 from homolog.evaluation.report import Report
 from homolog.evaluation.views import Boxes, FeatureStore, ObjectViews, queries
-from homolog.image.geometry import IDENTITY, PoseVariant
+from homolog.image.poses import IDENTITY, PoseVariant
 from homolog.keypoints import check_flips
 from homolog.matcher import Matcher
 from homolog.utils.outputs import claim_run_dir

@@ -20,7 +20,7 @@ from homolog.descriptors import Features
 from homolog.errors import HomologError
 from homolog.features import FeatureCache
 from homolog.image import reading
-from homolog.image.geometry import IDENTITY, PoseVariant
+from homolog.image.poses import IDENTITY, PoseVariant
 from homolog.image.regions import MARGIN, MAX_UPSAMPLING, Region, as_box
 from homolog.matcher import Matcher
 from homolog.utils.lru_cache import LRUCache

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from homolog.errors import HomologError
-from homolog.image.geometry import PoseVariant
+from homolog.image.poses import PoseVariant
 from homolog.keypoints.entries import abbreviate
 from homolog.keypoints.schema import KeypointSchema, pairs_of
 from homolog.keypoints.side_names import read_sides

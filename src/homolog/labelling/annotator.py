@@ -18,7 +18,7 @@ from homolog.data.pairs import Annotation
 from homolog.descriptors import Features
 from homolog.errors import HomologError
 from homolog.image import reading
-from homolog.image.geometry import IDENTITY, PoseVariant
+from homolog.image.poses import IDENTITY, PoseVariant
 from homolog.image.regions import as_box
 from homolog.labelling.exemplar_features import BATCH
 from homolog.labelling.exemplars import EXEMPLAR_POSES, Exemplars, KeypointPrediction

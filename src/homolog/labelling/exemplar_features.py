@@ -12,7 +12,7 @@ from homolog.data.pairs import Annotation, box_around
 from homolog.descriptors import DescriptorMap, Features
 from homolog.errors import HomologError
 from homolog.image import reading
-from homolog.image.geometry import PoseVariant
+from homolog.image.poses import PoseVariant
 from homolog.image.regions import as_box
 from homolog.labelling.neighbours import Territories
 from homolog.loading import joined

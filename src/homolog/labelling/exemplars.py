@@ -23,7 +23,7 @@ from homolog.config import MatcherConfig
 from homolog.data.pairs import Annotation, Box
 from homolog.descriptors import DescriptorMap, Features
 from homolog.errors import HomologError
-from homolog.image.geometry import IDENTITY, PoseVariant
+from homolog.image.poses import IDENTITY, PoseVariant
 from homolog.keypoints import KeypointSchema
 from homolog.labelling.calibration import (
     TRAINED,

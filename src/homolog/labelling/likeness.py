@@ -23,7 +23,7 @@ from homolog.data.pairs import Annotation, Box
 from homolog.descriptors import DescriptorMap
 from homolog.features.foreground import prominence
 from homolog.image import reading
-from homolog.image.geometry import IDENTITY
+from homolog.image.poses import IDENTITY
 from homolog.labelling.posed_exemplars import evenly_spaced
 from homolog.matcher import Matcher
 

@@ -13,7 +13,7 @@ import torch
 from homolog import matching
 from homolog.data.pairs import Annotation
 from homolog.descriptors import DescriptorMap
-from homolog.image.geometry import PoseVariant
+from homolog.image.poses import PoseVariant
 from homolog.keypoints import KeypointSchema
 from homolog.labelling.posed_exemplars import PosedExemplar, principal_directions
 

@@ -25,7 +25,8 @@ from homolog.descriptors import DescriptorMap, Features, FeaturesLike
 from homolog.errors import HomologError
 from homolog.features.foreground import connected_components
 from homolog.image import reading
-from homolog.image.geometry import IDENTITY, interpolate
+from homolog.image.geometry import interpolate
+from homolog.image.poses import IDENTITY
 from homolog.image.regions import Region, box_of_mask
 from homolog.labelling.likeness import Likeness, Saliency
 from homolog.labelling.neighbours import intersection, overlap

@@ -14,7 +14,7 @@ from torch import Tensor
 from homolog import matching
 from homolog.data.pairs import Annotation, Box
 from homolog.descriptors import DescriptorMap
-from homolog.image.geometry import IDENTITY, PoseVariant
+from homolog.image.poses import IDENTITY, PoseVariant
 from homolog.keypoints import KeypointSchema
 from homolog.matching.consensus import ConsensusConfig
 

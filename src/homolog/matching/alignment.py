@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
-from homolog.image.geometry import FLIP, IDENTITY, PoseVariant
+from homolog.image.poses import FLIP, IDENTITY, PoseVariant
 from homolog.keypoints import KeypointSchema
 from homolog.networks.sides import SideMaps
 

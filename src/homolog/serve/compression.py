@@ -19,7 +19,8 @@ from torch import Tensor
 
 from homolog.descriptors import DescriptorMap
 from homolog.features.codecs import quantise
-from homolog.image.geometry import IDENTITY, CanvasTransform
+from homolog.image.geometry import CanvasTransform
+from homolog.image.poses import IDENTITY
 from homolog.matching.consensus import Consensus
 from homolog.pair import ImagePair
 

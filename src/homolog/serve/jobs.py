@@ -16,7 +16,7 @@ from PIL import Image
 
 from homolog.descriptors import Features
 from homolog.errors import HomologError
-from homolog.image.geometry import IDENTITY, POSE_SETS, PoseVariant
+from homolog.image.poses import IDENTITY, POSE_SETS, PoseVariant
 from homolog.matcher import Matcher
 from homolog.serve.compression import CompressedPair
 from homolog.serve.uploads import StoredImage, hide_path

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image, ImageEnhance
 
-from homolog.image.geometry import FLIP, IDENTITY, CanvasTransform, PoseVariant
+from homolog.image.geometry import CanvasTransform
+from homolog.image.poses import FLIP, IDENTITY, PoseVariant
 from homolog.training.recipes import ViewsConfig
 
 Keypoints = Float[np.ndarray, "K 2"]

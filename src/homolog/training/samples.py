@@ -13,7 +13,8 @@ from torch import Tensor
 from homolog.data import Annotation
 from homolog.descriptors import Features
 from homolog.extractor import DescriptorExtractor
-from homolog.image.geometry import IDENTITY, CanvasTransform
+from homolog.image.geometry import CanvasTransform
+from homolog.image.poses import IDENTITY
 from homolog.keypoints import KeypointSchema
 from homolog.loading import ImageLoader
 from homolog.training.augmentation import Augmentation

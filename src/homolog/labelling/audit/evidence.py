@@ -10,7 +10,7 @@ from jaxtyping import Complex, Float, Int
 from homolog import matching
 from homolog.data.pairs import Annotation
 from homolog.descriptors import DescriptorMap
-from homolog.image.geometry import IDENTITY, PoseVariant
+from homolog.image.poses import IDENTITY, PoseVariant
 from homolog.keypoints import KeypointSchema
 from homolog.labelling import shapes
 from homolog.utils.stats import sigmoid

@@ -20,7 +20,7 @@ from homolog.data.pairs import Annotation
 from homolog.data.reading import ErrorCollector
 from homolog.descriptors import DescriptorMap
 from homolog.errors import HomologError
-from homolog.image.geometry import PoseVariant
+from homolog.image.poses import PoseVariant
 from homolog.keypoints import KeypointSchema, read_sides, tell_sides
 from homolog.labelling.audit.evidence import Describe
 from homolog.labelling.audit.images import ObjectDescriber

@@ -13,7 +13,7 @@ from homolog.data.pairs import Annotation
 from homolog.descriptors import DescriptorMap
 from homolog.errors import HomologError
 from homolog.image import reading
-from homolog.image.geometry import IDENTITY, PoseVariant
+from homolog.image.poses import IDENTITY, PoseVariant
 from homolog.labelling.exemplar_features import object_box
 from homolog.labelling.posed_exemplars import evenly_spaced, principal_directions
 from homolog.matcher import Matcher

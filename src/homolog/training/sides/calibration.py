@@ -16,7 +16,7 @@ from homolog.data import Annotation, DataSet
 from homolog.descriptors import Features
 from homolog.evaluation.metrics import left_right_confusion, relative_errors
 from homolog.evaluation.views import FeatureStore, ObjectViews, ViewKey, queries
-from homolog.image.geometry import IDENTITY
+from homolog.image.poses import IDENTITY
 from homolog.matcher import Matcher
 from homolog.networks.sides import (
     SideHead,

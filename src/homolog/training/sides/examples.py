@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from homolog.image.geometry import FLIP, IDENTITY, CanvasTransform
+from homolog.image.geometry import CanvasTransform
+from homolog.image.poses import FLIP, IDENTITY
 from homolog.matcher import Matcher
 from homolog.networks.sides import SideHead, SidesConfig
 from homolog.training.sides.rendered import RenderedDataset
