@@ -22,8 +22,8 @@ from homolog import KeypointSchema, Matcher
 from homolog.data import Annotation
 from homolog.descriptors import DescriptorMap
 from homolog.image.poses import PoseVariant
-from homolog.labelling.audit.evidence import Describe
-from homolog.labelling.audit.images import ObjectDescriber
+from homolog.labelling.audit.evidence import Extract
+from homolog.labelling.audit.images import ObjectExtractor
 from homolog.labelling.audit.objects import Finding, audit
 
 SHARE = 0.1
@@ -36,17 +36,17 @@ Truth = dict[int, tuple[str, tuple[int, ...]]]
 """What was done to an image, by its index, and to which of its keypoints."""
 
 
-class CachedDescriber:
+class CachedExtractor:
     """Descriptors of each object in each pose, extracted once whatever its labels are."""
 
-    def __init__(self, describer: Describe):
-        self.describer = describer
+    def __init__(self, extractor: Extract):
+        self.extractor = extractor
         self.found: dict[tuple[str, str], DescriptorMap | None] = {}
 
     def __call__(self, annotation: Annotation, pose: PoseVariant) -> DescriptorMap | None:
         key = annotation.name, pose.name
         if key not in self.found:
-            self.found[key] = self.describer(annotation, pose)
+            self.found[key] = self.extractor(annotation, pose)
         return self.found[key]
 
 
@@ -95,14 +95,14 @@ def is_right(finding: Finding, truth: Truth, opposite: set[int]) -> bool:
 
 
 def measure(
-    annotations: list[Annotation], schema: KeypointSchema, describe: Describe, seed: int
+    annotations: list[Annotation], schema: KeypointSchema, extract: Extract, seed: int
 ) -> dict[str, np.ndarray]:
     """Of each kind the right findings, all findings, and what there was to find, in one draw."""
     opposite = {i for i, a in enumerate(annotations) if any(b in a.name for b in OPPOSITE_HANDS)}
     faulty = {i for i, a in enumerate(annotations) if any(f in a.name for f in FAULTY)}
     counts: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(3, dtype=int))
     spoiled, truth = spoil(annotations, schema, seed)
-    for finding in audit(spoiled, schema, describe):
+    for finding in audit(spoiled, schema, extract):
         kind = "swap" if finding.kind == "pair" else finding.kind
         if kind == "sides" or finding.index not in faulty:
             counts[kind] += [is_right(finding, truth, opposite), 1, 0]
@@ -138,13 +138,13 @@ def main() -> None:
         annotations, (schema,) = data.annotations, data.schemas.values()
         if name == "videos":
             annotations = [*annotations, *real_images.bees("test").annotations]
-        describe: Describe = CachedDescriber(ObjectDescriber(matcher, annotations))
+        extract: Extract = CachedExtractor(ObjectExtractor(matcher, annotations))
         if options.shape_alone:
-            describe = lambda annotation, pose: None  # noqa: E731
+            extract = lambda annotation, pose: None  # noqa: E731
         found: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(3, dtype=int))
         for seed in seeds:
             chosen = one_of_each_video(annotations, seed) if name == "videos" else annotations
-            for kind, counts in measure(chosen, schema, describe, seed).items():
+            for kind, counts in measure(chosen, schema, extract, seed).items():
                 found[kind] += counts
         for kind, (right, findings, all_spoiled) in sorted(found.items()):
             table.add_row(

@@ -122,8 +122,8 @@ class FlowField:
         """
         kept = np.where(self.consistent, self.scores, 0.0)
         size = as_size(size, self.transform0.size)
-        shown = self.transform0.resample(kept[..., None], size, outside=0.0)
-        return shown[..., 0]
+        valid = self.transform0.resample(kept[..., None], size, outside=0.0)
+        return valid[..., 0]
 
     def smoothed(self, radius: float = 2.0) -> FlowField:
         """The same flow made smooth, for warping; doubtful cells follow the confident ones nearby.

@@ -92,9 +92,8 @@ def test_load_model_takes_what_the_zoo_passes_on(fiftyone, monkeypatch, predicto
     assert given == [(("few.json", None), {"model": "embedded", "device": None, "max_objects": 3})]
 
 
-def test_without_fiftyone(predictor):
-    if "fiftyone" in sys.modules:
-        pytest.skip("FiftyOne is installed")
+def test_without_fiftyone(predictor, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fiftyone", None)
     with pytest.raises(HomologError, match="fiftyone: expected it to be installed"):
         integration.keypoint_model(predictor)
 

@@ -18,7 +18,7 @@ from helpers.beetles import (
 
 from homolog.keypoints import KeypointSchema
 from homolog.labelling.audit.evidence import AuditedObject, References, weigh_votes
-from homolog.labelling.audit.images import ObjectDescriber
+from homolog.labelling.audit.images import ObjectExtractor
 from homolog.labelling.audit.objects import Finding, audit
 
 
@@ -194,10 +194,10 @@ def test_spoiled_dogs(matcher):
         pytest.skip(f"no annotated photos in {real_images.ROOT}")
     data = real_images.dogs()
     (schema,) = data.schemas.values()
-    describe = audit_benchmark.CachedDescriber(ObjectDescriber(matcher, data.annotations))
+    extract = audit_benchmark.CachedExtractor(ObjectExtractor(matcher, data.annotations))
     found = sum(
         (
-            audit_benchmark.measure(data.annotations, schema, describe, seed)["sides"]
+            audit_benchmark.measure(data.annotations, schema, extract, seed)["sides"]
             for seed in (1000, 1001, 1002)
         ),
         np.zeros(3, dtype=int),

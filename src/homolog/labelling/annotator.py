@@ -301,8 +301,8 @@ class Annotator:
         """
         visible = prediction.visibility >= 0.5
         points = np.round(np.where(visible[:, None], prediction.points, 0), 2)
-        shown = np.where(prediction.occlusion >= 0.5, 1, 2)
-        keypoints = np.column_stack([points, np.where(visible, shown, 0)])
+        visibility = np.where(prediction.occlusion >= 0.5, 1, 2)
+        keypoints = np.column_stack([points, np.where(visible, visibility, 0)])
         x0, y0, x1, y1 = prediction.box
         if round(x1 - x0, 2) <= 0 or round(y1 - y0, 2) <= 0:  # flat, as around a single keypoint
             x0, y0, width, height = box_of_keypoints(keypoints, size)

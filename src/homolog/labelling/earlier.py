@@ -293,10 +293,12 @@ def _as_entry(exemplar: OwnObject, numbers: Mapping[str, Any]) -> Entry:
     annotation = exemplar.annotation
     x0, y0, x1, y1 = annotation.box
     visible = annotation.visible
-    shown = np.full(len(visible), 2)
+    visibility = np.full(len(visible), 2)
     if annotation.occluded is not None:
-        shown[annotation.occluded] = 1
-    points = np.column_stack([np.nan_to_num(annotation.keypoints), np.where(visible, shown, 0)])
+        visibility[annotation.occluded] = 1
+    points = np.column_stack(
+        [np.nan_to_num(annotation.keypoints), np.where(visible, visibility, 0)]
+    )
     return {
         "category_id": numbers[annotation.category],
         "bbox": [x0, y0, x1 - x0, y1 - y0],

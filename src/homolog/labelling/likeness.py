@@ -140,16 +140,16 @@ class Likeness:
             logits = logits + weights.objectness * cells.sides.objectness.sqrt()
         return (logits + weights.offset).double().cpu().numpy()
 
-    def category(self, cells: DescriptorMap, shown: Bool[np.ndarray, "H W"]) -> str:
+    def category(self, cells: DescriptorMap, foreground: Bool[np.ndarray, "H W"]) -> str:
         """The category that most cells of an object are most similar to.
 
         Args:
             cells: descriptors of a part of an image.
-            shown: the cells that show the object, at least one.
+            foreground: the cells that show the object, at least one.
         """
         if len(self.categories) == 1:
             return self.categories[0]
-        found = cells.descriptors_HWC[torch.from_numpy(shown).to(cells.valid_HW.device)]
+        found = cells.descriptors_HWC[torch.from_numpy(foreground).to(cells.valid_HW.device)]
         votes = torch.zeros(len(self.categories), device=found.device)
         for scale in self._scales:
             nearest = (found @ scale.inside_NC.T).argmax(1)
@@ -168,7 +168,7 @@ class Saliency:
         salient = prominence(cells.descriptors_HWC, cells.valid_HW)
         return (weight * salient + offset).double().cpu().numpy()
 
-    def category(self, cells: DescriptorMap, shown: Bool[np.ndarray, "H W"]) -> str:
+    def category(self, cells: DescriptorMap, foreground: Bool[np.ndarray, "H W"]) -> str:
         """Always `object`."""
         return self.categories[0]
 
@@ -192,8 +192,8 @@ def _exemplar_cells(
     candidates = [own & (cells.saliency_HW > 0), own]
     if cells.sides is not None:
         candidates.insert(0, own & (cells.sides.objectness > 0.5))
-    shown = next((each for each in candidates if int(each.sum()) >= _FEW_CELLS), own)
-    inside = evenly_spaced(shown.nonzero(), share)
+    foreground = next((each for each in candidates if int(each.sum()) >= _FEW_CELLS), own)
+    inside = evenly_spaced(foreground.nonzero(), share)
     outside = evenly_spaced((cells.valid_HW & ~objects).nonzero(), share)
     return ExemplarCells(
         cells.descriptors_HWC[inside.unbind(1)],

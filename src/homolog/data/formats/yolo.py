@@ -193,11 +193,11 @@ class _RowReader:
         """The keypoints in pixels, and their scores where there are any."""
         if self._dimensions == 2:
             # Ultralytics takes negative numbers for unlabelled; tools write zeros.
-            shown = np.where((points < 0).any(axis=1) | ~points.any(axis=1), 0.0, 2.0)
+            visibility = np.where((points < 0).any(axis=1) | ~points.any(axis=1), 0.0, 2.0)
         else:
-            shown = points[:, 2]
+            visibility = points[:, 2]
         keypoints = {}
-        for name, (x, y), v in zip(names, points[:, :2], shown, strict=True):
+        for name, (x, y), v in zip(names, points[:, :2], visibility, strict=True):
             if v == 0:
                 keypoints[name] = 0.0, 0.0, 0
                 continue
@@ -214,8 +214,8 @@ class _RowReader:
             # Between 0 and 1 it is the probability that Ultralytics writes for predictions.
             state = int(v) if v == v // 1 else 2
             keypoints[name] = float(x * size[0]), float(y * size[1]), state
-        predicted = self._dimensions == 3 and bool((shown != shown // 1).any())
-        return keypoints, shown.tolist() if predicted else None
+        predicted = self._dimensions == 3 and bool((visibility != visibility // 1).any())
+        return keypoints, visibility.tolist() if predicted else None
 
 
 def _are_fractions(values: Sequence[float] | Float[np.ndarray, "N"]) -> bool:

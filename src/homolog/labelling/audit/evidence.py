@@ -15,7 +15,7 @@ from homolog.keypoints import KeypointSchema
 from homolog.labelling import shapes
 from homolog.utils.stats import sigmoid
 
-Describe = Callable[[Annotation, PoseVariant], DescriptorMap | None]
+Extract = Callable[[Annotation, PoseVariant], DescriptorMap | None]
 """The descriptors of an object in a pose; None where its image is missing."""
 
 _NEIGHBOURS = 10  # of similar shape, which say where keypoints should be
@@ -77,10 +77,10 @@ class AuditedObject:
         """For each keypoint the one that it is in the image in its pose, where a flip renames."""
         return self._mirror if self._pose.flip else np.arange(len(self))
 
-    def describe(self, pose: PoseVariant, describe: Describe) -> None:
+    def extract(self, pose: PoseVariant, extract: Extract) -> None:
         """Extract the descriptors of its image in a pose."""
         self._pose = pose
-        self.map = describe(self.annotation, pose)
+        self.map = extract(self.annotation, pose)
         if self.map is not None:
             points = np.nan_to_num(self.annotation.keypoints)
             cells = self.map.descriptors_HWC.new_tensor(self.map.transform.to_cells(points))
@@ -178,16 +178,16 @@ class References:
         own = np.stack([each.shape_K for each in self.objects])
         copies = [own, shapes.mirrored(own, self.schema.mirror)][: self._copies]
         self._shapes_RK = np.concatenate(copies)
-        described = [each.queries_KC for each in self.objects]
+        descriptors = [each.queries_KC for each in self.objects]
         empty = next(
-            (np.full_like(found, np.nan) for found in described if found is not None), None
+            (np.full_like(found, np.nan) for found in descriptors if found is not None), None
         )
         self._posed_RKC = None
         if empty is not None:
             self._posed_RKC = np.stack(
                 [
                     empty if found is None else found[each.posed]
-                    for each, found in zip(self.objects, described, strict=True)
+                    for each, found in zip(self.objects, descriptors, strict=True)
                 ]
             )
 

@@ -22,8 +22,8 @@ from homolog.descriptors import DescriptorMap
 from homolog.errors import HomologError
 from homolog.image.poses import PoseVariant
 from homolog.keypoints import KeypointSchema, read_sides, tell_sides
-from homolog.labelling.audit.evidence import Describe
-from homolog.labelling.audit.images import ObjectDescriber
+from homolog.labelling.audit.evidence import Extract
+from homolog.labelling.audit.images import ObjectExtractor
 from homolog.labelling.audit.objects import FEWEST_OBJECTS, Finding, audit
 from homolog.matcher import Matcher
 from homolog.utils.outputs import write_atomically
@@ -259,21 +259,21 @@ def audit_files(
     for name, own in labels.objects.items():
         schema = labels.schemas[name]
         annotations = [annotation for _, _, annotation in own]
-        describer = ObjectDescriber(matcher, annotations)
-        for finding in audit(annotations, schema, _counted(describer, progress), least_score):
+        extractor = ObjectExtractor(matcher, annotations)
+        for finding in audit(annotations, schema, _counted(extractor, progress), least_score):
             path, number, annotation = own[finding.index]
             findings.append(FileFinding(path, number, annotation, schema, finding))
-        notes += [f"{message}; compared by shape alone" for message in describer.failed]
+        notes += [f"{message}; compared by shape alone" for message in extractor.failed]
     findings.sort(key=lambda found: -found.finding.score)
     return Audit(findings, labels.files, labels.count, tuple(notes))
 
 
-def _counted(describe: Describe, progress: Callable[[], None]) -> Describe:
+def _counted(extract: Extract, progress: Callable[[], None]) -> Extract:
     """The same function, which reports progress before it begins."""
 
     def counted(annotation: Annotation, pose: PoseVariant) -> DescriptorMap | None:
         progress()
-        return describe(annotation, pose)
+        return extract(annotation, pose)
 
     return counted
 

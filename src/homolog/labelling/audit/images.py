@@ -26,7 +26,7 @@ _SAMPLED = 12  # objects that these are found from, evenly spaced
 _CELLS = 128  # of each of these
 
 
-class ObjectDescriber:
+class ObjectExtractor:
     """Extracts descriptors of labelled objects, each in the region around its box.
 
     Attributes:

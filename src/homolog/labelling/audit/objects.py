@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from homolog.data.pairs import Annotation
 from homolog.keypoints import KeypointSchema
-from homolog.labelling.audit.evidence import AuditedObject, Describe, References
+from homolog.labelling.audit.evidence import AuditedObject, Extract, References
 from homolog.utils.stats import sigmoid
 
 FEWEST_OBJECTS = 4
@@ -60,7 +60,7 @@ class Finding:
 def audit(
     annotations: Sequence[Annotation],
     schema: KeypointSchema,
-    describe: Describe,
+    extract: Extract,
     least_score: float = 0.5,
 ) -> list[Finding]:
     """Find labels that contradict the others, among objects of one category.
@@ -69,7 +69,7 @@ def audit(
         annotations: the labelled objects, at least `FEWEST_OBJECTS`.
         schema: what their keypoints mean. Where it does not know left from right, exchanged sides
             are not looked for.
-        describe: gives the descriptors of one object after the other; it is called once for each.
+        extract: gives the descriptors of one object after the other; it is called once for each.
         least_score: of the findings that are returned.
 
     Returns:
@@ -81,7 +81,7 @@ def audit(
     chosen = np.linspace(0, len(objects) - 1, count).round().astype(int).tolist()
     references = References([objects[index] for index in chosen], schema)
     for index in chosen:
-        objects[index].describe(references.pose(objects[index]), describe)
+        objects[index].extract(references.pose(objects[index]), extract)
     references.collect()
     if schema.sides_known:
         references.find_exchanged()
@@ -89,7 +89,7 @@ def audit(
     findings = []
     for index, each in enumerate(objects):
         if index not in chosen:
-            each.describe(references.pose(each), describe)
+            each.extract(references.pose(each), extract)
         findings += _examine(index, each, references)
         each.map = None
     findings = [finding for finding in findings if finding.score >= least_score]

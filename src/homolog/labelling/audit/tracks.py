@@ -22,9 +22,9 @@ from homolog.data.formats.entries import InstanceId
 from homolog.data.pairs import Annotation, box_around
 from homolog.keypoints import KeypointSchema
 from homolog.labelling import shapes
-from homolog.labelling.audit.evidence import AuditedObject, Describe, References, weigh_votes
+from homolog.labelling.audit.evidence import AuditedObject, Extract, References, weigh_votes
 from homolog.labelling.audit.exchanges import exchanged_intervals, most_probable, motion_evidence
-from homolog.labelling.audit.images import ObjectDescriber
+from homolog.labelling.audit.images import ObjectExtractor
 from homolog.matcher import Matcher
 
 ReadFrames = Callable[[Collection[int]], Mapping[int, Image.Image]]
@@ -118,21 +118,21 @@ def audit_tracks(
     Returns:
         The findings in the order of the frames; `TrackSet.corrected` undoes them.
     """
-    look = _Look(tracks, matcher, read_frames)
+    appearance = _Appearance(tracks, matcher, read_frames)
     findings: list[TrackFinding] = []
     for one, other in itertools.combinations(range(len(tracks.instances)), 2):
-        found = _exchanged_identities(tracks, one, other, look)
+        found = _exchanged_identities(tracks, one, other, appearance)
         found = [each for each in found if each.score >= least_score]
         tracks = tracks.corrected(found)
         findings += found
     if tracks.schema.sides_known and tracks.schema.mirror != tuple(range(len(tracks.schema))):
-        found = _exchanged_sides(tracks, look)
+        found = _exchanged_sides(tracks, appearance)
         findings += [each for each in found if each.score >= least_score]
     return sorted(findings, key=lambda each: (each.first, each.last))
 
 
-class _Look:
-    """What the objects of some frames look like.
+class _Appearance:
+    """The appearance of the objects in some frames.
 
     Args:
         tracks: of the objects, as they were given.
@@ -147,11 +147,11 @@ class _Look:
 
     @property
     def possible(self) -> bool:
-        """Whether there are images to look at."""
+        """Whether there are images to compare."""
         return self._matcher is not None and self._read is not None
 
     def sample(self, jumps: Sequence[int]) -> list[int]:
-        """The rows of frames to look at: spread over all, and some of each interval.
+        """The rows of the frames that are compared: spread over all, and some of each interval.
 
         Args:
             jumps: rows at which intervals begin.
@@ -163,8 +163,8 @@ class _Look:
             rows |= set(inner.round().astype(int).tolist())
         return sorted(rows)
 
-    def describer(self, annotations: Mapping[int, Sequence[Annotation]]) -> Describe:
-        """A describer of objects by the rows of the frames that they are in."""
+    def extractor(self, annotations: Mapping[int, Sequence[Annotation]]) -> Extract:
+        """An extractor of objects by the rows of the frames that they are in."""
         assert self._matcher is not None and self._read is not None
         numbers = {int(self.frames[row]) for row in annotations}
         images = self._read(numbers)
@@ -174,11 +174,11 @@ class _Look:
             for each in several
         }
         listed = [each for several in annotations.values() for each in several]
-        return ObjectDescriber(self._matcher, listed, lambda each: by_name.get(each.name))
+        return ObjectExtractor(self._matcher, listed, lambda each: by_name.get(each.name))
 
 
 def _exchanged_identities(
-    tracks: TrackSet, one: int, other: int, look: _Look
+    tracks: TrackSet, one: int, other: int, appearance: _Appearance
 ) -> list[TrackFinding]:
     """Intervals in which two objects are exchanged, in frames that have one of them."""
     both = shapes.as_complex(tracks.points[:, [one, other]])
@@ -190,9 +190,9 @@ def _exchanged_identities(
     numbers = [tracks.frames[row] for row in rows]
     motion = motion_evidence(both, both[:, ::-1], numbers)
     evidence = np.zeros(len(rows))
-    if look.possible:
+    if appearance.possible:
         jumps = np.flatnonzero(np.diff(most_probable(evidence, motion))) + 1
-        evidence += _votes_for_identities(tracks, rows, (one, other), look, jumps.tolist())
+        evidence += _votes_for_identities(tracks, rows, (one, other), appearance, jumps.tolist())
     instances = tracks.instances[one], tracks.instances[other]
     return [
         TrackFinding("identities", instances, first, last, score)
@@ -200,7 +200,7 @@ def _exchanged_identities(
     ]
 
 
-def _exchanged_sides(tracks: TrackSet, look: _Look) -> list[TrackFinding]:
+def _exchanged_sides(tracks: TrackSet, appearance: _Appearance) -> list[TrackFinding]:
     """Intervals in which left and right of an object are exchanged."""
     objects = {
         (row, index): AuditedObject(annotation, tracks.schema.mirror)
@@ -219,8 +219,8 @@ def _exchanged_sides(tracks: TrackSet, look: _Look) -> list[TrackFinding]:
         shape = shapes.as_complex(tracks.points[rows, index])[:, None]
         numbers = [tracks.frames[row] for row in rows]
         motions[index] = rows, motion_evidence(shape, shape[:, :, mirror], numbers)
-    if look.possible:
-        _look_at_sides(objects, references, motions, look)
+    if appearance.possible:
+        _appearance_of_sides(objects, references, motions, appearance)
     votes = {key: references.votes(each) for key, each in objects.items()}
     evidence = dict.fromkeys(keys, 0.0)
     for column, temper in enumerate((_SHAPE_TEMPER, _LOOK_TEMPER)):
@@ -242,24 +242,24 @@ def _exchanged_sides(tracks: TrackSet, look: _Look) -> list[TrackFinding]:
     return findings
 
 
-def _look_at_sides(
+def _appearance_of_sides(
     objects: Mapping[tuple[int, int], AuditedObject],
     references: References,
     motions: Mapping[int, tuple[np.ndarray, Float[np.ndarray, "M"]]],
-    look: _Look,
+    appearance: _Appearance,
 ) -> None:
-    """Describe the objects of sampled frames, and the references."""
+    """Extract the objects of sampled frames, and the references."""
     looked_at = {key for key, each in objects.items() if each in references.objects}
     for index, (rows, motion) in motions.items():
         jumps = np.flatnonzero(np.diff(most_probable(np.zeros(len(rows)), motion))) + 1
-        wanted = look.sample(rows[jumps].tolist())
+        wanted = appearance.sample(rows[jumps].tolist())
         looked_at |= {(row, index) for row in wanted if (row, index) in objects}
     by_row: dict[int, list[Annotation]] = {}
     for row, index in sorted(looked_at):
         by_row.setdefault(row, []).append(objects[row, index].annotation)
-    describe = look.describer(by_row)
+    extract = appearance.extractor(by_row)
     for key in sorted(looked_at):
-        objects[key].describe(references.pose(objects[key]), describe)
+        objects[key].extract(references.pose(objects[key]), extract)
         objects[key].map = None  # descriptors at its keypoints are enough
     references.collect()
 
@@ -268,12 +268,12 @@ def _votes_for_identities(
     tracks: TrackSet,
     rows: np.ndarray,
     pair: tuple[int, int],
-    look: _Look,
+    appearance: _Appearance,
     jumps: Sequence[int],
 ) -> Float[np.ndarray, "M"]:
     """The log odds, in sampled frames, that two objects look like themselves and not the other."""
     annotations = [_annotations(tracks, index) for index in pair]
-    wanted = look.sample([int(rows[jump]) for jump in jumps])
+    wanted = appearance.sample([int(rows[jump]) for jump in jumps])
     wanted = [row for row in wanted if all(row in own for own in annotations)]
     evidence = np.zeros(len(rows))
     if len(wanted) < 2:
@@ -282,12 +282,12 @@ def _votes_for_identities(
         [AuditedObject(own[row], tracks.schema.mirror) for row in wanted] for own in annotations
     ]
     references = References([*objects[0], *objects[1]], tracks.schema)
-    describe = look.describer({row: [own[row] for own in annotations] for row in wanted})
+    extract = appearance.extractor({row: [own[row] for own in annotations] for row in wanted})
     for each in references.objects:
-        each.describe(references.pose(each), describe)
+        each.extract(references.pose(each), extract)
         each.map = None
-    described = [[each.queries_KC for each in own] for own in objects]
-    known = [n for n in range(len(wanted)) if all(own[n] is not None for own in described)]
+    descriptors = [[each.queries_KC for each in own] for own in objects]
+    known = [n for n in range(len(wanted)) if all(own[n] is not None for own in descriptors)]
     if len(known) < 2:
         return evidence
     looks = np.stack(
@@ -305,19 +305,19 @@ def _votes_for_identities(
     return evidence
 
 
-def relative_votes(looks_2MKC: Float[np.ndarray, "2 M K C"]) -> Float[np.ndarray, "M"]:
+def relative_votes(descriptors_2MKC: Float[np.ndarray, "2 M K C"]) -> Float[np.ndarray, "M"]:
     """Which of M frames have two objects in the same order, and which in the other, by their looks.
 
     Each frame is compared with all others; the two groups that differ most are told apart by the
     leading eigenvector, however large each is. Only votes of the same sign mean something.
 
     Args:
-        looks_2MKC: descriptors of the keypoints of both objects in each frame, NaN where one is not
+        descriptors_2MKC: of the keypoints of both objects in each frame, NaN where one is not
             labelled.
     """
-    known = np.isfinite(looks_2MKC)
-    mean = np.where(known, looks_2MKC, 0).sum((0, 1)) / np.maximum(known.sum((0, 1)), 1)
-    looks = np.where(known, looks_2MKC - mean, 0)  # what both have in common tells nothing
+    known = np.isfinite(descriptors_2MKC)
+    mean = np.where(known, descriptors_2MKC, 0).sum((0, 1)) / np.maximum(known.sum((0, 1)), 1)
+    looks = np.where(known, descriptors_2MKC - mean, 0)  # what both have in common tells nothing
     difference = (looks[0] - looks[1]).reshape(looks.shape[1], -1)
     likeness = difference @ difference.T
     np.fill_diagonal(likeness, 0)
