@@ -18,7 +18,7 @@ from homolog.descriptors import DescriptorMap
 from homolog.features import FeatureCache, fuse, stack
 from homolog.features.foreground import saliency
 from homolog.image.geometry import CanvasTransform
-from homolog.networks.sides import SideHead, append_sides
+from homolog.networks.sides import SideHead, SideMaps, append_sides
 from homolog.utils.serialization import stable_repr
 
 _BATCH = 8  # canvases that go through the backbone at once
@@ -127,20 +127,15 @@ class DescriptorExtractor:
         """
         valid = torch.from_numpy(transform.valid_cells).to(self.backbone.device)
         zero_shot = self.zero_shot(maps, valid[None])
-        descriptors, sides = zero_shot[0], None
+        learned, sides = None, None
         if self.network is not None and self.config.post_processor is not None:
-            settings = self.config.post_processor
             given = zero_shot
-            if settings.input == "maps":
+            if self.config.post_processor.input == "maps":
                 given = stack(maps, self.backbone.grids, self.backbone.grid)
-            learned = self.network(given.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-            descriptors = F.normalize(learned.float(), dim=-1)[0]
-            if settings.zero_shot > 0:
-                parts = ((1 - settings.zero_shot, descriptors), (settings.zero_shot, zero_shot[0]))
-                descriptors = torch.cat([math.sqrt(share) * part for share, part in parts], dim=-1)
-        if self.side_head is not None and self.config.sides is not None:
+            learned = self.network(given.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)[0]
+        if self.side_head is not None:
             sides = self.side_head(zero_shot)[0]
-            descriptors = append_sides(descriptors, sides, self.config.sides)
+        descriptors = join_descriptors(zero_shot[0], learned, sides, self.config)
         salient = saliency(zero_shot[0], valid)
         return DescriptorMap(transform, descriptors, valid, valid, salient, sides)
 
@@ -158,3 +153,28 @@ class DescriptorExtractor:
                 found.update(name.encode())
                 found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return found.hexdigest()[:16]
+
+
+def join_descriptors(
+    zero_shot_HWC: Float[Tensor, "H W C"],
+    learned_HWD: Float[Tensor, "H W D"] | None,
+    sides: SideMaps | None,
+    config: MatcherConfig,
+) -> Float[Tensor, "H W E"]:
+    """Descriptors of unit length whose inner product mixes all similarities of a configuration.
+
+    Args:
+        zero_shot_HWC: zero-shot descriptors, of unit length.
+        learned_HWD: the post-processor's output, not normalised; None without one.
+        sides: the side head's predictions; None without one.
+        config: has the weight of each.
+    """
+    descriptors = zero_shot_HWC
+    if learned_HWD is not None and config.post_processor is not None:
+        descriptors = F.normalize(learned_HWD.float(), dim=-1)
+        if (share := config.post_processor.zero_shot) > 0:
+            parts = ((1 - share, descriptors), (share, zero_shot_HWC))
+            descriptors = torch.cat([math.sqrt(weight) * part for weight, part in parts], dim=-1)
+    if sides is not None and config.sides is not None:
+        descriptors = append_sides(descriptors, sides, config.sides)
+    return descriptors

@@ -12,6 +12,8 @@ import math
 from typing import Literal
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from homolog.descriptors import DescriptorMap
 from homolog.errors import HomologError
@@ -78,6 +80,17 @@ def find_object(
     Returns:
         (x, y, width, height) in pixels.
     """
+    cells = object_cells(whole, config)
+    return None if cells is None else whole.transform.box_of(cells.cpu().numpy())
+
+
+def object_cells(whole: DescriptorMap, config: SidesConfig | None) -> Bool[Tensor, "H W"] | None:
+    """The cells of an object of a kind that the side head knows; None where there is none.
+
+    Args:
+        whole: the descriptors of the whole image.
+        config: of the side head; None for a model without one.
+    """
     if whole.sides is None or config is None:
         return None
     objectness = whole.sides.objectness
@@ -86,4 +99,4 @@ def find_object(
     weight = objectness * ((objectness > _OBJECT) & whole.valid_HW)
     if not weight.any():
         return None
-    return whole.transform.box_of(main_components(weight, _PIECE).cpu().numpy())
+    return main_components(weight, _PIECE)

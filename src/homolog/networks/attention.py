@@ -43,6 +43,18 @@ class TransformerBlock(nn.Module):
         return tokens + self.perceptron(self.norm2(tokens))
 
 
+def principal_directions(features_NC: Float[Tensor, "N C"], count: int) -> Float[Tensor, "C _K"]:
+    """The first principal components as an orthonormal basis; all, if there are not as many.
+
+    Args:
+        features_NC: descriptors, whose mean is taken to be 0.
+        count: how many.
+    """
+    wide = features_NC.double()
+    _, vectors = torch.linalg.eigh(wide.T @ wide / len(wide))
+    return vectors.flip(1)[:, :count].contiguous().to(features_NC)
+
+
 def principal_components(
     features_NC: Float[Tensor, "N C"], count: int
 ) -> Float[Tensor, "C {count}"]:

@@ -1,0 +1,79 @@
+"""The training objective: the head's similarity maps peak at the pseudo-labels."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from homolog.matching import bilinear, has_fast_bfloat16, similarity
+from homolog.networks.context import AttentionHead
+from homolog.networks.post_processor import PostProcessor
+from homolog.training.adaptation.config import HeadConfig
+from homolog.training.losses import heatmap_cross_entropy
+
+_INITIAL_SCALE, _MAX_SCALE = 20.0, 100.0
+
+
+class HeadObjective(nn.Module):
+    """The loss of a batch, as a module with everything that is trained.
+
+    Args:
+        network: the head.
+        config: of its training.
+    """
+
+    def __init__(self, network: AttentionHead | PostProcessor, config: HeadConfig):
+        super().__init__()
+        self.network = network
+        self.config = config
+        self.scale = nn.Parameter(torch.tensor(math.log(_INITIAL_SCALE)))
+
+    def forward(
+        self,
+        inputs_BHWC: Float[Tensor, "B H W C"],
+        source_P: Int[Tensor, "P"],
+        target_P: Int[Tensor, "P"],
+        source_cells_P2: Float[Tensor, "P 2"],
+        target_cells_P2: Float[Tensor, "P 2"],
+        weights_P: Float[Tensor, "P"],
+    ) -> dict[str, Float[Tensor, ""]]:
+        """The cross-entropy of the similarity maps with the matches, as `loss`.
+
+        Args:
+            inputs_BHWC: the head's input: zero-shot descriptors, or their reduced form for an
+                `AttentionHead`.
+            source_P: the row of each match's source.
+            target_P: the row of its target.
+            source_cells_P2: (x, y) in cells of the source.
+            target_cells_P2: (x, y) in cells of the target.
+            weights_P: of the matches, with a sum of 1.
+        """
+        device = inputs_BHWC.device
+        if self.config.channel_dropout:
+            ones = torch.ones_like(inputs_BHWC[:, :1, :1])
+            inputs_BHWC = inputs_BHWC * F.dropout(ones, self.config.channel_dropout)
+        with torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device)):
+            if isinstance(self.network, AttentionHead):
+                found, _ = self.network.describe(inputs_BHWC)
+            else:
+                found = self.network(inputs_BHWC.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        descriptors = F.normalize(found.float(), dim=-1)
+        scale = self.scale.exp().clamp_max(_MAX_SCALE)
+        loss = descriptors.new_zeros(())
+        for target in target_P.unique().tolist():
+            rows = (target_P == target).nonzero()[:, 0]
+            queries = torch.cat([
+                bilinear(descriptors[source], source_cells_P2[rows[source_P[rows] == source]])
+                for source in source_P[rows].unique().tolist()
+            ])  # fmt: skip
+            ordered = torch.cat([
+                rows[source_P[rows] == source] for source in source_P[rows].unique().tolist()
+            ])  # fmt: skip
+            maps = similarity(queries, descriptors[target])
+            losses = heatmap_cross_entropy(maps, target_cells_P2[ordered], scale)
+            loss = loss + losses @ weights_P[ordered]
+        return {"loss": loss}

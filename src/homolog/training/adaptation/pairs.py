@@ -1,0 +1,103 @@
+"""Pair proposal: which images are matched with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+
+from homolog import matching
+from homolog.training.adaptation.config import MiningConfig
+from homolog.training.adaptation.teacher import Teacher
+
+_HEADING_CANDIDATES = 30  # images that face most alike, among which the most similar are taken
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDescriptors:
+    """One descriptor of each of N images, for comparing thousands of them.
+
+    Attributes:
+        embeddings: mean descriptor of the object, of unit length.
+        headings: of the object; 0 where no side head recognises it.
+    """
+
+    embeddings: Float[np.ndarray, "N C"]
+    headings: Float[np.ndarray, "N 3"]
+
+
+@torch.no_grad()
+def describe_images(teacher: Teacher, indices: Sequence[int]) -> ImageDescriptors:
+    """A descriptor of each image's object.
+
+    Args:
+        teacher: has the images' descriptors.
+        indices: of the images in its store.
+    """
+    embeddings, headings = [], []
+    for index in indices:
+        found = teacher.descriptor_map(index)
+        weight = found.saliency_HW * teacher.object_cells(found)
+        mean = (weight[..., None] * found.descriptors_HWC).sum((0, 1))
+        embeddings.append(F.normalize(mean, dim=0).double().cpu().numpy())
+        heading = np.zeros(3)
+        if found.sides is not None and teacher.recognises(found):
+            heading = F.normalize(found.sides.mean_heading(), dim=0).double().cpu().numpy()
+        headings.append(heading)
+    return ImageDescriptors(np.array(embeddings), np.array(headings))
+
+
+def propose_pairs(
+    images: ImageDescriptors, config: MiningConfig, rng: np.random.Generator
+) -> list[tuple[int, int]]:
+    """Ordered pairs of images: of each image with similar ones, and with some drawn at random.
+
+    Where headings are known, similar ones are drawn from those that face most alike, for these
+    show the same side of the object; others are the most similar.
+
+    Args:
+        images: descriptors of the images.
+        config: how many pairs.
+        rng: draws.
+
+    Returns:
+        (source, target) by position in `images`, none twice.
+    """
+    similarity = images.embeddings @ images.embeddings.T
+    facing = images.headings @ images.headings.T
+    known = np.linalg.norm(images.headings, axis=1) > 0
+    count, pairs = len(similarity), dict[tuple[int, int], None]()
+    np.fill_diagonal(similarity, -np.inf)
+    for source in range(count):
+        ranked = np.argsort(-similarity[source], kind="stable")[: count - 1]
+        if known[source]:
+            candidates = np.flatnonzero(known & (np.arange(count) != source))
+            order = np.argsort(-facing[source, candidates], kind="stable")
+            candidates = candidates[order][:_HEADING_CANDIDATES]
+            alike = rng.permutation(candidates)[: config.neighbours]
+        else:
+            alike = ranked[: config.neighbours]
+        others = rng.permutation(ranked)[: config.random_pairs]
+        for target in (*alike, *others):
+            pairs[source, int(target)] = None
+    return list(pairs)
+
+
+@torch.no_grad()
+def pair_score(teacher: Teacher, source: int, target: int) -> float:
+    """How similar the objects of two images are (`matching.pair_similarity`).
+
+    Args:
+        teacher: has their descriptors.
+        source: index of an image in its store.
+        target: index of another.
+    """
+    maps = [teacher.descriptor_map(index) for index in (source, target)]
+    return matching.pair_similarity(
+        maps[0].descriptors_HWC, maps[1].descriptors_HWC,
+        maps[0].matchable_HW, maps[1].matchable_HW,
+    )  # fmt: skip
