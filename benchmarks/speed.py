@@ -98,7 +98,10 @@ class Timed:
 def pair_of_files(image0: Path, image1: Path) -> None:
     plain_matcher = Matcher.from_pretrained("embedded", device="cpu")
     backbone = Timed(plain_matcher.backbone)
-    matcher = Matcher(backbone, plain_matcher.config, side_head=plain_matcher.side_head)
+    matcher = Matcher(
+        backbone, plain_matcher.config, network=plain_matcher.network,
+        side_head=plain_matcher.side_head,
+    )  # fmt: skip
     points = grid_points(matcher.load_image(image0).size, 5)
     whole, inside = [], []
     for _ in range(15):

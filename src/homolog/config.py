@@ -27,6 +27,34 @@ from homolog.utils.serialization import field_values
 
 
 @dataclass(frozen=True)
+class CalibrationConfig:
+    """What similarities mean: weights of logistic regressions, and a threshold.
+
+    They depend on the descriptors. The defaults were fitted to zero-shot ones of the embedded
+    backbone (docs/experiments.md), `benchmarks/calibration.py` fits them to those of a model.
+
+    Attributes:
+        keypoints: for the probability that a predicted keypoint is correct
+            (`homolog.labelling.calibration`): weights of the uniqueness of its maximum, of cycle
+            consistency, of the exemplars' agreement and of the best one's similarity; the offset.
+        adapted_keypoints: the same where it is adapted to exemplars; then the weight of the log of
+            the shape residual, that of the keypoint's odds among the exemplars, and the offset.
+        recognised: for the probability that a cell shows an object like an exemplar that the side
+            head recognises (`homolog.labelling.likeness`): weights of similarity to the object, of
+            similarity to its surroundings and of the root of objectness; the offset.
+        unrecognised: the same where the side head does not recognise the exemplar.
+        least_likeness: mean similarity of an exemplar's keypoints below which a box holds nothing
+            like it.
+    """
+
+    keypoints: tuple[float, ...] = (3.5, 1.7, 0.9, 1.25, -4.1)
+    adapted_keypoints: tuple[float, ...] = (2.38, 2.09, 1.32, 1.1, -0.65, 0.89, -5.48)
+    recognised: tuple[float, ...] = (4.58, -6.89, 4.95, -2.63)
+    unrecognised: tuple[float, ...] = (13.85, -11.76, 0.0, -1.48)
+    least_likeness: float = 0.35
+
+
+@dataclass(frozen=True)
 class PostProcessorConfig:
     """How a trained post-processor takes part.
 
@@ -35,12 +63,20 @@ class PostProcessorConfig:
         zero_shot: share of the zero-shot similarity in the similarity of two descriptors.
         tuning: what of the backbone was trained with it.
         backbone_digest: identifies the trained weights of the backbone.
+        trained_on: annotated keypoints, or a matcher's own consistent matches alone; labelled
+            images can tell how good the latter is.
+        calibration: what similarities of its descriptors mean; None to take the defaults.
+        zero_shot_threshold: `same_category_threshold` of a matcher without it, where the
+            matcher's was measured with it; None where they are the same.
     """
 
     input: Literal["maps", "descriptors"]
     zero_shot: float = 0.0
     tuning: TuningConfig | None = None
     backbone_digest: str | None = None
+    trained_on: Literal["labels", "pseudo-labels"] = "labels"
+    calibration: CalibrationConfig | None = None
+    zero_shot_threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +125,31 @@ class MatcherConfig:
         threshold = self.same_category_threshold
         if threshold is not None and not _is_number(threshold):
             raise HomologError(f"same_category_threshold: expected a number, got {threshold!r}")
+
+    @property
+    def calibration(self) -> CalibrationConfig:
+        """What similarities of descriptors mean: as fitted, or the defaults."""
+        fitted = None if self.post_processor is None else self.post_processor.calibration
+        return fitted or CalibrationConfig()
+
+    def without_post_processor(self) -> MatcherConfig:
+        """The same before a post-processor was trained, with the pair score's threshold of then.
+
+        Raises:
+            HomologError: the backbone was fine-tuned with it.
+        """
+        settings = self.post_processor
+        if settings is None:
+            return self
+        if settings.tuning is not None:
+            raise HomologError(
+                "post_processor: expected the one that the backbone was fine-tuned with, got None; "
+                "try the model that it was trained from"
+            )
+        threshold = settings.zero_shot_threshold
+        if threshold is None:
+            threshold = self.same_category_threshold
+        return dataclasses.replace(self, post_processor=None, same_category_threshold=threshold)
 
     def resolve_prompt(self, category: str | None) -> tuple[str | BackboneConfig, dict[str, str]]:
         """The backbone with its prompt for an image, and its keyword arguments for that image.
@@ -186,12 +247,13 @@ class MatcherConfig:
         values["fusion"] = FusionConfig(**fusion)
         settings = values.get("post_processor")
         if settings is not None and settings.get("tuning") is not None:
-            tuning = TuningConfig(**settings["tuning"])
-            values["post_processor"] = {**settings, "tuning": tuning}
+            settings = {**settings, "tuning": TuningConfig(**settings["tuning"])}
+        if settings is not None and settings.get("calibration") is not None:
+            calibration = CalibrationConfig(**_with_tuples(settings["calibration"]))
+            settings = {**settings, "calibration": calibration}
+        values["post_processor"] = settings
         if values.get("sides") is not None:
-            settings = values["sides"]
-            tuples = {n: tuple(v) for n, v in settings.items() if isinstance(v, (list, tuple))}
-            values["sides"] = {**settings, **tuples}
+            values["sides"] = _with_tuples(values["sides"])
         parts = {
             "consensus": ConsensusConfig,
             "post_processor": PostProcessorConfig,
@@ -201,6 +263,11 @@ class MatcherConfig:
             if values.get(name) is not None:
                 values[name] = kind(**field_values(kind, values[name]))
         return cls(**values)
+
+
+def _with_tuples(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with tuples in place of JSON's lists."""
+    return {n: tuple(v) if isinstance(v, (list, tuple)) else v for n, v in plain.items()}
 
 
 def _is_number(value: Any) -> bool:

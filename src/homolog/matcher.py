@@ -143,9 +143,15 @@ class Matcher:
             _log.info("loaded %r from %s", found, name)
             return found
         config = PRESETS[name]().with_weights(weights, prompt)
-        side_head = None if config.sides is None else load_bundled(config.sides).to(place)
+        bundled_head: nn.Module | None = None
+        if config.post_processor is not None:
+            # Imported late: it remembers its arguments with what talks to model hubs.
+            from homolog.networks import context
+
+            bundled_head = context.load_bundled(name).to(place)
+        side_head = None if config.sides is None else load_bundled(config.sides, name).to(place)
         backbone = backbones.create(config.backbone, place)
-        found = cls(backbone, config, max_pixels, cache, side_head=side_head, name=name)
+        found = cls(backbone, config, max_pixels, cache, bundled_head, side_head, name)
         _log.info("loaded %r, weights %s", found, found.weights_digest or "of the backbone alone")
         return found
 
@@ -163,25 +169,36 @@ class Matcher:
     def with_config(self, **changes: Any) -> Matcher:
         """A matcher with the same weights and some of its configuration changed.
 
-        Features extracted by the one are accepted by the other, unless `fusion` or `sides` is
-        changed.
+        Features extracted by the one are accepted by the other, unless `fusion`, `post_processor`
+        or `sides` is changed. `post_processor=None, sides=None` gives the zero-shot matcher, on
+        which training builds: trained networks that the configuration no longer names are dropped,
+        and the pair score's threshold is that of before the post-processor was trained, unless it
+        is given.
 
         Args:
             changes: fields of `MatcherConfig`, such as `window=7`, or `sides=None` for a matcher
                 that does not tell them.
 
         Raises:
-            HomologError: a field is unknown.
+            HomologError: a field is unknown, there is no network for a `post_processor` or for
+                `sides`, or the backbone was fine-tuned with the post-processor that is dropped.
         """
         known = {name: getattr(self.config, name) for name in self.config.__dataclass_fields__}
         if unknown := set(changes) - set(known):
             raise HomologError(
                 f"changes: expected {', '.join(known)}, got {', '.join(sorted(unknown))}"
             )
+        if "post_processor" in changes and changes["post_processor"] is None:
+            threshold = self.config.without_post_processor().same_category_threshold
+            changes = {"same_category_threshold": threshold, **changes}
         config = MatcherConfig(**known | changes)
+        for field, network in (("post_processor", self.network), ("sides", self.side_head)):
+            if getattr(config, field) is not None and network is None:
+                raise HomologError(f"{field}: expected None for a model without a network for it")
+        network = None if config.post_processor is None else self.network
         side_head = None if config.sides is None else self.side_head
         return Matcher(
-            self.backbone, config, self.max_pixels, self.cache, self.network, side_head, self.name
+            self.backbone, config, self.max_pixels, self.cache, network, side_head, self.name
         )
 
     def with_cache(self, cache: FeatureCache | None) -> Matcher:

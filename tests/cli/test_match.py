@@ -33,7 +33,10 @@ def loaded_once(monkeypatch, matcher):
 
     def from_pretrained(cls, name="embedded", *, device=None, **limits):
         if name == "embedded" and device is None:
-            return Matcher(matcher.backbone, matcher.config, side_head=matcher.side_head, **limits)
+            return Matcher(
+                matcher.backbone, matcher.config, network=matcher.network,
+                side_head=matcher.side_head, **limits,
+            )  # fmt: skip
         return load(cls, name, device=device, **limits)
 
     monkeypatch.setattr(Matcher, "from_pretrained", classmethod(from_pretrained))

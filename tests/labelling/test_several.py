@@ -14,7 +14,8 @@ from helpers import crowds, toy_annotate
 from helpers.toy_training import toy_matcher
 from PIL import Image
 
-from homolog import HomologError
+from homolog import HomologError, MatcherConfig
+from homolog.config import CalibrationConfig
 from homolog.data.boxes import read_boxes
 from homolog.data.exemplars import read
 from homolog.data.labels import EXTRA, Labels
@@ -134,7 +135,8 @@ def test_boxes_that_hold_nothing_alike_are_said(scene, tmp_path, monkeypatch):
     )
     path = tmp_path / "more.json"
     path.write_text(json.dumps(document))
-    monkeypatch.setattr(module, "LEAST_LIKENESS", 0.5)  # colours alone are much alike
+    calibration = CalibrationConfig(least_likeness=0.5)  # colours alone are much alike
+    monkeypatch.setattr(MatcherConfig, "calibration", calibration)
     labels, summary = run(scene, boxes=path)
     assert ("plain.png", 7) in summary.unlabelled
     assert {"file_name": "plain.png", "instance_id": 7, "bbox": [50, 60, 70, 80]} in labels.data[

@@ -37,9 +37,6 @@ Record = dict[str, Any]
 ZOOM: Zoom = None
 """Whether images are zoomed in on by default."""
 
-LEAST_LIKENESS = 0.35
-"""The likeness below which a box holds nothing like the exemplars (docs/experiments.md)."""
-
 
 @dataclass(frozen=True)
 class AnnotateConfig:
@@ -281,7 +278,7 @@ class Annotator:
     ) -> None:
         """Add the prediction of an object to the record of its image, if it is like an exemplar."""
         x, y, width, height = given.box
-        if prediction.likeness < LEAST_LIKENESS:
+        if prediction.likeness < self.matcher.config.calibration.least_likeness:
             box = [round(value, 2) for value in given.box]
             record["unlabelled"].append({INSTANCE: given.instance, "bbox": box})
             return

@@ -10,17 +10,9 @@ from pathlib import PurePath
 import numpy as np
 from jaxtyping import Bool, Float
 
+from homolog.config import CalibrationConfig
 from homolog.labelling.shapes import as_complex, fit_similarity
 from homolog.utils.stats import fit_logistic_weights, sigmoid
-
-# Logistic regressions of "within a tenth of the box" on confidence features (docs/experiments.md).
-# The first is that of matchers without exemplars to learn from.
-_WEIGHTS = (3.5, 1.7, 0.9, 1.25)
-_BIAS = -4.1
-# The second, from dogs and PF-WILLOW, is where the adaptation to exemplars begins: with the log of
-# the shape residual, and of the odds of the keypoint among the exemplars.
-_ADAPTED_WEIGHTS = (2.38, 2.09, 1.32, 1.1, -0.65)
-_KEYPOINT_WEIGHT, _ADAPTED_BIAS = 0.89, -5.48
 
 # The predictions of one image are not independent; together they count as this many that are.
 _INDEPENDENT_PER_IMAGE = 4.0
@@ -35,6 +27,9 @@ _FLOOR = 0.005  # added to shape residuals, so that their logarithms stay finite
 _FEWEST = 4  # keypoints that a shape takes: a similarity fits two exactly
 TYPICAL_RESIDUAL = 0.06
 """The shape residual of a keypoint where shapes cannot be compared."""
+
+DEFAULT_WEIGHTS = CalibrationConfig()
+"""Of zero-shot descriptors."""
 
 _NUMBER = re.compile(r"([\W_]+[a-z]{0,8})?\d+$", re.IGNORECASE)
 
@@ -75,6 +70,8 @@ class Calibration:
             away for others.
         keypoints: by category the log odds that each keypoint is predicted correctly, relative to
             those of all keypoints.
+        weights: logistic regressions of "within a tenth of the box" on confidence features: the
+            default, and where the adaptation to exemplars begins.
     """
 
     offset: float = 0.0
@@ -82,6 +79,7 @@ class Calibration:
     similarity: float = 0.0
     same_series: float = 0.0
     keypoints: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    weights: CalibrationConfig = DEFAULT_WEIGHTS
 
     def probability(
         self,
@@ -97,14 +95,20 @@ class Calibration:
             same_series: whether the image is of the series of an exemplar; None if unknown.
         """
         if not self.adapted:
-            return sigmoid(confidence_features[:, :4] @ np.array(_WEIGHTS) + _BIAS + self.offset)
+            *weights, bias = self.weights.keypoints
+            return sigmoid(confidence_features[:, :4] @ np.array(weights) + bias + self.offset)
         columns = _columns(confidence_features, same_series)
-        logits = _base(confidence_features, self.keypoints.get(category or ""))
+        odds = self.keypoints.get(category or "")
+        logits = _base(confidence_features, odds, self.weights)
         weights = np.array([self.similarity, self.same_series, self.offset])
         return sigmoid(logits + columns @ weights)
 
 
-def adapt(samples: Sequence[LeftOut], mirrors: Mapping[str, Sequence[int]]) -> Calibration:
+def adapt(
+    samples: Sequence[LeftOut],
+    mirrors: Mapping[str, Sequence[int]],
+    calibration: CalibrationConfig = DEFAULT_WEIGHTS,
+) -> Calibration:
     """The calibration of greatest posterior probability, given how exemplars predict each other.
 
     All predictions of one image count as four at most, because they are not independent.
@@ -112,6 +116,7 @@ def adapt(samples: Sequence[LeftOut], mirrors: Mapping[str, Sequence[int]]) -> C
     Args:
         samples: the exemplars, each predicted from others.
         mirrors: by category the mirror counterpart of each keypoint, which is as hard to predict.
+        calibration: where it begins.
     """
     rows: list[Float[np.ndarray, "_N 3"]] = []
     bases, correct, weights = [], [], []
@@ -122,7 +127,7 @@ def adapt(samples: Sequence[LeftOut], mirrors: Mapping[str, Sequence[int]]) -> C
         others = [each for each in samples if each.image != sample.image]
         keypoints = _keypoint_odds(others, sample.category, mirrors[sample.category])
         chosen = sample.labelled
-        bases.append(_base(sample.features, keypoints)[chosen])
+        bases.append(_base(sample.features, keypoints, calibration)[chosen])
         rows.append(_columns(sample.features, sample.same_series)[chosen])
         correct.append(sample.correct[chosen])
         count = int(chosen.sum())
@@ -134,7 +139,7 @@ def adapt(samples: Sequence[LeftOut], mirrors: Mapping[str, Sequence[int]]) -> C
     similarity, same_series, offset = map(float, found)
     categories = {sample.category for sample in samples}
     odds = {each: _keypoint_odds(samples, each, mirrors[each]) for each in categories}
-    return Calibration(offset, True, similarity, same_series, odds)
+    return Calibration(offset, True, similarity, same_series, odds, calibration)
 
 
 def shape_residuals(
@@ -216,13 +221,16 @@ def _columns(
 
 
 def _base(
-    features: Float[np.ndarray, "N 5"], keypoints: Sequence[float] | None
+    features: Float[np.ndarray, "N 5"],
+    keypoints: Sequence[float] | None,
+    calibration: CalibrationConfig,
 ) -> Float[np.ndarray, "N"]:
     """The logit before it is adapted."""
+    *weights, shape_weight, keypoint_weight, bias = calibration.adapted_keypoints
     shape = np.log(features[:, 4] + _FLOOR)
-    logits = features[:, :4] @ np.array(_ADAPTED_WEIGHTS[:4]) + _ADAPTED_WEIGHTS[4] * shape
+    logits = features[:, :4] @ np.array(weights) + shape_weight * shape
     odds = 0.0 if keypoints is None else np.array(keypoints)
-    return np.asarray(logits + _KEYPOINT_WEIGHT * odds + _ADAPTED_BIAS)
+    return np.asarray(logits + keypoint_weight * odds + bias)
 
 
 def _keypoint_odds(

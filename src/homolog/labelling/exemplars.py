@@ -177,9 +177,10 @@ class Exemplars:
         self._coarse_keypoints = [
             evenly_spaced(rows, _COARSE_KEYPOINTS) for rows in self._keypoints
         ]
-        self.calibration = Calibration()
-        if matcher.network is not None:
-            # It was perhaps trained on these very images: they cannot tell how good it is.
+        self.calibration = Calibration(weights=self.config.calibration)
+        settings = self.config.post_processor
+        if settings is not None and settings.trained_on == "labels":
+            # Perhaps on those of these very images: they cannot tell how good it is.
             self.calibration = TRAINED
         elif len(upright) > 2:
             self.calibration = self._adapt_calibration(
@@ -293,7 +294,9 @@ class Exemplars:
                 belongs, all_others = len(mates) > len(without), len(without) == 1
                 samples.append(LeftOut(index, *what, belongs, all_others))
         mirrors = {category: schema.mirror for category, schema in self.schemas.items()}
-        return adapt(samples, mirrors) if samples else self.calibration
+        if not samples:
+            return self.calibration
+        return adapt(samples, mirrors, self.config.calibration)
 
     def _predict(
         self,

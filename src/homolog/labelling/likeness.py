@@ -33,26 +33,8 @@ _CELLS = 128  # of all exemplars together, in each view, on the objects and arou
 _FEW_CELLS = 4
 
 
-@dataclass(frozen=True)
-class Weights:
-    """Of a logistic regression on cells of trays of renders (benchmarks/objects.py).
-
-    Attributes:
-        inside: of similarity to the object.
-        outside: of similarity to what is around it.
-        objectness: of the root of the side head's objectness.
-        offset: of the logit.
-    """
-
-    inside: float
-    outside: float
-    objectness: float
-    offset: float
-
-
-_RECOGNISED = Weights(4.58, -6.89, 4.95, -2.63)
-_UNRECOGNISED = Weights(13.85, -11.76, 0.0, -1.48)
-_WITHOUT_EXEMPLARS = Weights(0.0, 0.0, 7.45, -3.92)
+_WITHOUT_EXEMPLARS = (0.0, 0.0, 7.45, -3.92)
+"""As `CalibrationConfig.recognised`: the side head's objectness alone, whatever descriptors are."""
 _SALIENCY = (6.0, -1.5)  # weight and offset, by hand: it is no probability
 
 
@@ -120,7 +102,8 @@ class Likeness:
             for scale in scales
         ]
         recognised = bool(objectness) and float(np.median(objectness)) > 0.5
-        self._weights = _RECOGNISED if recognised else _UNRECOGNISED
+        calibration = matcher.config.calibration
+        self._weights = calibration.recognised if recognised else calibration.unrecognised
 
     def logits(self, cells: DescriptorMap) -> Float[np.ndarray, "H W"]:
         """The logit of the probability that each cell shows an object like the exemplars'.
@@ -128,17 +111,18 @@ class Likeness:
         Args:
             cells: descriptors of an image, or of a part of it.
         """
-        weights, logits = self._weights, torch.zeros_like(cells.saliency_HW)
+        similar, surroundings, objectness, offset = self._weights
+        logits = torch.zeros_like(cells.saliency_HW)
         for scale in self._scales:
             for weight, rows in (
-                (weights.inside, scale.inside_NC),
-                (weights.outside, scale.outside_MC),
+                (similar, scale.inside_NC),
+                (surroundings, scale.outside_MC),
             ):
                 nearest = (cells.descriptors_HWC @ rows.T).amax(-1)
                 logits = logits + weight / len(self._scales) * nearest
         if cells.sides is not None:
-            logits = logits + weights.objectness * cells.sides.objectness.sqrt()
-        return (logits + weights.offset).double().cpu().numpy()
+            logits = logits + objectness * cells.sides.objectness.sqrt()
+        return (logits + offset).double().cpu().numpy()
 
     def category(self, cells: DescriptorMap, foreground: Bool[np.ndarray, "H W"]) -> str:
         """The category that most cells of an object are most similar to.

@@ -19,6 +19,8 @@ from homolog.networks.attention import (
     principal_components,
     sincos_encoding,
 )
+from homolog.networks.bundled import NETWORK, read_bundled
+from homolog.utils.tensor_files import load_state
 
 _WAVES = (0.5, 1.0, 2.0, 4.0)  # frequencies of the frame's encoding, in half turns per axis length
 _LANDMARK_NOISE = 0.5  # standard deviation in cells
@@ -179,6 +181,32 @@ class AttentionHead(nn.Module, PyTorchModelHubMixin, library_name="homolog"):
         waves = waves.flatten(2)
         encoding = torch.cat([coordinates, waves.sin(), waves.cos()], dim=2)
         return encoding.unflatten(1, (height, width))
+
+
+def load_bundled(preset: str = "embedded") -> AttentionHead:
+    """The post-processor that comes with the package for a preset, ready for use.
+
+    Its architecture is that of its weights. docs/explanation/default-model.md describes its
+    training data.
+
+    Raises:
+        HomologError: the weights are missing or damaged.
+    """
+    state = read_bundled(preset, NETWORK)
+    name = f"the post-processor of {preset}"
+    try:
+        feature_dim, components = state["basis"].shape
+        projection_dim, width = state["leave.weight"].shape
+        landmarks = state["positions"].tolist()
+    except KeyError as error:
+        raise HomologError(
+            f"checkpoint: expected the weights of an attention head in {name}, got none called "
+            f"{error}"
+        ) from None
+    layers = len({key.split(".")[1] for key in state if key.startswith("layers.")})
+    network = AttentionHead(feature_dim, projection_dim, components, width, layers, landmarks)
+    load_state(network, state, name)
+    return network.eval().requires_grad_(False)
 
 
 @functools.lru_cache(maxsize=8)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from homolog.networks.attention import TransformerBlock, principal_components, sincos_encoding
+from homolog.networks.bundled import SIDES, read_bundled
 from homolog.utils.tensor_files import load_state, read_tensors
 
 _FEW_CELLS = 4
@@ -181,18 +182,24 @@ def load_sides(config: SidesConfig, path: Path) -> SideHead:
     Raises:
         HomologError: the weights are missing, damaged, or of another architecture.
     """
-    network = SideHead(config)
-    load_state(network, read_tensors(path), str(path))
-    return network.eval().requires_grad_(False)
+    return _with_weights(config, read_tensors(path), str(path))
 
 
-def load_bundled(config: SidesConfig) -> SideHead:
-    """The side head that comes with the package.
+def load_bundled(config: SidesConfig, preset: str = "embedded") -> SideHead:
+    """The side head that comes with the package for a preset, ready for use.
 
-    docs/explanation/synthetic-animals.md describes its training data.
+    docs/explanation/default-model.md describes its training data.
+
+    Raises:
+        HomologError: the weights are missing, damaged, or of another architecture.
     """
-    with resources.as_file(resources.files("homolog").joinpath("assets/sides.safetensors")) as path:
-        return load_sides(config, path)
+    return _with_weights(config, read_bundled(preset, SIDES), f"the side head of {preset}")
+
+
+def _with_weights(config: SidesConfig, state: Mapping[str, Tensor], name: str) -> SideHead:
+    network = SideHead(config)
+    load_state(network, state, name)
+    return network.eval().requires_grad_(False)
 
 
 def _resized(maps_BCHW: Float[Tensor, "B C h w"], size: torch.Size) -> Float[Tensor, "B C H W"]:

@@ -112,13 +112,9 @@ def create_network(
         start: the folder of a trained model to take the initial weights from.
 
     Raises:
-        HomologError: the matcher is trained already, or the model to start from does not fit.
+        HomologError: the model to start from does not fit.
     """
-    if matcher.network is not None:
-        raise HomologError(
-            "model: expected a zero-shot model, got one that is trained already; try it as the "
-            "start of a run"
-        )
+    assert matcher.network is None
     backbone, fusion, width = matcher.backbone, matcher.config.fusion, config.network.projection_dim
     size = backbone.canvas_size
     canvas = torch.zeros(size, size, 3, dtype=torch.uint8)

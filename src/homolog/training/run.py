@@ -33,6 +33,7 @@ from homolog.training.sampler import Batch, BatchSampler
 from homolog.training.samples import SampleLoader
 from homolog.training.trainer import Hooks, LoopConfig, Trainer
 from homolog.training.validation import summarise, validate
+from homolog.training.zero_shot import zero_shot_part
 from homolog.utils.locks import lock_folder
 from homolog.utils.serialization import to_plain
 
@@ -54,9 +55,9 @@ def train(
     Args:
         data: the training set.
         folder: of the run; made if it is not there.
-        matcher: a zero-shot matcher; its backbone makes the features, and the trained model has
-            its configuration, but for sides, which are left to the network. With a cache, no image
-            goes through the backbone twice.
+        matcher: its backbone makes the features, and the trained model has its configuration, but
+            for the networks that it has itself (`zero_shot_part`): sides, too, are left to the
+            network. With a cache, no image goes through the backbone twice.
         config: of the run.
         validation: held-out pairs on which the best weights are chosen; None to keep the last.
         start: the folder of a trained model to start from.
@@ -65,10 +66,11 @@ def train(
         The folder, which `Matcher.from_pretrained` takes.
 
     Raises:
-        HomologError: there is nothing to train on, the folder holds another run, is in use or
-            cannot be written, an image cannot be read, or the loss is not finite.
+        HomologError: there is nothing to train on, the matcher was trained on labels already, the
+            folder holds another run, is in use or cannot be written, an image cannot be read, or
+            the loss is not finite.
     """
-    matcher = matcher.with_config(sides=None)
+    matcher = zero_shot_part(matcher)
     with contextlib.ExitStack() as stack:
         process = stack.enter_context(process_group(matcher.backbone.device))
         sampler = BatchSampler(data, config)

@@ -42,6 +42,12 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
 }
 """Class: its fields that have another name on disk, and that name."""
 
+ADDED: Mapping[str, tuple[str, ...]] = {
+    "PostProcessorConfig": ("trained_on", "calibration", "zero_shot_threshold"),
+}
+"""Class: fields that runs from before they were added lack. They are left out where they have
+their defaults, so that such a run is still known to be the same."""
+
 CLASSES: Mapping[str, str] = {"ConsensusConfig": "ConsensusConfig"}
 """Class: its name on disk, where that is another."""
 
@@ -54,9 +60,11 @@ def to_plain(value: Any) -> Any:
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = FIELDS.get(type(value).__name__, {})
+        added = ADDED.get(type(value).__name__, ())
         return {
             names.get(each.name, each.name): to_plain(getattr(value, each.name))
             for each in dataclasses.fields(value)
+            if each.name not in added or getattr(value, each.name) != each.default
         }
     if isinstance(value, (list, tuple)):
         return type(value)(to_plain(each) for each in value)

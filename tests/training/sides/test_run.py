@@ -98,7 +98,7 @@ def test_what_is_wrong_is_said(tmp_path, colour_matcher):
         run(folder, held_out=["Cow", "Fox"])
     config = dataclasses.replace(colour_matcher.config, post_processor=PostProcessorConfig("maps"))
     trained = Matcher(ColourBackbone(), config, network=torch.nn.Identity())
-    with pytest.raises(HomologError, match="got one with a trained post-processor"):
+    with pytest.raises(HomologError, match="got one that is trained already"):
         train(folder, out, trained, RECIPE)
     assert not out.exists()
     with lock_folder(out), pytest.raises(HomologError, match="no other process writes into"):

@@ -17,6 +17,7 @@ from homolog.training.sides.fitting import fit
 from homolog.training.sides.recipe import SidesRecipe
 from homolog.training.sides.rendered import read_rendered_dataset
 from homolog.training.sides.scoring import Score, score
+from homolog.training.zero_shot import zero_shot_part
 from homolog.utils.locks import lock_folder
 from homolog.utils.serialization import to_plain
 
@@ -38,7 +39,8 @@ def train(
     Args:
         folder: the rendered set, as `homolog synth` writes it.
         out: the folder of the model; made if it is not there.
-        matcher: a zero-shot matcher; a side head that it has is not used.
+        matcher: its zero-shot descriptors are used, and no network that it has itself
+            (`homolog.training.zero_shot`).
         recipe: how the side head is trained.
         held_out: 3D models that are not trained on; the images of these alone are scored on, and
             on them is chosen how much sides count in similarity.
@@ -48,14 +50,10 @@ def train(
         The score on the models held out; None where none are.
 
     Raises:
-        HomologError: something is missing or wrong, there is nothing to train on, or `out` holds
-            another run or is in use.
+        HomologError: something is missing or wrong, there is nothing to train on, the matcher was
+            trained on labels already, or `out` holds another run or is in use.
     """
-    if matcher.network is not None:
-        raise HomologError(
-            "model: expected a zero-shot model, got one with a trained post-processor"
-        )
-    matcher = matcher.with_config(sides=None)
+    matcher = zero_shot_part(matcher)
     renders = read_rendered_dataset(folder)
     known = set().union(*renders.models)
     if unknown := sorted(set(held_out) - known):
