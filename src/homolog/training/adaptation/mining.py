@@ -109,7 +109,7 @@ def mine_pair(
     """
     goal = teacher.descriptor_map(target)
     stations = [goal] if through is None else [teacher.descriptor_map(through), goal]
-    start = _in_best_pose(teacher, source, stations[0], poses)
+    start = in_best_pose(teacher, source, stations[0], poses)
     on_source, on_target = teacher.object_cells(start), teacher.object_cells(goal)
     rows, columns = on_source.nonzero().unbind(1)
     order = torch.from_numpy(rng.permutation(len(rows))[:queries])
@@ -185,9 +185,17 @@ def local_affine_residuals(
     return torch.linalg.vector_norm(target_M2 - expected, dim=1)
 
 
-def _in_best_pose(
+def in_best_pose(
     teacher: Teacher, source: int, target: DescriptorMap, poses: Sequence[PoseVariant]
 ) -> DescriptorMap:
+    """The source in the pose in which its instance matching distance is least.
+
+    Args:
+        teacher: has its descriptors.
+        source: index of the source image.
+        target: descriptors of the target.
+        poses: to choose from.
+    """
     found = [teacher.descriptor_map(source, pose) for pose in poses]
     if len(found) == 1:
         return found[0]
