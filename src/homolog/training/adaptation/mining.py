@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -117,25 +118,23 @@ def mine_pair(
 
     path = [start, *stations]
     found = cells
-    for here, there in zip(path, path[1:], strict=False):
+    for here, there in itertools.pairwise(path):
         found = PointMatcher(here, there, teacher.config)(found)
     back = found
-    for here, there in zip(path[::-1], path[-2::-1], strict=False):
+    for here, there in itertools.pairwise(path[::-1]):
         back = PointMatcher(here, there, teacher.config)(back)
 
     cycle = torch.linalg.vector_norm(back - cells, dim=1) / object_size(on_source)
     landed = at_cells(on_target[..., None].float(), found)[:, 0]
     distances, agreement = torch.zeros_like(cycle), torch.ones_like(cycle)
-    if (
-        start.sides is not None
-        and goal.sides is not None
-        and teacher.recognises(start)
-        and teacher.recognises(goal)
-    ):
-        xyz = (at_cells(m.sides.canonical_xyz, c) for m, c in ((start, cells), (goal, found)))  # type: ignore[union-attr]
-        distances = torch.linalg.vector_norm(next(xyz) - next(xyz), dim=1)
-        side0 = at_cells(start.sides.side[..., None], cells)[:, 0]
-        side1 = at_cells(goal.sides.side[..., None], found)[:, 0]
+    sides0, sides1 = start.sides, goal.sides
+    recognised = teacher.recognises(start) and teacher.recognises(goal)
+    if recognised and sides0 is not None and sides1 is not None:
+        xyz0 = at_cells(sides0.canonical_xyz, cells)
+        xyz1 = at_cells(sides1.canonical_xyz, found)
+        distances = torch.linalg.vector_norm(xyz0 - xyz1, dim=1)
+        side0 = at_cells(sides0.side[..., None], cells)[:, 0]
+        side1 = at_cells(sides1.side[..., None], found)[:, 0]
         agreement = side0 * side1
     residuals = local_affine_residuals(cells, found, cycle) / object_size(on_target)
     upright = cells.double().cpu().numpy()

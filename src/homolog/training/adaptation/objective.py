@@ -55,7 +55,7 @@ class HeadObjective(nn.Module):
         device = inputs_BHWC.device
         if self.config.channel_dropout:
             ones = torch.ones_like(inputs_BHWC[:, :1, :1])
-            inputs_BHWC = inputs_BHWC * F.dropout(ones, self.config.channel_dropout)
+            inputs_BHWC = inputs_BHWC * F.dropout(ones, self.config.channel_dropout, self.training)
         with torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device)):
             if isinstance(self.network, AttentionHead):
                 found, _ = self.network.describe(inputs_BHWC)
@@ -65,15 +65,17 @@ class HeadObjective(nn.Module):
         scale = self.scale.exp().clamp_max(_MAX_SCALE)
         loss = descriptors.new_zeros(())
         for target in target_P.unique().tolist():
-            rows = (target_P == target).nonzero()[:, 0]
+            selected = target_P == target
+            rows_of = {
+                source: (selected & (source_P == source)).nonzero()[:, 0]
+                for source in source_P[selected].unique().tolist()
+            }
             queries = torch.cat([
-                bilinear(descriptors[source], source_cells_P2[rows[source_P[rows] == source]])
-                for source in source_P[rows].unique().tolist()
+                bilinear(descriptors[source], source_cells_P2[rows])
+                for source, rows in rows_of.items()
             ])  # fmt: skip
-            ordered = torch.cat([
-                rows[source_P[rows] == source] for source in source_P[rows].unique().tolist()
-            ])  # fmt: skip
+            rows = torch.cat(list(rows_of.values()))
             maps = similarity(queries, descriptors[target])
-            losses = heatmap_cross_entropy(maps, target_cells_P2[ordered], scale)
-            loss = loss + losses @ weights_P[ordered]
+            losses = heatmap_cross_entropy(maps, target_cells_P2[rows], scale)
+            loss = loss + losses @ weights_P[rows]
         return {"loss": loss}

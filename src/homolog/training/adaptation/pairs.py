@@ -14,7 +14,7 @@ from homolog import matching
 from homolog.training.adaptation.config import MiningConfig
 from homolog.training.adaptation.teacher import Teacher
 
-_HEADING_CANDIDATES = 30  # images that face most alike, among which the most similar are taken
+_HEADING_CANDIDATES = 30  # images that face most alike, of which some are drawn
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,10 @@ def describe_images(teacher: Teacher, indices: Sequence[int]) -> ImageDescriptor
     embeddings, headings = [], []
     for index in indices:
         found = teacher.descriptor_map(index)
-        weight = found.saliency_HW * teacher.object_cells(found)
+        cells = teacher.object_cells(found).float()
+        weight = found.saliency_HW * cells
+        if not weight.any():  # what the side head knows need not be salient
+            weight = cells
         mean = (weight[..., None] * found.descriptors_HWC).sum((0, 1))
         embeddings.append(F.normalize(mean, dim=0).double().cpu().numpy())
         heading = np.zeros(3)

@@ -105,7 +105,8 @@ class Teacher:
         found = DescriptorMap(transform, descriptors, valid, valid, saliency, sides)
         if (mask := self.mask_paths.get(store.paths[index])) is None:
             return found
-        return found.masked(masks.read_mask(mask, upright.size, name=str(mask)))
+        pixels = store.matcher.max_pixels
+        return found.masked(masks.read_mask(mask, upright.size, max_pixels=pixels, name=str(mask)))
 
 
 def object_size(cells_HW: Bool[Tensor, "H W"]) -> float:
