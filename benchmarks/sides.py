@@ -1,10 +1,11 @@
-"""Gains of side heads trained on renders, on photos that no choice was made on, as tables.
+"""Gains of trained networks over zero-shot matching, on photos that no choice was made on.
 
     python benchmarks/sides.py MODEL... [--renders SET --hold-out Fox Donkey Stag]
 
-MODEL is a folder that `homolog train-sides` wrote, or a preset; several are seeds of one recipe,
-whose means are printed. Gains over `embedded-zero-shot` come with 95 % intervals by bootstrap over
-pairs. `--renders` adds pairs of rendered images that show only models held out.
+MODEL is a folder that `homolog train-sides` or `homolog adapt` wrote, or a preset; several are
+seeds of one recipe, whose means are printed. Gains over `embedded-zero-shot` come with 95 %
+intervals by bootstrap over pairs. `--renders` adds pairs of rendered images that show only models
+held out.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from pathlib import Path
 import numpy as np
 import real_images
 import torch
+from torch import nn
 
-from homolog import Features, Matcher, Sides
+from homolog import Features, Matcher, MatcherConfig, Sides
 from homolog.data import Annotation, DataSet
 from homolog.evaluation.metrics import PCKAccumulator
+from homolog.extractor import join_descriptors
 from homolog.image.poses import IDENTITY
-from homolog.networks.sides import SideHead, SidesConfig
-from homolog.training.sides import Score, add_sides, read_rendered_dataset
+from homolog.networks.sides import SideHead
+from homolog.training.sides import Score, read_rendered_dataset
 from homolog.utils.stats import bootstrap_ci
 
 _RENDERED_PAIRS = 600
@@ -50,27 +53,32 @@ def evaluate(
     zero_shot: Matcher,
     data: DataSet,
     features: Mapping[Path, Features],
-    network: SideHead | None = None,
-    config: SidesConfig | None = None,
+    config: MatcherConfig | None = None,
+    side_head: SideHead | None = None,
+    network: nn.Module | None = None,
 ) -> Result:
     """PCK, confusion, PCK by class, and the accuracy of keypoints' sides.
 
     Args:
-        zero_shot: the matcher without sides.
+        zero_shot: the matcher without trained networks.
         data: the data set to evaluate on.
         features: of its images, as `extract` returns them.
-        network: the side head, if sides are to count.
-        config: how much they count.
+        config: of a matcher that has them; None for the zero-shot one.
+        side_head: its side head.
+        network: its post-processor.
     """
-    if network is not None and config is not None:
+    matcher = zero_shot
+    if config is not None:
         features = {
-            path: add_sides(each, network(each.by_pose[IDENTITY].descriptors_HWC[None])[0], config)
-            for path, each in features.items()
+            path: with_networks(each, config, side_head, network) for path, each in features.items()
         }
+        matcher = zero_shot.with_config(
+            window=config.window, temperature=config.temperature, consensus=config.consensus
+        )
     accumulator = PCKAccumulator(data)
     for pair in data.pairs:
         points = pair.source.keypoints[pair.keypoint_ids]
-        prepared = zero_shot.pair(features[pair.source.path], features[pair.target.path])
+        prepared = matcher.pair(features[pair.source.path], features[pair.target.path])
         accumulator.add(pair, prepared.transfer_points(points))
     rows = {(row.kind, row.label): row.estimates for row in accumulator.rows()}
     shares = {
@@ -80,7 +88,7 @@ def evaluate(
     if confusion := rows.get(("left_right_confusion", "")):
         shares["confusion"] = confusion["share"].value
     sides = None
-    if network is not None:
+    if side_head is not None:
         correct = [_correct_sides(data, a, features[a.path]) for a in data.annotations]
         sides = Score(*np.array([(each.sum(), len(each)) for each in correct]).T)
         if sides.num_keypoints:
@@ -93,6 +101,24 @@ def evaluate(
     return Result(shares, accumulator.pck_of_pairs(0.1), classes, sides)
 
 
+def with_networks(
+    features: Features,
+    config: MatcherConfig,
+    side_head: SideHead | None,
+    network: nn.Module | None,
+) -> Features:
+    """Features with trained networks, made from those without any."""
+    plain = features.by_pose[IDENTITY]
+    zero_shot_HWC, learned_HWD, sides = plain.descriptors_HWC, None, None
+    if network is not None:
+        learned_HWD = network(zero_shot_HWC[None].permute(0, 3, 1, 2)).permute(0, 2, 3, 1)[0]
+    if side_head is not None:
+        sides = side_head(zero_shot_HWC[None])[0]
+    joined = join_descriptors(zero_shot_HWC, learned_HWD, sides, config)
+    found = dataclasses.replace(plain, descriptors_HWC=joined, sides=sides)
+    return dataclasses.replace(features, by_pose={IDENTITY: found})
+
+
 def _correct_sides(data: DataSet, annotation: Annotation, features: Features) -> np.ndarray:
     """For visible keypoints that have a side, whether it is predicted correctly."""
     names = data.schemas[annotation.category].names
@@ -102,7 +128,7 @@ def _correct_sides(data: DataSet, annotation: Annotation, features: Features) ->
         return np.empty(0, bool)
     posed = features.by_pose[IDENTITY]
     assert posed.sides is not None
-    predicted = Sides.of(posed.sides, posed.transform).at(annotation.keypoints[chosen])
+    predicted = Sides.from_maps(posed.sides, posed.transform).at(annotation.keypoints[chosen])
     return (predicted[:, 0] > predicted[:, 1]) == (side[chosen] > 0)
 
 
@@ -139,8 +165,7 @@ def main() -> None:
         features = extract(zero_shot, data)
         zero = evaluate(zero_shot, data, features)
         results = [
-            evaluate(zero_shot, data, features, matcher.side_head, matcher.config.sides)
-            for matcher in matchers
+            evaluate(zero_shot, data, features, m.config, m.side_head, m.network) for m in matchers
         ]
         lines = [("zero-shot", [zero])]
         lines += [(model, [each]) for model, each in zip(given.models, results, strict=True)]

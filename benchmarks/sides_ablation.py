@@ -123,8 +123,9 @@ def main() -> None:
         whole = whole or network
         rendered = score(network, examples, held_out)
         weight = shipped if "coordinates" in changed.losses else 0.0
-        config = dataclasses.replace(network.config, side_weight=0.0, coordinate_weight=weight)
-        after = evaluate(zero_shot, dogs, of_dogs, network, config)
+        sides = dataclasses.replace(network.config, side_weight=0.0, coordinate_weight=weight)
+        config = dataclasses.replace(zero_shot.config, sides=sides)
+        after = evaluate(zero_shot, dogs, of_dogs, config, network)
         gains = interval(100 * (after.pck - before.pck)) if weight else ""
         cells = [change.label, _accuracy(rendered), _accuracy(after.sides), *_matching(after)]
         cells.append(gains)
@@ -135,9 +136,10 @@ def main() -> None:
     rendered = unseen(given.renders, given.hold_out)
     of_renders = extract(zero_shot, rendered)
     for side, coordinates in ((0.0, 0.0), *_WEIGHTS):
-        config = dataclasses.replace(whole.config, side_weight=side, coordinate_weight=coordinates)
-        on_renders = evaluate(zero_shot, rendered, of_renders, whole, config)
-        after = evaluate(zero_shot, dogs, of_dogs, whole, config)
+        sides = dataclasses.replace(whole.config, side_weight=side, coordinate_weight=coordinates)
+        config = dataclasses.replace(zero_shot.config, sides=sides)
+        on_renders = evaluate(zero_shot, rendered, of_renders, config, whole)
+        after = evaluate(zero_shot, dogs, of_dogs, config, whole)
         cells = [f"{side:g}", f"{coordinates:g}", *_matching(on_renders), *_matching(after)]
         print(f"| {' | '.join(cells)} | {interval(100 * (after.pck - before.pck))} |", flush=True)
 

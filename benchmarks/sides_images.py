@@ -73,7 +73,8 @@ def main() -> None:
     data = real_images.dogs() if given.photos else unseen(given.renders, given.hold_out)
     features = extract(zero_shot, data)
     before = evaluate(zero_shot, data, features)
-    after = evaluate(zero_shot, data, features, matcher.side_head, matcher.config.sides)
+    networks = matcher.side_head, matcher.network
+    after = evaluate(zero_shot, data, features, matcher.config, *networks)
     assert after.sides is not None
     accuracy = after.sides.correct / np.maximum(after.sides.total, 1)
     chosen = at_percentiles(accuracy, after.sides.total)

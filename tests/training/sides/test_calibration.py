@@ -11,7 +11,8 @@ from helpers.toy_sides import corner_cue
 from helpers.toys import random_image
 from PIL import Image
 
-from homolog import KeypointSchema
+from homolog import KeypointSchema, Matcher
+from homolog.config import PostProcessorConfig
 from homolog.data import coco
 from homolog.data.pairs import Annotation, DataSet, Pair
 from homolog.networks.sides import SideHead, SideMaps, SidesConfig, objectness_confidence
@@ -81,6 +82,24 @@ def test_coordinates_count_where_they_help(twins, colour_matcher, head):
     best, tried = calibrate(colour_matcher, head, [twins])
     assert tried[0][0].side_weight == tried[0][0].coordinate_weight == 0
     # What is not found lies on the other half, on its counterpart: right less mirrored.
+    assert tried[0][1] < 0.6
+    assert dict(tried)[best] == max(value for _, value in tried) > 0.8
+
+
+def test_beside_a_post_processor_sides_are_told_from_zero_shot_descriptors(
+    twins, colour_matcher, head
+):
+    given = []
+    head.register_forward_hook(lambda _, inputs, __: given.append(inputs[0]))
+    settings = PostProcessorConfig("descriptors", zero_shot=0.5, trained_on="pseudo-labels")
+    config = dataclasses.replace(colour_matcher.config, post_processor=settings)
+    blind = torch.nn.Conv2d(70, 5, 1).requires_grad_(False)
+    torch.nn.init.zeros_(blind.weight)  # to it, all cells look alike
+    matcher = Matcher(colour_matcher.backbone, config, network=blind)
+    best, tried = calibrate(matcher, head, [twins])
+    (features,) = given
+    expected = colour_matcher.extract(twins.annotations[0].path).descriptors
+    torch.testing.assert_close(features[0], expected)
     assert tried[0][1] < 0.6
     assert dict(tried)[best] == max(value for _, value in tried) > 0.8
 

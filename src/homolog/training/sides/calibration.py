@@ -82,7 +82,7 @@ def calibrate(
     regions around their boxes.
 
     Args:
-        matcher: a zero-shot matcher.
+        matcher: a matcher without a side head; it may have a post-processor.
         network: a trained side head.
         sets: of held-out pairs.
 
@@ -93,6 +93,13 @@ def calibrate(
         HomologError: an image cannot be read.
     """
     assert matcher.side_head is None
+    # Sides are told from zero-shot descriptors, which the matcher's need not be; so they are asked
+    # of a matcher with a side head, where they do not count yet.
+    without_weight = dataclasses.replace(network.config, side_weight=0.0, coordinate_weight=0.0)
+    matcher = Matcher(
+        matcher.backbone, dataclasses.replace(matcher.config, sides=without_weight),
+        matcher.max_pixels, matcher.cache, matcher.network, network,
+    )  # fmt: skip
     stores = [FeatureStore(matcher, ObjectViews.of(data), max_bytes=sys.maxsize) for data in sets]
     keys = {a: s.key(a) for d, s in zip(sets, stores, strict=True) for a in d.annotations}
     features: dict[ViewKey, Features] = {}
@@ -104,7 +111,9 @@ def calibrate(
                     continue
                 progress.update("extracting features to calibrate on", len(features))
                 features[key] = store(annotation)
-                maps[key] = network(features[key].by_pose[IDENTITY].descriptors_HWC[None])[0]
+                found = features[key].by_pose[IDENTITY].sides
+                assert found is not None
+                maps[key] = found
     configs, means, harmless = [], [], []
     baseline: list[Float[np.ndarray, "N"]] = []
     with ProgressBar(len(_SIDE_WEIGHTS) * len(_COORDINATE_WEIGHTS)) as progress:
@@ -134,7 +143,7 @@ def add_sides(features: Features, maps: SideMaps, config: SidesConfig) -> Featur
     """Features of a matcher with a side head, made from those of one without.
 
     Args:
-        features: in the upright pose.
+        features: in the upright pose; sides do not count in their descriptors.
         maps: the side head's predictions.
         config: how much these count in similarity.
     """
@@ -150,7 +159,7 @@ def score_pairs(
     """Of each pair the fraction of keypoints that are correct, and of those on their counterparts.
 
     Args:
-        matcher: a zero-shot matcher.
+        matcher: the matcher that made the features.
         data: N pairs.
         features: of their annotated objects.
     """
