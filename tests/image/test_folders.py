@@ -57,6 +57,13 @@ def test_what_macos_adds_is_no_image(tmp_path):
     assert [path.name for path in found.files] == ["a.png"] and found.notes == []
 
 
+def test_reports_of_models_are_not_searched(tmp_path):
+    put(tmp_path / "a.png", tmp_path / "run" / "report" / "b.png", tmp_path / "run" / "c.png")
+    (tmp_path / "run" / "model.safetensors").write_bytes(b"x")
+    assert find_images([tmp_path]) == [tmp_path / "a.png"]
+    assert len(find_images([tmp_path / "run"])) == 2, "asked for by name"
+
+
 def test_links_to_folders_are_followed_once(tmp_path):
     set, elsewhere = tmp_path / "set", tmp_path / "elsewhere"
     put(set / "a.png", set / "real" / "b.png", elsewhere / "c.png", elsewhere / "deep" / "d.png")

@@ -28,6 +28,8 @@ _UNREADABLE = frozenset(_KINDS.split())
 _WITHOUT_DECODER = frozenset({"BUFR", "GRIB", "HDF5", "MPEG", "WMF"})
 """Formats that Pillow recognises and cannot decode."""
 
+_WEIGHTS = "model.safetensors"  # of a model, whose folder has a report with images beside it
+
 _NAMED = 3  # of a kind in a note; the others are counted
 
 
@@ -71,7 +73,8 @@ def search(paths: Iterable[Path], name: str = "images") -> FoundImages:
     """The given files, and the image files in the given folders and below, sorted by name.
 
     Links to folders are followed, but nothing is searched twice. The files that macOS adds to
-    archives (`._*` and `__MACOSX`) are none.
+    archives (`._*` and `__MACOSX`) are none, and folders below that hold a trained model are not
+    searched, for the images of its report are none either.
 
     Args:
         paths: files and folders.
@@ -158,6 +161,8 @@ class _Walk:
                 entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
             except OSError:
                 self.closed.append(folder)
+                continue
+            if folder != root and any(entry.name == _WEIGHTS for entry in entries):
                 continue
             for entry in entries:
                 path = folder / entry.name
