@@ -84,8 +84,7 @@ def annotate(
     """
     if boxes is not None and config.max_objects is not None:
         raise HomologError("max_objects: expected none with boxes, got both")
-    label_files.output_format(out)
-    out = check_output(out, [out.suffix.lower()])
+    out = check_format(out)
     with lock_file(out):
         return _annotate(
             matcher, exemplars, folder, out, config, boxes, overwrite=overwrite, executor=executor
@@ -106,18 +105,11 @@ def _annotate(
     """As `annotate`, while no other process writes the file."""
     format = label_files.output_format(out)
     categories = _categories(exemplars)
-    _read_previous(out, categories, folder, overwrite)
-    files = reading.find_images([folder], "images")
-    if not files:
-        raise HomologError(f"images: expected a folder with images, got {folder}")
-    if format is yolo.FORMAT:
-        _check_yolo(files)
+    files = check_inputs(exemplars, folder, out, boxes, overwrite=overwrite)
 
     def name_of(path: Path) -> str:
         return path.relative_to(folder).as_posix()
 
-    if boxes is not None and not any(boxes.of(path) for path in files):
-        raise HomologError(f"boxes: expected some in images of {folder}, got none")
     notes: list[str] = []
     if executor is None:
         exemplars, notes = readable_exemplars(exemplars, matcher.max_pixels)
@@ -157,6 +149,53 @@ def _annotate(
         notes += label_files.write(out, data, WriteOptions(folder))
     log.remove()
     return dataclasses.replace(summary, notes=[*notes, *summary.notes])
+
+
+def check_format(out: Path) -> Path:
+    """The file of labels to write, after a check.
+
+    Args:
+        out: the file.
+
+    Raises:
+        HomologError: its ending tells no format, or it cannot be written.
+    """
+    label_files.output_format(out)
+    return check_output(out, [out.suffix.lower()])
+
+
+def check_inputs(
+    exemplars: ExemplarSet,
+    folder: Path,
+    out: Path,
+    boxes: BoxSet | None = None,
+    *,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Check what `annotate` is given, before its work begins.
+
+    Args:
+        exemplars: the labelled images.
+        folder: of the images.
+        out: the file to write.
+        boxes: the objects of the images.
+        overwrite: whether `out` may exist.
+
+    Returns:
+        The images.
+
+    Raises:
+        HomologError: there are no images, none of them has a box, or `out` exists.
+    """
+    _read_previous(out, _categories(exemplars), folder, overwrite)
+    files = reading.find_images([folder], "images")
+    if not files:
+        raise HomologError(f"images: expected a folder with images, got {folder}")
+    if label_files.output_format(out) is yolo.FORMAT:
+        _check_yolo(files)
+    if boxes is not None and not any(boxes.of(path) for path in files):
+        raise HomologError(f"boxes: expected some in images of {folder}, got none")
+    return files
 
 
 def _begun_with(path: Path, header: Mapping[str, Any]) -> float | None:
