@@ -38,6 +38,7 @@ class PanelFigure:
         sizes: width and height of each original; the axes of its panel are in these pixels.
         columns: number of panels in a row.
         names: of numbered points, for the legend; None for no legend.
+        largest: width and height of one image, in inches at most.
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class PanelFigure:
         sizes: Sequence[tuple[int, int]],
         columns: int = 2,
         names: Sequence[str] | None = None,
+        largest: tuple[float, float] = _MAX_PANEL,
     ):
-        scales = [min(_MAX_PANEL[0] / width, _MAX_PANEL[1] / height) for width, height in sizes]
+        scales = [min(largest[0] / width, largest[1] / height) for width, height in sizes]
         spans = [
             (max(0.3, width * scale), max(0.3, height * scale))
             for (width, height), scale in zip(sizes, scales, strict=True)

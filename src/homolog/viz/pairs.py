@@ -6,6 +6,8 @@ enough that labels are readable whatever the size of the originals.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image
@@ -17,6 +19,9 @@ from homolog.results import Heatmap, Matches, Sides
 from homolog.viz.figures import PanelFigure, extent, plot_point, plot_regions
 from homolog.viz.palette import CORRECT, INK, LEFT, RIGHT, WRONG, colour_map, colours_by_position
 from homolog.viz.raster import MAX_SIZE, reduced_size, warp_image
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _MAX_NUMBERED = 40
 
@@ -119,12 +124,23 @@ def plot_sides(image: FeaturesLike, sides: Sides) -> Image.Image:
         image: the image, or its features.
         sides: of that image.
     """
-    from matplotlib.patheffects import withStroke
-
     size = sides.transform.width, sides.transform.height
     drawing = PanelFigure([_pixels(image).convert("L").convert("RGB")], [size], columns=1)
     plot_regions(drawing.panels, [sides.transform.region])
-    (axes,) = drawing.panels
+    paint_sides(drawing.panels[0], sides)
+    return drawing.render(sides.describe(), "blue: its left   ·   orange: its right")
+
+
+def paint_sides(axes: Axes, sides: Sides) -> None:
+    """Paint the sides of an object over its image, as `plot_sides` does.
+
+    Args:
+        axes: of the image, in its pixels.
+        sides: of that image.
+    """
+    from matplotlib.patheffects import withStroke
+
+    size = sides.transform.width, sides.transform.height
     left, right, confidence = np.moveaxis(sides.dense(reduced_size(size)), -1, 0)
     colours = np.where((left > right)[..., None], LEFT, RIGHT)
     opacity = 0.8 * confidence * np.abs(left - right)
@@ -138,7 +154,6 @@ def plot_sides(image: FeaturesLike, sides: Sides) -> Image.Image:
         )
         assert arrow.arrow_patch is not None
         arrow.arrow_patch.set_path_effects([withStroke(linewidth=6, foreground="white")])
-    return drawing.render(sides.describe(), "blue: its left   ·   orange: its right")
 
 
 def plot_flow(image0: FeaturesLike, image1: FeaturesLike, flow: Flow) -> Image.Image:
