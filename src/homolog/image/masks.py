@@ -14,6 +14,10 @@ from homolog.errors import HomologError
 from homolog.image.reading import MAX_PIXELS, explain_decoding_errors, open_image
 
 
+class EmptyMaskError(HomologError):
+    """A mask without any pixel of the object."""
+
+
 def read_mask(
     mask: str | os.PathLike[str] | np.ndarray | Tensor,
     size: tuple[int, int],
@@ -35,8 +39,9 @@ def read_mask(
         name: what error messages call the mask.
 
     Raises:
-        HomologError: the mask cannot be read, has another size than the image, is empty, or has a
-            palette of which it is not clear what the background is.
+        EmptyMaskError: the mask is empty.
+        HomologError: the mask cannot be read, has another size than the image, or has a palette of
+            which it is not clear what the background is.
     """
     if isinstance(mask, (str, os.PathLike)):
         selected = _read_file(mask, max_pixels, name)
@@ -54,7 +59,7 @@ def read_mask(
             f"{width} x {height}"
         )
     if not selected.any():
-        raise HomologError(f"{name}: expected at least one pixel that is not zero, got none")
+        raise EmptyMaskError(f"{name}: expected at least one pixel that is not zero, got none")
     return selected
 
 
