@@ -21,7 +21,7 @@ from homolog.image.geometry import CanvasTransform
 from homolog.networks.sides import SideHead, SideMaps, append_sides
 from homolog.utils.serialization import stable_repr
 
-_BATCH = 8  # canvases that go through the backbone at once
+BATCH = 8  # canvases that go through the backbone at once
 
 
 class DescriptorExtractor:
@@ -68,7 +68,7 @@ class DescriptorExtractor:
         """
         _, prompt = self.config.resolve_prompt(category)
         if self.cache is None:
-            yield from in_batches(self.backbone, canvases, _BATCH, **prompt)
+            yield from in_batches(self.backbone, canvases, BATCH, **prompt)
             return
         key = self.cache_key(category)
         for canvas in canvases:

@@ -1,5 +1,6 @@
-"""Training: of post-processors here, of side heads in `homolog.training.sides`."""
+"""Training: of post-processors here, of side heads in `sides`, without labels in `adaptation`."""
 
+from homolog.training.adaptation import AdaptationConfig, AdaptationResult, adapt
 from homolog.training.recipes import (
     LossConfig,
     NetworkConfig,
@@ -14,11 +15,14 @@ from homolog.training.recipes import (
 from homolog.training.run import train
 
 __all__ = [
+    "AdaptationConfig",
+    "AdaptationResult",
     "LossConfig",
     "NetworkConfig",
     "PoseVariants",
     "TrainingConfig",
     "ViewsConfig",
+    "adapt",
     "published_ap10k",
     "published_pf_pascal",
     "published_spair",

@@ -239,9 +239,12 @@ class Trainer(Generic[B]):
 
     def _schedule(self, done: int = 0) -> torch.optim.lr_scheduler.OneCycleLR:
         """The schedule of the learning rate after so many steps."""
+        steps, warmup = self.config.steps, self.config.warmup
+        if steps * warmup == 1:
+            warmup = math.nextafter(warmup, 0)  # torch divides by the warm-up's steps after the first
         return torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, list(self.config.learning_rates), total_steps=self.config.steps,
-            pct_start=self.config.warmup, last_epoch=done - 1,
+            self.optimizer, list(self.config.learning_rates), total_steps=steps, pct_start=warmup,
+            last_epoch=done - 1,
         )  # fmt: skip
 
     @contextlib.contextmanager

@@ -40,7 +40,8 @@ class HeadConfig:
 
     Attributes:
         kind: `context`: an `AttentionHead`. `residual`: one bottleneck on the descriptors, to which
-            its output is added, as DIY-SC has it for DINOv2.
+            its output is added, as DIY-SC has it for DINOv2. None: `residual` for DINO, and
+            `context` for other backbones.
         projection_dim: channels of the descriptors; of the bottleneck, if residual.
         steps: optimizer steps.
         images: drawn together for a step; all pairs mined among them are trained on.
@@ -52,7 +53,7 @@ class HeadConfig:
         clip: largest norm of the gradient.
     """
 
-    kind: Literal["context", "residual"] = "context"
+    kind: Literal["context", "residual"] | None = None
     projection_dim: int = 256
     steps: int = 800
     images: int = 10
@@ -73,12 +74,16 @@ class SideTuningConfig:
         images: in each step.
         learning_rate: peak of the one-cycle schedule.
         weight_decay: of AdamW.
+        augmentation: how much style is mixed, and channels and cells are dropped (`SidesRecipe`).
+        renders: share of rendered images in each step, where there are any.
     """
 
     steps: int = 300
     images: int = 12
     learning_rate: float = 3e-4
     weight_decay: float = 0.05
+    augmentation: float = 0.3
+    renders: float = 0.4
 
 
 @dataclass(frozen=True)

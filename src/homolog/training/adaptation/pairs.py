@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 
 from homolog import matching
+from homolog.image.poses import IDENTITY, POSE_SETS
 from homolog.training.adaptation.config import MiningConfig
+from homolog.training.adaptation.mining import in_best_pose
 from homolog.training.adaptation.teacher import Teacher
 
 _HEADING_CANDIDATES = 30  # images that face most alike, of which some are drawn
@@ -104,3 +106,35 @@ def pair_score(teacher: Teacher, source: int, target: int) -> float:
         maps[0].descriptors_HWC, maps[1].descriptors_HWC,
         maps[0].matchable_HW, maps[1].matchable_HW,
     )  # fmt: skip
+
+
+_UPRIGHT = 0.8  # share of pairs of upright objects in which no other pose fits better
+
+
+@torch.no_grad()
+def vary_in_angle(teacher: Teacher, pairs: Sequence[tuple[int, int]]) -> bool:
+    """Whether objects lie at any angle, as those seen from above do.
+
+    It is so if the source of many pairs is more like its target (by instance matching distance)
+    after a quarter or half turn.
+
+    Args:
+        teacher: has the descriptors, of sources in four rotations.
+        pairs: (source, target) of similar images in its store, at least one.
+    """
+    return upright_share(teacher, pairs) < _UPRIGHT
+
+
+def upright_share(teacher: Teacher, pairs: Sequence[tuple[int, int]]) -> float:
+    """The share of pairs whose source is most like its target as it is, among four rotations.
+
+    Args:
+        teacher: as for `vary_in_angle`.
+        pairs: likewise.
+    """
+    upright = 0
+    for source, target in pairs:
+        goal = teacher.descriptor_map(target)
+        found = in_best_pose(teacher, source, goal, POSE_SETS["rotations"])
+        upright += found.transform.pose == IDENTITY
+    return upright / len(pairs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from homolog.errors import HomologError
+from homolog.extractor import BATCH
 from homolog.features.foreground import saliency
 from homolog.image.geometry import CanvasTransform
 from homolog.image.poses import IDENTITY
@@ -21,6 +24,7 @@ from homolog.loading import ImageLoader
 from homolog.matcher import Matcher
 from homolog.networks.attention import principal_directions
 from homolog.training.augmentation import UNCHANGED, Augmentation
+from homolog.training.distributed import SINGLE_PROCESS, Process
 from homolog.utils.lru_cache import LRUCache
 from homolog.utils.outputs import write_atomically
 from homolog.utils.progress import ProgressBar
@@ -88,29 +92,33 @@ class ImageStore:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def fill(self, views: Iterable[ViewKey], label: str) -> None:
+    def fill(self, views: Iterable[ViewKey], label: str, process: Process = SINGLE_PROCESS) -> None:
         """Extract the views that are not there yet, a batch at a time.
+
+        Batches are always made up of the same views, for what a backbone makes of one may depend on
+        the others in the last bits.
 
         Args:
             views: indices of images, each with a view.
             label: what the progress bar says.
+            process: this process among those that share the work.
 
         Raises:
             HomologError: an image cannot be read, or a file cannot be written.
         """
-        missing = [key for key in dict.fromkeys(views) if not self._path(key).exists()]
-        with ProgressBar(len(missing)) as progress:
-            for done, (key, zero_shot, transform, valid) in enumerate(self._extract(missing)):
+        keys = list(dict.fromkeys(views))
+        batches = [keys[start : start + BATCH] for start in range(0, len(keys), BATCH)]
+        own = batches[process.rank :: process.world_size]
+        extracted = [
+            key for batch in own if not all(self._path(k).exists() for k in batch) for key in batch
+        ]
+        with ProgressBar(len(extracted)) as progress:
+            for done, (key, zero_shot, transform, valid) in enumerate(self._extract(extracted)):
                 progress.update(label, done)
-                view = StoredView(
-                    (zero_shot @ self.basis_CK.to(zero_shot)).half().cpu(), valid.cpu(),
-                    saliency(zero_shot, valid).cpu(), transform.size,
-                )  # fmt: skip
-                tensors = {
-                    "components": view.components_HWK, "valid": view.valid_HW,
-                    "saliency": view.saliency_HW, "size": torch.tensor(view.size),
-                }  # fmt: skip
-                write_atomically(self._path(key), tensor_bytes(tensors))
+                if self._path(key).exists():
+                    continue
+                self._write(key, zero_shot, transform, valid)
+        process.gather(None)  # all are there when any goes on
 
     def view(self, index: int, augmentation: Augmentation = UNCHANGED) -> StoredView:
         """An image in a view, extracted if it is not in the store yet.
@@ -149,6 +157,20 @@ class ImageStore:
         transform = self.transform(index)
         return augmentation.to_cells(transform.to_points(cells), transform)
 
+    def _write(
+        self,
+        key: ViewKey,
+        zero_shot_HWC: Float[Tensor, "H W C"],
+        transform: CanvasTransform,
+        valid_HW: Bool[Tensor, "H W"],
+    ) -> None:
+        components = zero_shot_HWC @ self.basis_CK.to(zero_shot_HWC)
+        tensors = {
+            "components": components.half(), "valid": valid_HW,
+            "saliency": saliency(zero_shot_HWC, valid_HW), "size": torch.tensor(transform.size),
+        }  # fmt: skip
+        write_atomically(self._path(key), tensor_bytes(tensors))
+
     def _path(self, key: ViewKey) -> Path:
         index, augmentation = key
         return (
@@ -158,11 +180,10 @@ class ImageStore:
     def _load(self, key: ViewKey) -> StoredView:
         path = self._path(key)
         if path.exists():
-            try:
+            with contextlib.suppress(HomologError, KeyError, ValueError):  # damaged
                 return _read(path)
-            except (HomologError, KeyError, ValueError):
-                path.unlink()  # damaged
-        self.fill([key], "extracting features")
+        for made in self._extract([key]):
+            self._write(*made)
         return _read(path)
 
     def _canvas_transform(self, size: tuple[int, int]) -> CanvasTransform:
@@ -192,18 +213,25 @@ class ImageStore:
 
     def _load_basis(self, components: int) -> Float[Tensor, "C K"]:
         """The principal components, taken from some of the images when the store is made."""
-        path = self.folder / _BASIS
-        if not path.exists():
-            every = max(1, len(self.paths) // _BASIS_IMAGES)
-            keys: list[ViewKey] = [(i, UNCHANGED) for i in range(0, len(self.paths), every)]
-            cells = [
-                zero_shot[valid][::_BASIS_EVERY]
-                for _, zero_shot, _, valid in self._extract(keys[:_BASIS_IMAGES])
-            ]
-            write_atomically(
-                path, tensor_bytes({"basis": principal_directions(torch.cat(cells), components)})
-            )
-        return read_tensors(path, "out")["basis"].to(self.matcher.backbone.device)
+        path, device = self.folder / _BASIS, self.matcher.backbone.device
+        if path.exists():
+            with contextlib.suppress(HomologError, KeyError):  # damaged; images give the same again
+                return read_tensors(path, "out")["basis"].to(device)
+        keys: list[ViewKey] = [(i, UNCHANGED) for i in spread(len(self.paths), _BASIS_IMAGES)]
+        cells = [zero_shot[valid][::_BASIS_EVERY] for _, zero_shot, _, valid in self._extract(keys)]
+        basis = principal_directions(torch.cat(cells), components)
+        write_atomically(path, tensor_bytes({"basis": basis}))
+        return read_tensors(path, "out")["basis"].to(device)
+
+
+def spread(count: int, most: int) -> range:
+    """Some of so many indices, evenly spread over all of them.
+
+    Args:
+        count: how many there are, at least one.
+        most: how many are taken, at most.
+    """
+    return range(0, count, math.ceil(count / most))
 
 
 def _read(path: Path) -> StoredView:
