@@ -26,13 +26,14 @@ def failures(matches: PseudoMatches, config: MiningConfig) -> Mapping[str, Bool[
         matches: of one pair of images.
         config: has the tolerances.
     """
-    return {
-        "object": matches.on_object < 0.5,
-        "cycle": matches.cycle_errors > config.cycle_tolerance,
-        "coordinates": matches.coordinate_distances > config.coordinate_tolerance,
-        "side": matches.side_agreement < 0,
-        "affine": matches.affine_residuals > config.affine_tolerance,
+    passed = {
+        "object": matches.on_object >= 0.5,
+        "cycle": matches.cycle_errors <= config.cycle_tolerance,
+        "coordinates": matches.coordinate_distances <= config.coordinate_tolerance,
+        "side": matches.side_agreement >= 0,
+        "affine": matches.affine_residuals <= config.affine_tolerance,
     }
+    return {name: ~rows for name, rows in passed.items()}  # what is no number fails
 
 
 def kept(matches: PseudoMatches, config: MiningConfig) -> Bool[np.ndarray, "M"]:
