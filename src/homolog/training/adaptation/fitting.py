@@ -16,7 +16,7 @@ from homolog.networks.post_processor import PostProcessor
 from homolog.training.adaptation.config import HeadConfig
 from homolog.training.adaptation.objective import HeadObjective
 from homolog.training.adaptation.sampler import Batch, BatchSampler, Labels
-from homolog.training.adaptation.store import ImageStore
+from homolog.training.adaptation.store import ImageStore, spread
 from homolog.training.augmentation import Augmentation
 from homolog.training.distributed import SINGLE_PROCESS, Process
 from homolog.training.trainer import Hooks, LoopConfig, Trainer
@@ -45,9 +45,8 @@ def create_head(store: ImageStore, config: HeadConfig, seed: int) -> Head:
             network = AttentionHead(channels, config.projection_dim, components)
     network = network.to(store.basis_CK.device)
     if isinstance(network, AttentionHead):
-        every = max(1, len(store) // _BASIS_IMAGES)
         cells = []
-        for index in list(range(0, len(store), every))[:_BASIS_IMAGES]:
+        for index in spread(len(store), _BASIS_IMAGES):
             view = store.view(index)
             cells.append(view.components_HWK[view.valid_HW][::_BASIS_EVERY].float())
         # In the space of the components, for what they leave out is not in the store.
@@ -86,7 +85,7 @@ def fit_head(
             "folder: expected images whose objects can be matched, got no two with matches that "
             "are consistent; try images of one kind of object"
         )
-    objective = HeadObjective(network, config)
+    objective = HeadObjective(network, config).to(store.basis_CK.device)
     sampler = BatchSampler(labels, store, views, config, seed)
     optimizer = torch.optim.AdamW(objective.parameters(), lr=1.0, weight_decay=config.weight_decay)
     loop = LoopConfig(config.steps, (config.learning_rate,), config.warmup, config.clip)
