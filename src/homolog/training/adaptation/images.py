@@ -17,7 +17,7 @@ from homolog.data.reading import abbreviate
 from homolog.errors import HomologError
 from homolog.image import folders, reading
 from homolog.training.adaptation import copies
-from homolog.utils.delimited import read_text
+from homolog.training.adaptation.sources import image_paths, is_list
 from homolog.utils.outputs import write_atomically
 from homolog.utils.prefetch import prefetch
 from homolog.utils.progress import ProgressBar
@@ -135,7 +135,11 @@ class ImageSet:
 
 
 def read_images(
-    source: Any, *, max_pixels: int = reading.MAX_PIXELS, exclude: Iterable[Path] = ()
+    source: Any,
+    *,
+    max_pixels: int = reading.MAX_PIXELS,
+    exclude: Iterable[Path] = (),
+    first: Iterable[Path] = (),
 ) -> ImageSet:
     """The images to adapt to: all that can be read, without copies.
 
@@ -147,14 +151,15 @@ def read_images(
             line, relative to its own folder; or several paths of images and folders.
         max_pixels: leave out images with more pixels than this.
         exclude: folders whose files are no images of the set, such as those of masks.
+        first: images that are used as well, and of which others may be copies.
 
     Raises:
         HomologError: a folder or list does not exist or cannot be read, or fewer than `FEWEST`
             images are left.
     """
-    paths = _paths(source)
+    paths = image_paths(source)
     where = str(source) if isinstance(source, (str, os.PathLike)) else f"{len(paths)} paths"
-    listed = _is_list(source)  # what is not there is then left out, one by one
+    listed = is_list(source)  # what is not there is then left out, one by one
     found = folders.search([path for path in paths if not listed or os.path.exists(path)], "folder")
     missing = [path for path in paths if listed and not os.path.exists(path)]
     hidden = [folder.resolve() for folder in exclude]
@@ -162,7 +167,10 @@ def read_images(
     def outside(path: Path) -> bool:
         return not any(path.resolve().is_relative_to(folder) for folder in hidden)
 
-    files = list(filter(outside, (*found.files, *missing)))
+    leading = list(dict.fromkeys(first))
+    own = {path.resolve() for path in leading}
+    others = [path for path in (*found.files, *missing) if path.resolve() not in own]
+    files = [*leading, *filter(outside, others)]
     left_out = [_without_decoder(path) for path in filter(outside, found.unreadable)]
     kept, thumbnails, sizes, file_bytes = [], [], [], []
     for path, seen in zip(files, _look_at(files, max_pixels), strict=True):
@@ -175,7 +183,9 @@ def read_images(
             thumbnails.append(seen.thumbnail)
             sizes.append(seen.size)
             file_bytes.append(seen.file_bytes)
-    twins = copies.find_copies(thumbnails, sizes)
+    twins = copies.find_copies(
+        thumbnails, sizes, [i for i, path in enumerate(kept) if path.resolve() in own]
+    )
     left_out += [LeftOut(kept[i], f"{_COPY} {kept[twins[i]]}") for i in sorted(twins)]
     used = [i for i in range(len(kept)) if i not in twins]
     notes = dataclasses.replace(found, unreadable=()).notes + left_out_notes(left_out)
@@ -337,43 +347,6 @@ def _look_at_one(path: Path, max_pixels: int) -> _Seen | LeftOut:
     except OSError as error:  # gone since
         return LeftOut.unreadable(path, HomologError(error.strerror or str(error)))
     return _Seen(copies.thumbnail(loaded.image), (loaded.width, loaded.height), file_bytes)
-
-
-def _is_list(source: Any) -> bool:
-    """Whether images are given by a text file."""
-    if not isinstance(source, (str, os.PathLike)):
-        return False
-    path = Path(source)
-    suffixes = folders.image_suffixes()
-    return path.is_file() and path.suffix.lower() not in suffixes
-
-
-def _paths(source: Any) -> list[Path]:
-    """The paths that are given, or those in a list.
-
-    Raises:
-        HomologError: it is no path, no list of paths and no text.
-    """
-    if _is_list(source):
-        path = Path(source)
-        try:
-            lines = read_text(path).split("\n")
-        except OSError as error:
-            raise HomologError(f"folder: cannot read {path}: {error.strerror}") from error
-        except ValueError as error:
-            raise HomologError(
-                f"folder: expected a folder, or a text file with a path on each line, got {path}: "
-                f"{error}"
-            ) from None
-        given = [path.parent / line.strip() for line in lines if line.strip()]
-        return list(dict.fromkeys(given))
-    given = [source] if isinstance(source, (str, os.PathLike)) else source
-    try:
-        return [Path(each) for each in given]
-    except TypeError:
-        raise HomologError(
-            f"folder: expected a folder, a list of images or their paths, got {source!r}"
-        ) from None
 
 
 def _without_decoder(path: Path) -> LeftOut:

@@ -1,0 +1,334 @@
+"""A round of an adaptation: pairs are matched, matches filtered, and networks trained on them."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from homolog import checkpoints
+from homolog.config import MatcherConfig, PostProcessorConfig
+from homolog.networks.sides import SideHead
+from homolog.training.adaptation.config import AdaptationConfig
+from homolog.training.adaptation.filtering import kept
+from homolog.training.adaptation.fitting import Head, create_head, fit_head
+from homolog.training.adaptation.fixed_points import FixedPoints, contradicting
+from homolog.training.adaptation.mined import MinedMatches, mine_pairs
+from homolog.training.adaptation.mining import PseudoMatches, mine_pair
+from homolog.training.adaptation.mixing import choose_share, cycle_consistency
+from homolog.training.adaptation.pairs import (
+    ImageDescriptors,
+    describe_images,
+    pair_score,
+    propose_pairs,
+)
+from homolog.training.adaptation.preparation import Prepared
+from homolog.training.adaptation.sampler import Labels
+from homolog.training.adaptation.sides import tune_sides
+from homolog.training.adaptation.store import ImageStore
+from homolog.training.adaptation.teacher import Teacher
+from homolog.training.adaptation.workspace import Workspace
+
+SHARES = (0.2, 0.3, 0.4, 0.5, 0.7)
+"""Weights of the zero-shot similarity that are tried beside a new head."""
+
+WITHOUT_HEAD = 1.0
+"""Stands for the matcher without the new head where weights are listed."""
+
+_PARTNERS, _PAIRS = 6, 120  # of each image kept aside, and in all
+_QUERIES = 100  # points of each image kept aside that are followed there and back
+_FEWEST_RECOGNISED = 12  # images of objects that the side head knows, for it to be tuned
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A matcher's configuration and networks.
+
+    Attributes:
+        config: of the matcher.
+        network: the head, if there is one.
+        side_head: the side head, if there is one.
+    """
+
+    config: MatcherConfig
+    network: Head | None
+    side_head: SideHead | None
+
+    def with_head(self, network: Head, share: float) -> Model:
+        """The same with another head.
+
+        Args:
+            network: the head.
+            share: of the zero-shot similarity.
+        """
+        settings = self.config.post_processor
+        if settings is None:
+            settings = PostProcessorConfig("descriptors", trained_on="pseudo-labels")
+        settings = dataclasses.replace(settings, zero_shot=share)
+        config = dataclasses.replace(self.config, post_processor=settings)
+        return Model(config, network, self.side_head)
+
+
+@dataclass(frozen=True, eq=False)
+class Trials:
+    """Weights of the zero-shot similarity that were tried.
+
+    Attributes:
+        consistency: the cycle consistency with each weight; `WITHOUT_HEAD` is one of them.
+        chosen: the weight that was chosen.
+    """
+
+    consistency: Mapping[float, float]
+    chosen: float
+
+    @classmethod
+    def read(cls, workspace: Workspace, number: int) -> Trials:
+        """Those of a round that is done.
+
+        Args:
+            workspace: of the run.
+            number: of the round.
+        """
+        plain = workspace.read(f"round{number}/weights.json")
+        found = {float(share): value for share, value in plain["consistency"].items()}
+        return cls(found, plain["chosen"])
+
+
+class Rounds:
+    """Runs rounds, each of which begins with the model of the one before.
+
+    Args:
+        store: has the images.
+        prepared: what is known of them.
+        masks: of the objects, by the paths of their images.
+        fixed: labelled keypoints, if there are any.
+        config: of the run.
+        workspace: of the run.
+    """
+
+    def __init__(
+        self,
+        store: ImageStore,
+        prepared: Prepared,
+        masks: Mapping[Path, Path],
+        fixed: FixedPoints | None,
+        config: AdaptationConfig,
+        workspace: Workspace,
+    ):
+        self.store = store
+        self.prepared = prepared
+        self.masks = masks
+        self.fixed = fixed
+        self.config = config
+        self.workspace = workspace
+        self.process = workspace.process
+
+    def run(self, number: int, start: Model) -> Model:
+        """Run a round, or read what it has made if it is done.
+
+        Args:
+            number: of the round, from 1.
+            start: what it begins with.
+
+        Raises:
+            HomologError: no matches are consistent, a loss is not finite, or a file cannot be
+                written.
+        """
+        folder = f"round{number}"
+        if not self.workspace.exists(f"{folder}/weights.json"):
+            self.workspace.subfolder(folder)
+            self._train(number, start)
+        chosen = Trials.read(self.workspace, number).chosen
+        name, device = str(self.workspace.folder / folder / "model"), self.store.basis_CK.device
+        config, network = checkpoints.load(name, device)
+        model = Model(config, network, checkpoints.load_side_head(name, config, device))
+        if chosen == WITHOUT_HEAD:
+            settings = start.config.post_processor
+            config = dataclasses.replace(config, post_processor=settings)
+            model = Model(config, start.network, model.side_head)
+        return model
+
+    def teacher(self, model: Model) -> Teacher:
+        """What a model makes of the images.
+
+        Args:
+            model: its networks and configuration.
+        """
+        return Teacher(self.store, model.config, model.network, model.side_head, self.masks)
+
+    def consistency(self, model: Model, pairs: Sequence[tuple[int, int]]) -> float:
+        """The share of points that a model leads to another image's object and back.
+
+        Args:
+            model: the model.
+            pairs: of images, as `held_aside_pairs` gives them.
+        """
+        mining, poses, seed = self.config.mining, self.prepared.poses, self.config.seed
+        found = cycle_consistency(
+            self.teacher(model), pairs, _QUERIES, mining.cycle_tolerance, poses, seed
+        )
+        return float(found.mean())
+
+    def held_aside_pairs(self, teacher: Teacher) -> list[tuple[int, int]]:
+        """Pairs of images kept aside with those most similar to them, which may be trained on.
+
+        Args:
+            teacher: tells what is similar.
+        """
+        used, aside = self.prepared.used, set(self.prepared.held_aside)
+        found = describe_images(teacher, used)
+        without = ImageDescriptors(found.embeddings, np.zeros_like(found.headings))
+        alike = dataclasses.replace(self.config.mining, neighbours=_PARTNERS, random_pairs=0)
+        rng = np.random.default_rng([self.config.seed, 2])
+        proposed = propose_pairs(without, alike, rng)
+        pairs = [(used[source], used[target]) for source, target in proposed]
+        pairs = [pair for pair in pairs if pair[0] in aside]
+        return [pairs[row] for row in sorted(rng.permutation(len(pairs))[:_PAIRS])]
+
+    def mined(self, number: int) -> MinedMatches:
+        """All matches that a round has mined.
+
+        Args:
+            number: of the round.
+        """
+        return MinedMatches(self._matches_folder(number))
+
+    def recognised(self, teacher: Teacher) -> set[int]:
+        """The images that are used whose objects the side head knows.
+
+        Args:
+            teacher: has the side head.
+        """
+        if teacher.side_head is None:
+            return set()
+        maps = ((index, teacher.descriptor_map(index)) for index in self.prepared.used)
+        return {index for index, found in maps if teacher.recognises(found)}
+
+    def _matches_folder(self, number: int) -> Path:
+        return self.workspace.folder / f"round{number}" / "matches"
+
+    def _train(self, number: int, start: Model) -> None:
+        folder, config = f"round{number}", self.config
+        teacher = self.teacher(start)
+        with self.workspace.timed("matching"):
+            labels = self._labels(self._mine(number, teacher), teacher)
+        seed = config.seed + number - 1
+        with self.workspace.timed("training the head"):
+            head = self._new_head(start, seed)
+            curves = self.workspace.subfolder(f"{folder}/head")
+            fit_head(
+                head, labels, self.store, self.prepared.views, config.head, seed, curves,
+                self.process,
+            )  # fmt: skip
+        with self.workspace.timed("tuning the side head"):
+            side_head = self._tuned_sides(start, teacher, labels, seed, f"{folder}/sides")
+        with self.workspace.timed("choosing the weight"):
+            without = Model(start.config, start.network, side_head)
+            trials = self._choose(without, head, teacher)
+        if self.process.is_main:
+            # The head is kept where it has no part, too: a model has to have some network.
+            share = min(trials.chosen, max(SHARES))
+            model = without.with_head(head, share)
+            checkpoints.save(
+                self.workspace.folder / folder / "model", head, model.config, side_head=side_head
+            )
+        plain = {"consistency": {str(k): v for k, v in trials.consistency.items()}}
+        self.workspace.write(f"{folder}/weights.json", plain | {"chosen": trials.chosen})
+
+    def _mine(self, number: int, teacher: Teacher) -> MinedMatches:
+        """Matches of all pairs that are proposed and whose objects are alike."""
+        config, training, name = self.config, self.prepared.training, f"round{number}/pairs.json"
+        if not self.workspace.exists(name):
+            found = describe_images(teacher, training)
+            rng = np.random.default_rng([config.seed, number, 0])
+            proposed = propose_pairs(found, config.mining, rng)
+            self.workspace.write(name, [(training[a], training[b]) for a, b in proposed])
+        pairs = [(source, target) for source, target in self.workspace.read(name)]
+        least = teacher.config.same_category_threshold
+        queries, poses = config.mining.queries, self.prepared.poses
+
+        def mine(source: int, target: int) -> PseudoMatches | None:
+            if least is not None and pair_score(teacher, source, target) < least:
+                return None
+            rng = np.random.default_rng([config.seed, number, source, target])
+            return mine_pair(teacher, source, target, queries, poses, rng)
+
+        return mine_pairs(self._matches_folder(number), pairs, mine, "matching", self.process)
+
+    def _labels(self, mined: MinedMatches, teacher: Teacher) -> list[Labels]:
+        """The matches that are kept, and those that are known."""
+        good = [kept(found, self.config.mining) for found in mined]
+        known: Sequence[Labels] = ()
+        if self.fixed is not None:
+            wrong = contradicting(mined, good, self.fixed, teacher, self.config.mining)
+            good = [own & ~other for own, other in zip(good, wrong, strict=True)]
+            known = self.fixed.labels
+        found = (
+            Labels(each.source, each.target, each.source_cells[own], each.target_cells[own])
+            for each, own in zip(mined, good, strict=True)
+            if own.any()
+        )
+        return [*found, *known]
+
+    def _new_head(self, start: Model, seed: int) -> Head:
+        """What is trained: the head of the model before, if it has one."""
+        if start.network is not None:
+            return copy.deepcopy(start.network).requires_grad_(True)
+        return create_head(self.store, self.config.head, seed)
+
+    def _tuned_sides(
+        self, start: Model, teacher: Teacher, labels: Sequence[Labels], seed: int, folder: str
+    ) -> SideHead | None:
+        """The side head, tuned in the first process where it knows the objects of some images."""
+        known = self.recognised(teacher)
+        labels = [e for e in labels if e.source in known and e.target in known]
+        config = self.config.sides
+        if (
+            start.side_head is None
+            or not labels
+            or config.steps == 0
+            or len(known) < _FEWEST_RECOGNISED
+        ):
+            return start.side_head
+        side_head = copy.deepcopy(start.side_head)
+        if self.process.is_main:
+            curves = self.workspace.subfolder(folder)
+            tune_sides(side_head, labels, self.store, config, seed, folder=curves)
+        state = {name: tensor.cpu() for name, tensor in side_head.state_dict().items()}
+        side_head.load_state_dict(self.process.gather(state)[0])
+        return side_head.eval()
+
+    def _choose(self, without: Model, head: Head, teacher: Teacher) -> Trials:
+        """The weight of the zero-shot similarity with the most consistent matches."""
+        models = {share: without.with_head(head, share) for share in SHARES}
+        models[WITHOUT_HEAD] = without
+        mining, poses, seed = self.config.mining, self.prepared.poses, self.config.seed
+        _, found = choose_share(
+            _Teachers(self, models), self.held_aside_pairs(teacher), _QUERIES,
+            mining.cycle_tolerance, poses, seed,
+        )  # fmt: skip
+        means = {share: float(each.mean()) for share, each in found.items()}
+        candidates = [*SHARES]
+        if without.network is not None or without.side_head is not None:
+            candidates.append(WITHOUT_HEAD)
+        return Trials(means, max(candidates, key=lambda share: means[share]))
+
+
+class _Teachers(Mapping[float, Teacher]):
+    """Teachers that are made one after the other, for each takes a lot of memory."""
+
+    def __init__(self, rounds: Rounds, models: Mapping[float, Model]):
+        self._rounds, self._models = rounds, models
+
+    def __getitem__(self, share: float) -> Teacher:
+        return self._rounds.teacher(self._models[share])
+
+    def __iter__(self) -> Iterator[float]:
+        return iter(self._models)
+
+    def __len__(self) -> int:
+        return len(self._models)
