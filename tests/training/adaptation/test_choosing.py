@@ -8,14 +8,22 @@ import pytest
 import real_images
 import torch
 import torch.nn.functional as F
+from helpers import toy_adaptation
+from helpers.toy_adaptation import RuledSides, toy_store
+from helpers.toy_training import toy_matcher
+from helpers.toys import random_image
+from PIL import Image
 
 import homolog
+from homolog.config import PostProcessorConfig
 from homolog.descriptors import DescriptorMap
 from homolog.image.geometry import CanvasTransform, Grid
 from homolog.image.poses import IDENTITY
+from homolog.networks.context import AttentionHead
 from homolog.networks.sides import SideMaps, SidesConfig
 from homolog.training.adaptation import choosing
-from homolog.training.adaptation.choosing import choose_objects
+from homolog.training.adaptation.choosing import choose_objects, choosing_teacher
+from homolog.training.adaptation.teacher import Teacher
 
 GRID = Grid.from_patches(96, 8)
 CHANNELS = 48
@@ -156,6 +164,29 @@ def test_scores_are_those_of_all_pairs(monkeypatch):
     np.testing.assert_allclose(found.scores, best, atol=1e-5)
     monkeypatch.setattr(choosing, "_CHUNK", 4)
     np.testing.assert_array_equal(choose_objects(scenes.files, scenes).scores, found.scores)
+
+
+def test_the_teacher_that_chooses_has_zero_shot_descriptors(tmp_path):
+    store = toy_store(tmp_path, [random_image(96, 96, seed) for seed in range(4)])
+    torch.manual_seed(0)
+    config = dataclasses.replace(
+        toy_matcher().config,
+        post_processor=PostProcessorConfig("descriptors", zero_shot=0.5),
+        sides=RuledSides(sides_weight=0.3).config,
+    )
+    network = AttentionHead(toy_adaptation.CHANNELS, 32, 16, 32).eval()
+    mask = tmp_path / "mask.png"
+    Image.fromarray(np.eye(96, dtype=np.uint8)).save(mask)
+    head = RuledSides(sides_weight=0.3)
+    learned = Teacher(store, config, network, head, {store.paths[1]: mask})
+    plain = Teacher(store, toy_matcher().config, None, None)
+    chooser = choosing_teacher(learned)
+    for index in range(4):
+        found, expected = chooser.descriptor_map(index), plain.descriptor_map(index)
+        torch.testing.assert_close(found.descriptors_HWC, expected.descriptors_HWC)
+        assert found.sides is not None
+    assert torch.equal(chooser.descriptor_map(1).saliency_HW, learned.descriptor_map(1).saliency_HW)
+    assert chooser.descriptor_map(1).saliency_HW.sum() == 12  # the diagonal
 
 
 @pytest.mark.slow

@@ -146,6 +146,18 @@ def test_copies_under_other_names_formats_and_sizes(tmp_path):
     assert set(told.values()) == {f"a copy of {folder / 'e.jpg'}"}
 
 
+def test_labelled_images_come_first_and_are_no_copies(tmp_path):
+    paths = fill(tmp_path / "set")
+    labelled = [tmp_path / "few" / "a.png", tmp_path / "few" / "b.png", paths[7]]
+    labelled[0].parent.mkdir()
+    with Image.open(paths[3]) as image:
+        image.save(labelled[0])
+        image.resize((72, 48)).save(labelled[1])  # both are used, for both are labelled
+    found = read_images(tmp_path / "set", first=labelled)
+    assert found.files == (*labelled, *paths[:3], *paths[4:7], *paths[8:])
+    assert reasons(found) == {"03.png": f"a copy of {labelled[0]}"}
+
+
 def test_images_of_little_contrast_are_not_all_copies(tmp_path):
     """As cameras of microscopes write them: a few levels of 256 are used."""
     fill(tmp_path)

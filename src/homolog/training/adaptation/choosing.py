@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from homolog.descriptors import DescriptorMap
 from homolog.matching import mutual_nearest_neighbours
 from homolog.networks.sides import SidesConfig, presence
 from homolog.training.adaptation.images import LeftOut
+from homolog.training.adaptation.teacher import Teacher
 from homolog.utils.progress import ProgressBar
 
 _CELLS = 64  # of each object that are compared
@@ -45,6 +47,20 @@ class ChosenImages:
     scores: Float[np.ndarray, "N"]
 
 
+def choosing_teacher(teacher: Teacher) -> Teacher:
+    """The teacher whose descriptors `choose_objects` takes, with the same images and masks.
+
+    They are zero-shot ones: what a side head adds would set objects apart that face another way,
+    and learned ones are as good as the images that they were learned from. What the side head
+    predicts is there all the same.
+    """
+    sides = teacher.config.sides
+    if sides is not None:
+        sides = dataclasses.replace(sides, side_weight=0.0, coordinate_weight=0.0)
+    config = dataclasses.replace(teacher.config, post_processor=None, sides=sides)
+    return Teacher(teacher.store, config, None, teacher.side_head, teacher.mask_paths)
+
+
 @torch.no_grad()
 def choose_objects(
     files: Sequence[Path],
@@ -68,8 +84,7 @@ def choose_objects(
     Args:
         files: the images.
         descriptor_map: gives the descriptors of an image by its index, with the object's cells as
-            salient ones. They are to be zero-shot ones, without what a side head adds, which sets
-            objects that face another way apart.
+            salient ones (`choosing_teacher`).
         same_category_threshold: an image with such a score is never of another kind; None if the
             matcher has no such threshold.
         sides: of the side head that made the maps of sides; None without one.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from jaxtyping import UInt8
@@ -36,7 +36,9 @@ def is_of_one_colour(cells: Thumbnail) -> bool:
 
 
 def find_copies(
-    thumbnails: Sequence[Thumbnail], sizes: Sequence[tuple[int, int]]
+    thumbnails: Sequence[Thumbnail],
+    sizes: Sequence[tuple[int, int]],
+    originals: Collection[int] = (),
 ) -> dict[int, int]:
     """Which images are copies of others, each with the image that it is a copy of.
 
@@ -50,6 +52,7 @@ def find_copies(
     Args:
         thumbnails: of the images.
         sizes: width and height of each image, in pixels.
+        originals: images that are no copies of others, whatever they show.
     """
     if not thumbnails:
         return {}
@@ -59,7 +62,8 @@ def find_copies(
     coarse = coarse.reshape(len(fine), -1).astype(np.float32)
     tolerance = np.minimum(_LEVELS, _CONTRAST * fine.std((1, 2, 3)))
     width, height = np.array(sizes, dtype=float).T
-    order = sorted(range(len(fine)), key=lambda index: -width[index] * height[index])
+    fixed = set(originals)
+    order = sorted(range(len(fine)), key=lambda i: (i not in fixed, -width[i] * height[i]))
     kept = np.empty(len(fine), dtype=int)
     count, copies = 0, {}
     for index in order:
@@ -72,7 +76,7 @@ def find_copies(
         candidates = others[near]
         differences = np.abs(fine[candidates] - fine[index]).max((1, 2, 3))
         same = np.flatnonzero(differences <= tolerance[index])
-        if len(same):
+        if len(same) and index not in fixed:
             copies[index] = int(candidates[same[differences[same].argmin()]])
         else:
             kept[count] = index
