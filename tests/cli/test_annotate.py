@@ -32,9 +32,10 @@ def test_the_command(tmp_path, capsys, example):
     (tmp_path / "images" / "husky.jpg").write_bytes(example.image1.read_bytes())
     truth, visible = example.keypoints1, example.visible
     command = "annotate --exemplars fox.csv --images images --out labels.json"
-    cli.main(command.split())
+    cli.main([*command.split(), "--adapt"])
     printed = capsys.readouterr()
     assert printed.out.startswith("1 image, ") and "homolog serve images --labels" in printed.err
+    assert "note: not adapted: expected at least 50 images, got 1 in images\n" in printed.err
     (annotation,) = Labels.read(tmp_path / "labels.json").annotations
     points = np.array(annotation["keypoints"]).reshape(-1, 3)[:, :2]
     errors = np.linalg.norm(points - truth, axis=1)[visible]

@@ -25,6 +25,7 @@ def annotate(
     errors: float | None = None,
     review: float | None = None,
     overwrite: bool = False,
+    adapt: bool = False,
     engine: Literal["local", "ray"] = "local",
     workers: int | None = None,
 ) -> None:
@@ -71,6 +72,11 @@ def annotate(
     overwrite
         Write over OUT if it exists. Nothing in it is lost: what was edited by hand stays as it is,
         and other points are predicted anew, or stay where they are not found again.
+    adapt
+        Adapt the model to the images first, with the keypoints of the exemplars as fixed points,
+        if there are fifty or more. The adapted model is written beside OUT, as `labels.model` for
+        `labels.json`, and used if cycle consistency on images kept aside has grown. Given again,
+        the command uses it again.
     engine
         `ray` distributes the work over processes, or over the machines of a cluster.
     workers
@@ -117,6 +123,21 @@ def annotate(
     config = AnnotateConfig(review, poses, chosen, max_objects, 0.05 if errors is None else errors)
     executor = None
     matcher = model.matcher()
+    if adapt:
+        from homolog.labelling.adapting import adapted_model, model_folder
+
+        try:
+            adapted, notes = adapted_model(
+                matcher, labelled, images, out, boxes=given, overwrite=overwrite
+            )
+        except KeyboardInterrupt:
+            _say_resumes(model_folder(out))
+            raise
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
+        if adapted is not None:
+            model = dataclasses.replace(model, preset=str(adapted), weights=(), prompt=None)
+            matcher = model.matcher()
     if engine == "ray":
         from homolog.labelling.ray import ray_executor
 
@@ -130,12 +151,7 @@ def annotate(
             executor=executor,
         )  # fmt: skip
     except KeyboardInterrupt:
-        log = propagate.log_path(out)
-        if log.exists():
-            print(
-                f"homolog: interrupted; the same command resumes where it stopped, from {log}",
-                file=sys.stderr,
-            )
+        _say_resumes(propagate.log_path(out))
         raise
     for note in [each for each in summary.notes if each not in labelled.notes]:
         print(f"note: {note}", file=sys.stderr)
@@ -155,6 +171,15 @@ def annotate(
     )
     if summary.doubtful and out.suffix.lower() == ".json":
         print(f"review: homolog serve {images} --labels {out}", file=sys.stderr)
+
+
+def _say_resumes(path: Path) -> None:
+    """Say that an interrupted run goes on, if it has written what it resumes from."""
+    if path.exists():
+        print(
+            f"homolog: interrupted; the same command resumes where it stopped, from {path}",
+            file=sys.stderr,
+        )
 
 
 def _count(number: int, noun: str) -> str:
