@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,16 +81,38 @@ def build_dataset(
         network = SideHead(config)
     network.fit(sample.cpu())
     network.to(matcher.backbone.device)
+    return network, extract_examples(renders, indices, matcher, network, mirrored)
+
+
+def extract_examples(
+    renders: RenderedDataset,
+    indices: Sequence[int],
+    matcher: Matcher,
+    network: SideHead,
+    mirrored: Bool[np.ndarray, "N"],
+) -> Examples:
+    """Examples for a side head whose principal components are fitted.
+
+    Args:
+        renders: the rendered images.
+        indices: of those to use.
+        matcher: a zero-shot matcher, which describes them.
+        network: the side head.
+        mirrored: which of all images are mirrored.
+
+    Raises:
+        HomologError: an image cannot be read.
+    """
     rows: list[tuple[np.ndarray | Tensor, ...]] = []
     with ProgressBar(len(indices)) as progress:
-        for index in indices:
-            progress.update("extracting features of renders", index)
+        for done, index in enumerate(indices):
+            progress.update("extracting features of renders", done)
             flip = bool(mirrored[index])
             descriptors = _descriptors(renders, index, matcher, flip)
             reduced = network.reduce(descriptors[None])[0].half().cpu()
             rows.append((reduced, *ground_truth_cells(renders, index, matcher, flip)))
     columns = zip(*rows, strict=True)
-    return network, Examples(
+    return Examples(
         *(torch.stack([torch.as_tensor(each) for each in column]) for column in columns)
     )
 
