@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from homolog.training.adaptation.config import MiningConfig
 from homolog.training.adaptation.mining import in_best_pose
 from homolog.training.adaptation.teacher import Teacher
 
+_TRIES = 4  # candidates for each pair that is wanted
 _HEADING_CANDIDATES = 30  # images that face most alike, of which some are drawn
 
 
@@ -57,17 +59,22 @@ def describe_images(teacher: Teacher, indices: Sequence[int]) -> ImageDescriptor
 
 
 def propose_pairs(
-    images: ImageDescriptors, config: MiningConfig, rng: np.random.Generator
+    images: ImageDescriptors,
+    config: MiningConfig,
+    rng: np.random.Generator,
+    accept: Callable[[int, int], bool] = lambda source, target: True,
 ) -> list[tuple[int, int]]:
     """Ordered pairs of images: of each image with similar ones, and with some drawn at random.
 
     Where headings are known, similar ones are drawn from those that face most alike, for these
-    show the same side of the object; others are the most similar.
+    show the same side of the object; others are the most similar. In place of pairs that are not
+    accepted, others are drawn, so that an image has partners in a folder of several kinds, too.
 
     Args:
         images: descriptors of the images.
         config: how many pairs.
         rng: draws.
+        accept: whether the two images of a pair, by position, show objects of one kind.
 
     Returns:
         (source, target) by position in `images`, none twice.
@@ -83,12 +90,14 @@ def propose_pairs(
             candidates = np.flatnonzero(known & (np.arange(count) != source))
             order = np.argsort(-facing[source, candidates], kind="stable")
             candidates = candidates[order][:_HEADING_CANDIDATES]
-            alike = rng.permutation(candidates)[: config.neighbours]
+            alike = rng.permutation(candidates)
         else:
-            alike = ranked[: config.neighbours]
-        others = rng.permutation(ranked)[: config.random_pairs]
-        for target in (*alike, *others):
-            pairs[source, int(target)] = None
+            alike = ranked
+        others = rng.permutation(ranked)
+        for order, wanted in ((alike, config.neighbours), (others, config.random_pairs)):
+            accepted = (t for t in order[: _TRIES * wanted].tolist() if accept(source, t))
+            for target in itertools.islice(accepted, wanted):
+                pairs[source, target] = None
     return list(pairs)
 
 
