@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 
 from homolog import __version__
 from homolog.cli import (
+    adapt,
     annotate,
     apply,
     backbones,
@@ -51,6 +52,7 @@ app.command(evaluate.evaluate)
 app.command(evaluate.score)
 app.command(train.train)
 app.command(train_sides.train_sides)
+app.command(adapt.adapt)
 app.command(convert.convert)
 app.command(backbones.backbones)
 app.command(data.app)

@@ -67,6 +67,10 @@ class Hooks(Generic[B]):
         """Save the model; called with each checkpoint, before it."""
 
 
+class Stopped(KeyboardInterrupt):
+    """The run was interrupted; it is saved, and how it resumes is said."""
+
+
 @dataclass(frozen=True)
 class LoopConfig:
     """Configuration of the training loop.
@@ -146,7 +150,7 @@ class Trainer(Generic[B]):
         Raises:
             HomologError: a loss is not finite, an image cannot be read, or the folder cannot be
                 written.
-            KeyboardInterrupt: the run was interrupted; it resumes when it is run again.
+            Stopped: the run was interrupted; it resumes when it is run again.
         """
         start, steps = self.state.step, self.config.steps
         resumable = self.folder is not None and self.process.world_size == 1
@@ -186,7 +190,7 @@ class Trainer(Generic[B]):
                     progress.log(
                         f"stopped after step {step + 1}; the same command resumes from there"
                     )
-                    raise KeyboardInterrupt
+                    raise Stopped
 
     def _step(
         self,
@@ -241,7 +245,7 @@ class Trainer(Generic[B]):
         """The schedule of the learning rate after so many steps."""
         steps, warmup = self.config.steps, self.config.warmup
         if steps * warmup == 1:
-            warmup = math.nextafter(warmup, 0)  # torch divides by the warm-up's steps after the first
+            warmup = math.nextafter(warmup, 0)  # torch divides by its steps after the first
         return torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, list(self.config.learning_rates), total_steps=steps, pct_start=warmup,
             last_epoch=done - 1,
