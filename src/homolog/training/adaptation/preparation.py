@@ -13,7 +13,7 @@ import numpy as np
 
 from homolog.errors import HomologError
 from homolog.image.poses import POSE_SETS, PoseVariant
-from homolog.training.adaptation.choosing import choose_objects
+from homolog.training.adaptation.choosing import choose_objects, choosing_teacher
 from homolog.training.adaptation.config import AdaptationConfig
 from homolog.training.adaptation.images import (
     ImageSet,
@@ -106,7 +106,13 @@ def prepare(
     with workspace.timed("choosing images"):
         present = [i for i, path in enumerate(candidates.files) if path not in gone]
         paths = [candidates.files[index] for index in present]
-        chosen = choose_objects(paths, lambda index: teacher.descriptor_map(present[index]))
+        chooser = choosing_teacher(teacher)
+        chosen = choose_objects(
+            paths,
+            lambda index: chooser.descriptor_map(present[index]),
+            teacher.config.same_category_threshold,
+            teacher.config.sides,
+        )
         strange = [each for each in chosen.left_out if each.path not in labelled]
         left_out = process.gather((*gone.values(), *strange))[0]
         check_enough(candidates.without(left_out), source)
