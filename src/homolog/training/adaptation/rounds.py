@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from homolog.training.adaptation.fitting import Head, create_head, fit_head
 from homolog.training.adaptation.fixed_points import FixedPoints, contradicting
 from homolog.training.adaptation.mined import MinedMatches, mine_pairs
 from homolog.training.adaptation.mining import PseudoMatches, mine_pair
-from homolog.training.adaptation.mixing import choose_share, cycle_consistency
+from homolog.training.adaptation.mixing import SHARES, WITHOUT_HEAD, HeldAside, Trials
 from homolog.training.adaptation.pairs import (
     ImageDescriptors,
     describe_images,
@@ -33,14 +33,7 @@ from homolog.training.adaptation.store import ImageStore
 from homolog.training.adaptation.teacher import Teacher
 from homolog.training.adaptation.workspace import Workspace
 
-SHARES = (0.2, 0.3, 0.4, 0.5, 0.7)
-"""Weights of the zero-shot similarity that are tried beside a new head."""
-
-WITHOUT_HEAD = 1.0
-"""Stands for the matcher without the new head where weights are listed."""
-
 _PARTNERS, _PAIRS = 6, 120  # of each image kept aside, and in all
-_QUERIES = 100  # points of each image kept aside that are followed there and back
 _FEWEST_RECOGNISED = 12  # images of objects that the side head knows, for it to be tuned
 
 
@@ -71,31 +64,6 @@ class Model:
         settings = dataclasses.replace(settings, zero_shot=share)
         config = dataclasses.replace(self.config, post_processor=settings)
         return Model(config, network, self.side_head)
-
-
-@dataclass(frozen=True, eq=False)
-class Trials:
-    """Weights of the zero-shot similarity that were tried.
-
-    Attributes:
-        consistency: the cycle consistency with each weight; `WITHOUT_HEAD` is one of them.
-        chosen: the weight that was chosen.
-    """
-
-    consistency: Mapping[float, float]
-    chosen: float
-
-    @classmethod
-    def read(cls, workspace: Workspace, number: int) -> Trials:
-        """Those of a round that is done.
-
-        Args:
-            workspace: of the run.
-            number: of the round.
-        """
-        plain = workspace.read(f"round{number}/weights.json")
-        found = {float(share): value for share, value in plain["consistency"].items()}
-        return cls(found, plain["chosen"])
 
 
 class Rounds:
@@ -142,7 +110,7 @@ class Rounds:
         if not self.workspace.exists(f"{folder}/weights.json"):
             self.workspace.subfolder(folder)
             self._train(number, start)
-        chosen = Trials.read(self.workspace, number).chosen
+        chosen = self.trials(number).chosen
         name, device = str(self.workspace.folder / folder / "model"), self.store.basis_CK.device
         config, network = checkpoints.load(name, device)
         model = Model(config, network, checkpoints.load_side_head(name, config, device))
@@ -160,21 +128,8 @@ class Rounds:
         """
         return Teacher(self.store, model.config, model.network, model.side_head, self.masks)
 
-    def consistency(self, model: Model, pairs: Sequence[tuple[int, int]]) -> float:
-        """The share of points that a model leads to another image's object and back.
-
-        Args:
-            model: the model.
-            pairs: of images, as `held_aside_pairs` gives them.
-        """
-        mining, poses, seed = self.config.mining, self.prepared.poses, self.config.seed
-        found = cycle_consistency(
-            self.teacher(model), pairs, _QUERIES, mining.cycle_tolerance, poses, seed
-        )
-        return float(found.mean())
-
-    def held_aside_pairs(self, teacher: Teacher) -> list[tuple[int, int]]:
-        """Pairs of images kept aside with those most similar to them, which may be trained on.
+    def held_aside(self, teacher: Teacher) -> HeldAside:
+        """Images kept aside, each with those most similar to it, which may be trained on.
 
         Args:
             teacher: tells what is similar.
@@ -182,12 +137,23 @@ class Rounds:
         used, aside = self.prepared.used, set(self.prepared.held_aside)
         found = describe_images(teacher, used)
         without = ImageDescriptors(found.embeddings, np.zeros_like(found.headings))
-        alike = dataclasses.replace(self.config.mining, neighbours=_PARTNERS, random_pairs=0)
-        rng = np.random.default_rng([self.config.seed, 2])
+        mining, seed = self.config.mining, self.config.seed
+        alike = dataclasses.replace(mining, neighbours=_PARTNERS, random_pairs=0)
+        rng = np.random.default_rng([seed, 2])
         proposed = propose_pairs(without, alike, rng)
         pairs = [(used[source], used[target]) for source, target in proposed]
         pairs = [pair for pair in pairs if pair[0] in aside]
-        return [pairs[row] for row in sorted(rng.permutation(len(pairs))[:_PAIRS])]
+        chosen = [pairs[row] for row in sorted(rng.permutation(len(pairs))[:_PAIRS])]
+        return HeldAside(chosen, self.prepared.poses, mining.cycle_tolerance, seed)
+
+    def trials(self, number: int) -> Trials:
+        """The weights that were tried in a round.
+
+        Args:
+            number: of the round.
+        """
+        plain = self.workspace.read(f"round{number}/weights.json")
+        return Trials({float(k): v for k, v in plain["consistency"].items()}, plain["chosen"])
 
     def mined(self, number: int) -> MinedMatches:
         """All matches that a round has mined.
@@ -245,15 +211,18 @@ class Rounds:
         if not self.workspace.exists(name):
             found = describe_images(teacher, training)
             rng = np.random.default_rng([config.seed, number, 0])
-            proposed = propose_pairs(found, config.mining, rng)
+            least = teacher.config.same_category_threshold
+
+            def alike(source: int, target: int) -> bool:
+                scored = training[source], training[target]
+                return least is None or pair_score(teacher, *scored) >= least
+
+            proposed = propose_pairs(found, config.mining, rng, alike)
             self.workspace.write(name, [(training[a], training[b]) for a, b in proposed])
         pairs = [(source, target) for source, target in self.workspace.read(name)]
-        least = teacher.config.same_category_threshold
         queries, poses = config.mining.queries, self.prepared.poses
 
-        def mine(source: int, target: int) -> PseudoMatches | None:
-            if least is not None and pair_score(teacher, source, target) < least:
-                return None
+        def mine(source: int, target: int) -> PseudoMatches:
             rng = np.random.default_rng([config.seed, number, source, target])
             return mine_pair(teacher, source, target, queries, poses, rng)
 
@@ -306,29 +275,14 @@ class Rounds:
         """The weight of the zero-shot similarity with the most consistent matches."""
         models = {share: without.with_head(head, share) for share in SHARES}
         models[WITHOUT_HEAD] = without
-        mining, poses, seed = self.config.mining, self.prepared.poses, self.config.seed
-        _, found = choose_share(
-            _Teachers(self, models), self.held_aside_pairs(teacher), _QUERIES,
-            mining.cycle_tolerance, poses, seed,
-        )  # fmt: skip
-        means = {share: float(each.mean()) for share, each in found.items()}
+        held_aside = self.held_aside(teacher)
+        found = {
+            share: held_aside.consistency(
+                self.teacher(model), f"choosing the weight, {share:g}", self.process
+            )
+            for share, model in models.items()
+        }
         candidates = [*SHARES]
         if without.network is not None or without.side_head is not None:
             candidates.append(WITHOUT_HEAD)
-        return Trials(means, max(candidates, key=lambda share: means[share]))
-
-
-class _Teachers(Mapping[float, Teacher]):
-    """Teachers that are made one after the other, for each takes a lot of memory."""
-
-    def __init__(self, rounds: Rounds, models: Mapping[float, Model]):
-        self._rounds, self._models = rounds, models
-
-    def __getitem__(self, share: float) -> Teacher:
-        return self._rounds.teacher(self._models[share])
-
-    def __iter__(self) -> Iterator[float]:
-        return iter(self._models)
-
-    def __len__(self) -> int:
-        return len(self._models)
+        return Trials.of(found, candidates)

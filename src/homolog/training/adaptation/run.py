@@ -49,7 +49,7 @@ from homolog.training.adaptation.report import (
     WeightTrial,
     write_report,
 )
-from homolog.training.adaptation.rounds import Model, Rounds, Trials
+from homolog.training.adaptation.rounds import Model, Rounds
 from homolog.training.adaptation.store import ImageStore
 from homolog.training.adaptation.teacher import Teacher
 from homolog.training.adaptation.workspace import Workspace, make_folder, write_json
@@ -176,6 +176,7 @@ def adapt(
             _run(_describe(images), out, matcher, config, Workspace(out / WORK, process), labelled)
         if process.is_main:
             shutil.rmtree(out / WORK, ignore_errors=True)
+        process.gather(None)
         return AdaptationResult.read(out)
 
 
@@ -327,14 +328,17 @@ def _run(
     for number in range(1, config.rounds + 1):
         model = rounds.run(number, model)
     with workspace.timed("measuring"):
-        pairs = rounds.held_aside_pairs(teacher)
-        before, after = (rounds.consistency(each, pairs) for each in (start, model))
+        held_aside = rounds.held_aside(teacher)
+        before, after = (
+            held_aside.consistency(rounds.teacher(each), "measuring", workspace.process)
+            for each in (start, model)
+        )
     if not workspace.process.is_main:
         return
     images = candidates.without(prepared.left_out)
     write_images_csv(out / IMAGES, images)
     checkpoints.save(out, model.network, model.config, side_head=model.side_head)
-    trials = Trials.read(workspace, config.rounds)
+    trials = rounds.trials(config.rounds)
     report = AdaptationReport(
         source=source,
         model=matcher.name,
@@ -355,9 +359,13 @@ def _run(
         notes=[f"Masks of {len(masks):,} images were used."] if masks else [],
     )
     examples = Examples(
-        teacher, rounds.teacher(model), rounds.mined(config.rounds), config.mining, pairs,
-        prepared.poses,
-    )  # fmt: skip
+        before=teacher,
+        after=rounds.teacher(model),
+        mined=rounds.mined(config.rounds),
+        config=config.mining,
+        held_aside=held_aside.pairs,
+        poses=prepared.poses,
+    )
     curves = {
         name: folder
         for name, stage in (("head", "head"), ("side head", "sides"))
