@@ -63,7 +63,7 @@ class MinedMatches(Sequence[PseudoMatches]):
 def mine_pairs(
     folder: Path,
     pairs: Sequence[tuple[int, int]],
-    mine: Callable[[int, int], PseudoMatches | None],
+    mine: Callable[[int, int], PseudoMatches],
     label: str,
     process: Process = SINGLE_PROCESS,
 ) -> MinedMatches:
@@ -72,8 +72,7 @@ def mine_pairs(
     Args:
         folder: of the files; made if it is not there.
         pairs: (source, target) of images.
-        mine: gives the matches of a pair, the same whatever was mined before; None for a pair that
-            is left out.
+        mine: gives the matches of a pair, the same whatever was mined before.
         label: what the progress bar says.
         process: this process among those that share the work.
 
@@ -95,8 +94,7 @@ def mine_pairs(
             found = []
             for source, target in blocks[block]:
                 progress.update(label)
-                if (matches := mine(source, target)) is not None:
-                    found.append(matches)
+                found.append(mine(source, target))
             write_atomically(_path(folder, block), _to_bytes(found))
     process.gather(None)  # all are there when any goes on
     return MinedMatches(folder)

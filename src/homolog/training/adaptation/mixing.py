@@ -13,7 +13,7 @@ from homolog.training.adaptation.teacher import Teacher
 from homolog.training.distributed import SINGLE_PROCESS, Process
 from homolog.utils.progress import ProgressBar
 
-SHARES = (0.2, 0.3, 0.4, 0.5, 0.7)
+SHARES = (0.2, 0.3, 0.5, 0.7)
 """Weights of the zero-shot similarity that are tried beside a new head."""
 
 WITHOUT_HEAD = 1.0

@@ -346,10 +346,11 @@ def write_report(
     drawings = _draw(report, examples, curves)
     for name, (drawing, _) in drawings.items():
         save_image(drawing, folder / name)
-    plain = json.dumps(report.to_dict(), indent=1, allow_nan=False) + "\n"
-    write_atomically(folder / "results.json", plain.encode())
     text = report.to_markdown({name: images for name, (_, images) in drawings.items()})
     write_atomically(folder / "report.md", text.encode("utf-8", "surrogateescape"))
+    # The last file: a run that has it is finished.
+    plain = json.dumps(report.to_dict(), indent=1, allow_nan=False) + "\n"
+    write_atomically(folder / "results.json", plain.encode())
 
 
 def _draw(

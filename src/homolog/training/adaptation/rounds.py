@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,8 @@ from homolog.training.adaptation.sides import tune_sides
 from homolog.training.adaptation.store import ImageStore
 from homolog.training.adaptation.teacher import Teacher
 from homolog.training.adaptation.workspace import Workspace
+from homolog.training.sides.examples import Examples
+from homolog.utils.progress import ProgressBar
 
 _PARTNERS, _PAIRS = 6, 120  # of each image kept aside, and in all
 _FEWEST_RECOGNISED = 12  # images of objects that the side head knows, for it to be tuned
@@ -76,6 +78,7 @@ class Rounds:
         fixed: labelled keypoints, if there are any.
         config: of the run.
         workspace: of the run.
+        render: gives rendered examples for a side head, that are mixed in while it is tuned.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Rounds:
         fixed: FixedPoints | None,
         config: AdaptationConfig,
         workspace: Workspace,
+        render: Callable[[SideHead], Examples] | None = None,
     ):
         self.store = store
         self.prepared = prepared
@@ -94,6 +98,7 @@ class Rounds:
         self.config = config
         self.workspace = workspace
         self.process = workspace.process
+        self.render = render
 
     def run(self, number: int, start: Model) -> Model:
         """Run a round, or read what it has made if it is done.
@@ -212,12 +217,14 @@ class Rounds:
             found = describe_images(teacher, training)
             rng = np.random.default_rng([config.seed, number, 0])
             least = teacher.config.same_category_threshold
+            with ProgressBar(len(training)) as progress:
 
-            def alike(source: int, target: int) -> bool:
-                scored = training[source], training[target]
-                return least is None or pair_score(teacher, *scored) >= least
+                def alike(source: int, target: int) -> bool:
+                    progress.update("proposing pairs", source)
+                    scored = training[source], training[target]
+                    return least is None or pair_score(teacher, *scored) >= least
 
-            proposed = propose_pairs(found, config.mining, rng, alike)
+                proposed = propose_pairs(found, config.mining, rng, alike)
             self.workspace.write(name, [(training[a], training[b]) for a, b in proposed])
         pairs = [(source, target) for source, target in self.workspace.read(name)]
         queries, poses = config.mining.queries, self.prepared.poses
@@ -266,7 +273,8 @@ class Rounds:
         side_head = copy.deepcopy(start.side_head)
         if self.process.is_main:
             curves = self.workspace.subfolder(folder)
-            tune_sides(side_head, labels, self.store, config, seed, folder=curves)
+            renders = None if self.render is None else self.render(side_head)
+            tune_sides(side_head, labels, self.store, config, seed, renders, curves)
         state = {name: tensor.cpu() for name, tensor in side_head.state_dict().items()}
         side_head.load_state_dict(self.process.gather(state)[0])
         return side_head.eval()

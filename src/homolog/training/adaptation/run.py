@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +29,24 @@ from homolog.errors import HomologError
 from homolog.matcher import Matcher
 from homolog.networks.context import AttentionHead
 from homolog.networks.post_processor import PostProcessor
+from homolog.networks.sides import SideHead
+from homolog.training.adaptation.beginning import (
+    IMAGES,
+    MASKS,
+    WORK,
+    Beginning,
+    as_source,
+    describe_source,
+    identify_source,
+)
 from homolog.training.adaptation.config import AdaptationConfig
 from homolog.training.adaptation.fixed_points import FixedPoints, digest, labelled_objects
 from homolog.training.adaptation.images import (
     ImageSet,
-    check_enough,
     left_out_notes,
-    read_images,
     read_images_csv,
     write_images_csv,
 )
-from homolog.training.adaptation.masks import find_masks
 from homolog.training.adaptation.preparation import Prepared, prepare
 from homolog.training.adaptation.report import (
     AdaptationReport,
@@ -50,17 +56,19 @@ from homolog.training.adaptation.report import (
     write_report,
 )
 from homolog.training.adaptation.rounds import Model, Rounds
+from homolog.training.adaptation.sides import rendered_examples
 from homolog.training.adaptation.store import ImageStore
 from homolog.training.adaptation.teacher import Teacher
-from homolog.training.adaptation.workspace import Workspace, make_folder, write_json
+from homolog.training.adaptation.workspace import Workspace
 from homolog.training.distributed import process_group
-from homolog.training.run_dir import REPORT, RESULTS, RUN
+from homolog.training.run_dir import REPORT, RESULTS
+from homolog.training.sides.examples import Examples as SideExamples
+from homolog.training.sides.rendered import RenderedDataset, read_rendered_dataset
 from homolog.utils.locks import lock_folder
 from homolog.utils.outputs import claim_run_dir
 from homolog.utils.serialization import to_plain
 
-IMAGES, WORK = "images.csv", "work"
-_MASKS, _PREPARED = "masks.json", "prepared.json"
+_PREPARED = "prepared.json"
 _DEFAULT = AdaptationConfig()
 
 
@@ -127,6 +135,8 @@ def adapt(
     *,
     masks: Path | None = None,
     exemplars: ExemplarSet | None = None,
+    renders: Path | None = None,
+    held_out: Collection[str] = (),
 ) -> AdaptationResult:
     """Adapt a matcher to images without labels; an interrupted run resumes where it stopped.
 
@@ -141,6 +151,9 @@ def adapt(
         config: of the run.
         masks: a folder of masks of the objects, each named as its image.
         exemplars: labelled objects, whose keypoints are known matches.
+        renders: a rendered set, as `homolog synth` writes it, that is mixed in while the side head
+            is tuned, so that it does not forget other kinds of objects.
+        held_out: 3D models of that set whose images are not used.
 
     Returns:
         What came of it. A model that is no better than the one it came from is written, too:
@@ -148,24 +161,27 @@ def adapt(
 
     Raises:
         HomologError: there are too few images, or none with consistent matches, the matcher cannot
-            be adapted, or the folder holds another run or model, is in use or cannot be written.
+            be adapted, an argument cannot be used, or the folder holds another run or model, is in
+            use or cannot be written.
     """
-    out = Path(out)
+    out, source = Path(out), as_source(images)
     config = _check(matcher, config)
+    rendered = None if renders is None else _check_renders(renders, held_out, matcher)
     labelled, notes = ([], []) if exemplars is None else labelled_objects(exemplars)
     with contextlib.ExitStack() as stack:
         process = stack.enter_context(process_group(matcher.backbone.device))
         if process.is_main:
             run = {
-                "images": _identity(images),
+                "images": identify_source(source),
                 "masks": None if masks is None else os.path.abspath(masks),
                 "exemplars": None if exemplars is None else digest(labelled),
+                "renders": None if rendered is None else [rendered.fingerprint(), sorted(held_out)],
                 "model": to_plain(matcher.config),
                 "weights": matcher.weights_digest,
                 "processes": process.world_size,
                 "config": to_plain(config),
             }
-            begin = _Beginning(images, out, matcher.max_pixels, masks, labelled)
+            begin = Beginning(source, out, matcher.max_pixels, masks, labelled)
             begin.check_folder()
             candidates = None if begin.is_done else begin.read()
             stack.enter_context(lock_folder(out))
@@ -173,7 +189,11 @@ def adapt(
             if candidates is not None and not begin.is_done:
                 begin.write(*candidates, notes)
         if not process.gather((out / RESULTS).exists())[0]:
-            _run(_describe(images), out, matcher, config, Workspace(out / WORK, process), labelled)
+            workspace = Workspace(out / WORK, process)
+            render = None
+            if renders is not None:
+                render = partial(_rendered_examples, renders, held_out, matcher, config.seed)
+            _run(describe_source(source), out, matcher, config, workspace, labelled, render)
         if process.is_main:
             shutil.rmtree(out / WORK, ignore_errors=True)
         process.gather(None)
@@ -208,96 +228,30 @@ def _check(matcher: Matcher, config: AdaptationConfig) -> AdaptationConfig:
     return dataclasses.replace(config, head=dataclasses.replace(config.head, kind=kind))
 
 
-@dataclass(frozen=True)
-class _Beginning:
-    """The beginning of a run: its images and masks are found, and its folder is claimed after that.
+def _check_renders(renders: Path, held_out: Collection[str], matcher: Matcher) -> RenderedDataset:
+    """Read the annotations of a rendered set.
 
-    Attributes:
-        images: as they were given.
-        out: the folder.
-        max_pixels: images with more are left out.
-        masks: the folder of masks, if there is one.
-        labelled: objects whose images are used, too.
+    Raises:
+        HomologError: there is no side head to use it for, it cannot be read, or it has no model
+            that is to be held out.
     """
-
-    images: Any
-    out: Path
-    max_pixels: int
-    masks: Path | None
-    labelled: list[Annotation]
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the run knows its images already."""
-        return (self.out / WORK / IMAGES).exists() or (self.out / RESULTS).exists()
-
-    def check_folder(self) -> None:
-        """Refuse the folder of a model that no run has made.
-
-        Raises:
-            HomologError: it holds one.
-        """
-        files = (self.out / name for name in (checkpoints.CONFIG, checkpoints.WEIGHTS, IMAGES))
-        if not (self.out / RUN).exists() and any(path.exists() for path in files):
-            raise HomologError(
-                f"out: expected a folder for this run, got {self.out}, which holds a model; try "
-                "another"
-            )
-
-    def read(self) -> tuple[ImageSet, Mapping[Path, Path]]:
-        """The images, and their masks by path.
-
-        Raises:
-            HomologError: there are too few images, or the masks do not fit them.
-        """
-        images = read_images(
-            self.images,
-            max_pixels=self.max_pixels,
-            exclude=[self.out] if self.masks is None else [self.out, self.masks],
-            first=[annotation.path for annotation in self.labelled],
+    if matcher.side_head is None:
+        raise HomologError("renders: expected none for a model without a side head")
+    found = read_rendered_dataset(renders)
+    known = set().union(*found.models)
+    if unknown := sorted(set(held_out) - known):
+        raise HomologError(
+            f"held_out: expected models of {renders} ({', '.join(sorted(known))}), got "
+            f"{', '.join(unknown)}"
         )
-        if self.masks is None:
-            return images, {}
-        found = find_masks(images.files, self.masks, max_pixels=self.max_pixels)
-        images = images.without(found.left_out)
-        check_enough(images, _describe(self.images))
-        return dataclasses.replace(images, notes=images.notes + found.notes), found.paths
-
-    def write(self, images: ImageSet, masks: Mapping[Path, Path], notes: list[str]) -> None:
-        """Write what was read for the stages that follow, and say what is left out.
-
-        Args:
-            images: the images.
-            masks: by path of the image.
-            notes: what else is to be said.
-
-        Raises:
-            HomologError: a file cannot be written.
-        """
-        for note in (*notes, *images.notes):
-            print(f"note: {note}", file=sys.stderr)
-        make_folder(self.out / WORK)
-        absolute = {os.path.abspath(path): os.path.abspath(mask) for path, mask in masks.items()}
-        write_json(self.out / WORK / _MASKS, absolute)
-        write_images_csv(self.out / WORK / IMAGES, images)
+    return found
 
 
-def _describe(images: Any) -> str:
-    """What was given, in words."""
-    if isinstance(images, (str, os.PathLike)):
-        return str(images)
-    paths = list(images)
-    return str(paths[0]) if len(paths) == 1 else f"{len(paths)} paths"
-
-
-def _identity(images: Any) -> str:
-    """What tells the images of one run from those of another."""
-    if isinstance(images, (str, os.PathLike)):
-        return os.path.abspath(images)
-    paths = [os.path.abspath(path) for path in images]
-    if len(paths) == 1:
-        return paths[0]
-    return hashlib.sha256("\n".join(paths).encode("utf-8", "surrogateescape")).hexdigest()
+def _rendered_examples(
+    renders: Path, held_out: Collection[str], matcher: Matcher, seed: int, side_head: SideHead
+) -> SideExamples:
+    zero_shot = matcher.with_config(post_processor=None, sides=None)
+    return rendered_examples(renders, held_out, zero_shot, side_head, seed)
 
 
 def _run(
@@ -307,10 +261,11 @@ def _run(
     config: AdaptationConfig,
     workspace: Workspace,
     labelled: list[Annotation],
+    render: Callable[[SideHead], SideExamples] | None,
 ) -> None:
     """Run all stages that are not done yet, and write the model and its report."""
     candidates = read_images_csv(out / WORK / IMAGES)
-    masks = {Path(image): Path(mask) for image, mask in workspace.read(_MASKS).items()}
+    masks = {Path(image): Path(mask) for image, mask in workspace.read(MASKS).items()}
     network = matcher.network
     assert network is None or isinstance(network, (AttentionHead, PostProcessor))
     start = Model(matcher.config, network, matcher.side_head)
@@ -323,7 +278,7 @@ def _run(
         workspace.write(_PREPARED, found.to_dict())
     prepared = Prepared.from_dict(workspace.read(_PREPARED))
     fixed = FixedPoints(labelled, store) if labelled else None
-    rounds = Rounds(store, prepared, masks, fixed, config, workspace)
+    rounds = Rounds(store, prepared, masks, fixed, config, workspace, render)
     model = start
     for number in range(1, config.rounds + 1):
         model = rounds.run(number, model)
