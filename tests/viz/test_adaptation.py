@@ -58,6 +58,8 @@ def test_kept_matches_alone_are_coloured():
 def test_each_pair_has_a_row_and_its_title():
     one, three = (plot_mined_pairs([mined([True] * 5)] * count) for count in (1, 3))
     assert three.width == one.width and three.height > 2.5 * one.height
+    white = np.asarray(one).min(axis=2) > 250
+    assert white[:5].all() and not white[5:45].all(), "a title above a single row is not cut"
     renamed = plot_mined_pairs([mined([True] * 5), mined([True] * 5, "x"), mined([True] * 5)])
     rows = np.flatnonzero(changes(three, renamed).any(axis=1))
     assert 0.3 * three.height < rows.min() and rows.max() < 0.4 * three.height

@@ -162,4 +162,6 @@ def _panels(
     images: Sequence[LoadedImage], columns: int, largest: tuple[float, float]
 ) -> PanelFigure:
     sizes = [(image.width, image.height) for image in images]
-    return PanelFigure([image.image for image in images], sizes, columns, largest=largest)
+    return PanelFigure(
+        [image.image for image in images], sizes, columns, largest=largest, titled=True
+    )

@@ -39,6 +39,7 @@ class PanelFigure:
         columns: number of panels in a row.
         names: of numbered points, for the legend; None for no legend.
         largest: width and height of one image, in inches at most.
+        titled: whether there is room for titles above the panels, as above several rows.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class PanelFigure:
         columns: int = 2,
         names: Sequence[str] | None = None,
         largest: tuple[float, float] = _MAX_PANEL,
+        titled: bool = False,
     ):
         scales = [min(largest[0] / width, largest[1] / height) for width, height in sizes]
         spans = [
@@ -57,7 +59,7 @@ class PanelFigure:
         rows = len(images) // columns
         widths = [max(spans[i][0] for i in range(c, len(spans), columns)) for c in range(columns)]
         heights = [max(s[1] for s in spans[r * columns : (r + 1) * columns]) for r in range(rows)]
-        title = 0.32 if rows > 1 else 0.0
+        title = 0.32 if titled or rows > 1 else 0.0
         width = sum(widths) + _GAP * (columns + 1)
         self._names = list(names or ())
         entry = 0.4 + _CHARACTER * max(map(len, self._names), default=0)
