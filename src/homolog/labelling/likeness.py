@@ -113,16 +113,31 @@ class Likeness:
         """
         similar, surroundings, objectness, offset = self._weights
         logits = torch.zeros_like(cells.saliency_HW)
-        for scale in self._scales:
-            for weight, rows in (
-                (similar, scale.inside_NC),
-                (surroundings, scale.outside_MC),
-            ):
-                nearest = (cells.descriptors_HWC @ rows.T).amax(-1)
-                logits = logits + weight / len(self._scales) * nearest
+        if self._scales:
+            inside, outside = self.similarities(cells)
+            logits = logits + similar * inside + surroundings * outside
         if cells.sides is not None:
             logits = logits + objectness * cells.sides.objectness.sqrt()
         return (logits + offset).double().cpu().numpy()
+
+    def similarities(
+        self, cells: DescriptorMap
+    ) -> tuple[Float[Tensor, "H W"], Float[Tensor, "H W"]]:
+        """Similarity to the most similar cell of the objects, and of what is around them.
+
+        Args:
+            cells: descriptors of an image, or of a part of it.
+
+        Returns:
+            Both, as means over the scales that the exemplars are looked at in.
+        """
+        assert self._scales, "there are exemplars"
+        pairs = [(scale.inside_NC, scale.outside_MC) for scale in self._scales]
+        inside, outside = (
+            torch.stack([(cells.descriptors_HWC @ rows.T).amax(-1) for rows in each]).mean(0)
+            for each in zip(*pairs, strict=True)
+        )
+        return inside, outside
 
     def category(self, cells: DescriptorMap, foreground: Bool[np.ndarray, "H W"]) -> str:
         """The category that most cells of an object are most similar to.

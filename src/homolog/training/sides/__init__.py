@@ -7,7 +7,13 @@ channels are dropped, and given the mean and the spread that they have in other 
 from typing import Any
 
 from homolog import moved
-from homolog.training.sides.calibration import add_sides, calibrate, fit_presence
+from homolog.training.sides.calibration import (
+    add_sides,
+    calibrate,
+    fit_presence,
+    presence_calibration,
+    score_pairs,
+)
 from homolog.training.sides.examples import Examples, build_dataset, mirrored_images
 from homolog.training.sides.fitting import fit
 from homolog.training.sides.recipe import LOSSES, SidesRecipe
@@ -27,8 +33,10 @@ __all__ = [
     "fit",
     "fit_presence",
     "mirrored_images",
+    "presence_calibration",
     "read_rendered_dataset",
     "score",
+    "score_pairs",
     "train",
 ]
 

@@ -43,8 +43,7 @@ def fit_presence(
 ) -> tuple[float, float] | None:
     """Calibrate the probability that an image shows an object at all.
 
-    Logistic regression on `objectness_confidence`; images with and without objects have the same
-    total weight.
+    Images of the rendered set say so (`presence_calibration`).
 
     Args:
         network: a trained side head.
@@ -63,9 +62,22 @@ def fit_presence(
     objectness = torch.stack(
         [predict_logits(network, examples, row)[..., 0] for row in chosen]
     ).sigmoid()
-    present = np.arange(len(chosen)) < len(with_objects)
-    weights = len(chosen) / 2 / np.where(present, len(with_objects), len(without))
     confidence = objectness_confidence(objectness).double().numpy()
+    return presence_calibration(confidence[: len(with_objects)], confidence[len(with_objects) :])
+
+
+def presence_calibration(
+    with_objects: Float[np.ndarray, "N"], without: Float[np.ndarray, "M"]
+) -> tuple[float, float]:
+    """Slope and offset of the logit that an image shows an object, by logistic regression.
+
+    Args:
+        with_objects: `objectness_confidence` of images with objects.
+        without: that of images without; they have the same total weight.
+    """
+    confidence = np.concatenate([with_objects, without])
+    present = np.arange(len(confidence)) < len(with_objects)
+    weights = len(confidence) / 2 / np.where(present, len(with_objects), len(without))
     return fit_logistic(confidence, present, weights, (0.0, 0.0), _PRIOR_SPREADS)
 
 
