@@ -37,9 +37,14 @@ def embedded_zero_shot() -> MatcherConfig:
 
 
 def embedded() -> MatcherConfig:
-    """The default: the same with a side head.
+    """The default: the same with a side head, whose weights lie in `assets/embedded`.
 
-    docs/explanation/synthetic-animals.md says how it was trained and calibrated.
+    docs/explanation/default-model.md says what they were trained on. A post-processor's would lie
+    beside them; its configuration is the value of `post_processor` then, and has the calibration
+    of what depends on its descriptors. Model folders that were made from an earlier default have
+    networks and a configuration of their own, and are not touched by that; features and resumable
+    runs of one default are told from those of another by the weights' digest; caches of feature
+    maps depend on the backbone alone.
     """
     sides = SidesConfig(
         1032, side_weight=0.2, coordinate_weight=0.3, presence_calibration=(15.08, -7.67)
