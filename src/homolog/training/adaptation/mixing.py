@@ -13,8 +13,14 @@ from homolog.training.adaptation.teacher import Teacher
 from homolog.training.distributed import SINGLE_PROCESS, Process
 from homolog.utils.progress import ProgressBar
 
-SHARES = (0.2, 0.3, 0.5, 0.7)
+SHARES = (0.15, 0.3, 0.5, 0.7)
 """Weights of the zero-shot similarity that are tried beside a new head."""
+
+TOLERANCE = 0.1
+"""How far from its source a point may end for its match to be consistent, in sizes of the object.
+
+Wider than for pseudo-labels: what a head learns shows in fewer gross errors (docs/experiments.md).
+"""
 
 WITHOUT_HEAD = 1.0
 """Stands for the matcher without the new head, among the weights."""
@@ -29,13 +35,11 @@ class HeldAside:
     Attributes:
         pairs: (source, target) of images in the store; no source was trained on.
         poses: of the sources, as for `mine_pair`.
-        tolerance: how far from its source point the way back may end, in sizes of the object.
         seed: of the source points, which are the same for every matcher.
     """
 
     pairs: Sequence[tuple[int, int]]
     poses: Sequence[PoseVariant]
-    tolerance: float
     seed: int
 
     def consistency(self, teacher: Teacher, label: str, process: Process = SINGLE_PROCESS) -> float:
@@ -58,7 +62,7 @@ class HeldAside:
     def _consistency(self, teacher: Teacher, row: int) -> float:
         rng = np.random.default_rng([self.seed, row])
         matches = mine_pair(teacher, *self.pairs[row], _QUERIES, self.poses, rng)
-        lead_back = (matches.cycle_errors <= self.tolerance) & (matches.on_object > 0.5)
+        lead_back = (matches.cycle_errors <= TOLERANCE) & (matches.on_object > 0.5)
         return float(lead_back.mean())
 
 

@@ -21,7 +21,6 @@ from homolog.training.adaptation.mined import MinedMatches, mine_pairs
 from homolog.training.adaptation.mining import PseudoMatches, mine_pair
 from homolog.training.adaptation.mixing import SHARES, WITHOUT_HEAD, HeldAside, Trials
 from homolog.training.adaptation.pairs import (
-    ImageDescriptors,
     describe_images,
     pair_score,
     propose_pairs,
@@ -33,7 +32,6 @@ from homolog.training.adaptation.store import ImageStore
 from homolog.training.adaptation.teacher import Teacher
 from homolog.training.adaptation.workspace import Workspace
 from homolog.training.sides.examples import Examples
-from homolog.utils.progress import ProgressBar
 
 _PARTNERS, _PAIRS = 6, 120  # of each image kept aside, and in all
 _FEWEST_RECOGNISED = 12  # images of objects that the side head knows, for it to be tuned
@@ -134,22 +132,24 @@ class Rounds:
         return Teacher(self.store, model.config, model.network, model.side_head, self.masks)
 
     def held_aside(self, teacher: Teacher) -> HeldAside:
-        """Images kept aside, each with those most similar to it, which may be trained on.
+        """Images kept aside, each with others of its kind, which may be trained on.
 
         Args:
-            teacher: tells what is similar.
+            teacher: tells what is of one kind.
         """
         used, aside = self.prepared.used, set(self.prepared.held_aside)
-        found = describe_images(teacher, used)
-        without = ImageDescriptors(found.embeddings, np.zeros_like(found.headings))
-        mining, seed = self.config.mining, self.config.seed
-        alike = dataclasses.replace(mining, neighbours=_PARTNERS, random_pairs=0)
+        seed = self.config.seed
+        alike = self._alike(teacher, used)
+
+        def accept(source: int, target: int) -> bool:
+            return used[source] in aside and alike(source, target)
+
+        mining = dataclasses.replace(self.config.mining, neighbours=0, random_pairs=_PARTNERS)
         rng = np.random.default_rng([seed, 2])
-        proposed = propose_pairs(without, alike, rng)
+        proposed = propose_pairs(describe_images(teacher, used), mining, rng, accept)
         pairs = [(used[source], used[target]) for source, target in proposed]
-        pairs = [pair for pair in pairs if pair[0] in aside]
         chosen = [pairs[row] for row in sorted(rng.permutation(len(pairs))[:_PAIRS])]
-        return HeldAside(chosen, self.prepared.poses, mining.cycle_tolerance, seed)
+        return HeldAside(chosen, self.prepared.poses, seed)
 
     def trials(self, number: int) -> Trials:
         """The weights that were tried in a round.
@@ -216,15 +216,7 @@ class Rounds:
         if not self.workspace.exists(name):
             found = describe_images(teacher, training)
             rng = np.random.default_rng([config.seed, number, 0])
-            least = teacher.config.same_category_threshold
-            with ProgressBar(len(training)) as progress:
-
-                def alike(source: int, target: int) -> bool:
-                    progress.update("proposing pairs", source)
-                    scored = training[source], training[target]
-                    return least is None or pair_score(teacher, *scored) >= least
-
-                proposed = propose_pairs(found, config.mining, rng, alike)
+            proposed = propose_pairs(found, config.mining, rng, self._alike(teacher, training))
             self.workspace.write(name, [(training[a], training[b]) for a, b in proposed])
         pairs = [(source, target) for source, target in self.workspace.read(name)]
         queries, poses = config.mining.queries, self.prepared.poses
@@ -234,6 +226,15 @@ class Rounds:
             return mine_pair(teacher, source, target, queries, poses, rng)
 
         return mine_pairs(self._matches_folder(number), pairs, mine, "matching", self.process)
+
+    def _alike(self, teacher: Teacher, images: Sequence[int]) -> Callable[[int, int], bool]:
+        """Whether two of the images, by position, show objects of one kind, as the teacher sees."""
+        least = teacher.config.same_category_threshold
+
+        def alike(source: int, target: int) -> bool:
+            return least is None or pair_score(teacher, images[source], images[target]) >= least
+
+        return alike
 
     def _labels(self, mined: MinedMatches, teacher: Teacher) -> list[Labels]:
         """The matches that are kept, and those that are known."""
