@@ -20,8 +20,10 @@ from helpers.toys import ColourBackbone, random_image
 from homolog import HomologError, KeypointSchema, Matcher
 from homolog.backbones.configs import StableDiffusionConfig
 from homolog.image import reading
+from homolog.networks.context import AttentionHead
 from homolog.training import ViewsConfig, train
 from homolog.training import run as training_run
+from homolog.training.models import with_new_landmarks
 from homolog.training.report import read_report
 
 
@@ -181,3 +183,17 @@ def test_a_run_starts_from_a_trained_model(tmp_path):
             Matcher.from_pretrained(str(second)),
             again,
         )
+
+
+def test_landmarks_added_to_a_head_that_has_none_change_nothing_at_first():
+    torch.manual_seed(0)
+    trained = AttentionHead(24, 16, 12, width=16).eval()
+    network = AttentionHead(24, 16, 12, width=16, landmarks=(0.0, 0.4, 1.0)).eval()
+    features = torch.randn(1, 24, 6, 6)
+    assert not torch.equal(network(features), trained(features))
+    network.load_state_dict(with_new_landmarks(network, trained))
+    torch.testing.assert_close(network(features), trained(features))
+    torch.testing.assert_close(network.positions, torch.tensor([0.0, 0.4, 1.0]))
+    # Of the same kind, all weights are taken, and of another kind, none are made up.
+    assert with_new_landmarks(trained, trained).keys() == trained.state_dict().keys()
+    assert with_new_landmarks(trained, network).keys() == network.state_dict().keys()

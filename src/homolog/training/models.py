@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from homolog import checkpoints
 from homolog.backbones import adapters
@@ -27,6 +28,7 @@ from homolog.utils.tensor_files import load_state
 
 _PCA_IMAGES = 64  # images from which principal components are taken
 _PCA_EVERY = 4  # cells of them
+_LANDMARK_WEIGHTS = ("positions", "find.", "place.")
 
 
 class ModelBundle:
@@ -143,8 +145,35 @@ def create_network(
             )
         if trained is None:
             raise HomologError(f"start: expected a model with a post-processor, got {start}")
-        load_state(network, trained.state_dict(), str(start))
+        load_state(network, with_new_landmarks(network, trained), str(start))
     return network.to(backbone.device)
+
+
+def with_new_landmarks(
+    network: PostProcessor | AttentionHead, trained: PostProcessor | AttentionHead
+) -> dict[str, Tensor]:
+    """The weights of a trained network for one like it, which may have landmarks beside.
+
+    A head that learned without labels has none. Those of the new network then add nothing at first.
+
+    Args:
+        network: the new network; where it alone has landmarks, their last layer becomes zero.
+        trained: the trained one.
+    """
+    state = trained.state_dict()
+    if (
+        isinstance(network, AttentionHead)
+        and isinstance(trained, AttentionHead)
+        and len(network.positions)
+        and not len(trained.positions)
+    ):
+        last = network.place[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        own = network.state_dict()
+        state = {**state, **{n: w for n, w in own.items() if n.startswith(_LANDMARK_WEIGHTS)}}
+    return state
 
 
 def find_landmarks(data: DataSet, config: TrainingConfig) -> dict[int, float]:
