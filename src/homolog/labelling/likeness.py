@@ -70,7 +70,7 @@ class Likeness:
     def __init__(self, matcher: Matcher, exemplars: Sequence[Annotation] = ()):
         self.categories = tuple(dict.fromkeys(each.category for each in exemplars)) or ("object",)
         self._scales: list[ExemplarCells] = []
-        self._weights = _WITHOUT_EXEMPLARS
+        self._weights: tuple[float, ...] = _WITHOUT_EXEMPLARS
         by_image: dict[Path, list[Annotation]] = defaultdict(list)
         for each in exemplars:
             by_image[each.path].append(each)
