@@ -37,7 +37,7 @@ def adapt(
     out
         The folder of the model.
     rounds
-        How often images are matched and the model is trained on these matches, if not once.
+        How often images are matched and the model is trained on these matches, if not twice.
     masks
         A folder of masks of the objects, each with the name of its image. Otherwise objects are
         found.

@@ -26,7 +26,7 @@ class MiningConfig:
 
     neighbours: int = 6
     random_pairs: int = 8
-    queries: int = 250
+    queries: int = 150
     cycle_tolerance: float = 0.05
     coordinate_tolerance: float = 0.35
     affine_tolerance: float = 0.1
@@ -55,7 +55,7 @@ class HeadConfig:
 
     kind: Literal["context", "residual"] | None = None
     projection_dim: int = 256
-    steps: int = 800
+    steps: int = 400
     images: int = 10
     matches: int = 30
     learning_rate: float = 2e-3
@@ -105,7 +105,7 @@ class AdaptationConfig:
     components: int = 384
     rotations: bool | None = None
     held_aside: float = 0.1
-    rounds: int = 1
+    rounds: int = 2
     mining: MiningConfig = MiningConfig()
     head: HeadConfig = HeadConfig()
     sides: SideTuningConfig = SideTuningConfig()

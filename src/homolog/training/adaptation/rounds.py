@@ -13,6 +13,7 @@ import numpy as np
 from homolog import checkpoints
 from homolog.config import MatcherConfig, PostProcessorConfig
 from homolog.networks.sides import SideHead
+from homolog.training.adaptation.choosing import choosing_teacher
 from homolog.training.adaptation.config import AdaptationConfig
 from homolog.training.adaptation.filtering import kept
 from homolog.training.adaptation.fitting import Head, create_head, fit_head
@@ -139,14 +140,15 @@ class Rounds:
         """
         used, aside = self.prepared.used, set(self.prepared.held_aside)
         seed = self.config.seed
-        alike = self._alike(teacher, used)
+        chooser = choosing_teacher(teacher)
+        alike = self._alike(chooser, used)
 
         def accept(source: int, target: int) -> bool:
             return used[source] in aside and alike(source, target)
 
         mining = dataclasses.replace(self.config.mining, neighbours=0, random_pairs=_PARTNERS)
         rng = np.random.default_rng([seed, 2])
-        proposed = propose_pairs(describe_images(teacher, used), mining, rng, accept)
+        proposed = propose_pairs(describe_images(chooser, used), mining, rng, accept)
         pairs = [(used[source], used[target]) for source, target in proposed]
         chosen = [pairs[row] for row in sorted(rng.permutation(len(pairs))[:_PAIRS])]
         return HeldAside(chosen, self.prepared.poses, seed)
@@ -214,9 +216,11 @@ class Rounds:
         """Matches of all pairs that are proposed and whose objects are alike."""
         config, training, name = self.config, self.prepared.training, f"round{number}/pairs.json"
         if not self.workspace.exists(name):
-            found = describe_images(teacher, training)
+            # Learned descriptors make objects of two kinds alike if they were ever matched.
+            chooser = choosing_teacher(teacher)
+            found = describe_images(chooser, training)
             rng = np.random.default_rng([config.seed, number, 0])
-            proposed = propose_pairs(found, config.mining, rng, self._alike(teacher, training))
+            proposed = propose_pairs(found, config.mining, rng, self._alike(chooser, training))
             self.workspace.write(name, [(training[a], training[b]) for a, b in proposed])
         pairs = [(source, target) for source, target in self.workspace.read(name)]
         queries, poses = config.mining.queries, self.prepared.poses
