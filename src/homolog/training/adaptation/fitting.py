@@ -74,7 +74,7 @@ def fit_head(
         views: that every image is shown in.
         config: of the training.
         seed: of the run.
-        folder: of its checkpoint and curves; None to leave no files.
+        folder: that gets its checkpoint and curves; None to leave no files.
         process: this process among those of the run.
 
     Raises:
