@@ -182,14 +182,15 @@ def compared_sides(
         HomologError: an image cannot be read.
     """
     indices = _spread(sorted({source for source, _ in examples.held_aside}), _COMPARED_IMAGES)
-    candidates, changes = [], []
+    candidates: list[tuple[int, Sides, Sides]] = []
+    changes = []
     for index in indices:
         maps = [teacher.descriptor_map(index) for teacher in (examples.before, examples.after)]
         if maps[0].sides is None or maps[1].sides is None or not examples.after.recognises(maps[1]):
             continue
         sides = [Sides.from_maps(each.sides, each.transform) for each in maps]  # type: ignore[arg-type]
         weight = sides[0].confidence + sides[1].confidence
-        candidates.append((index, *sides))
+        candidates.append((index, sides[0], sides[1]))
         changes.append(float((abs(sides[0].left - sides[1].left) * weight).sum() / weight.sum()))
     chosen = [found for _, found in at_percentiles(candidates, changes)]
     images = [(examples.load(index), before, after) for index, before, after in chosen]
