@@ -29,10 +29,10 @@ from homolog.features import FeatureCache
 from homolog.training.adaptation import AdaptationConfig, SideTuningConfig, adapt
 
 
-def without(**tolerances: float) -> Callable[[AdaptationConfig], AdaptationConfig]:
-    """A change of the filter."""
+def with_mining(**changes: float) -> Callable[[AdaptationConfig], AdaptationConfig]:
+    """A change of which pairs are matched, or which matches are kept."""
     return lambda config: dataclasses.replace(
-        config, mining=dataclasses.replace(config.mining, **tolerances)
+        config, mining=dataclasses.replace(config.mining, **changes)
     )
 
 
@@ -40,10 +40,11 @@ ROWS: dict[str, Callable[[AdaptationConfig], AdaptationConfig]] = {
     "default": lambda config: config,
     "one round": lambda config: dataclasses.replace(config, rounds=1),
     "three rounds": lambda config: dataclasses.replace(config, rounds=3),
-    "no filter but the cycle": without(coordinate_tolerance=np.inf, affine_tolerance=np.inf),
-    "no affine filter": without(affine_tolerance=np.inf),
-    "no cycle filter": without(cycle_tolerance=np.inf),
-    "similar pairs only": without(neighbours=14, random_pairs=0),
+    "no filter but the cycle": with_mining(coordinate_tolerance=np.inf, affine_tolerance=np.inf),
+    "no affine filter": with_mining(affine_tolerance=np.inf),
+    "no cycle filter": with_mining(cycle_tolerance=np.inf),
+    "chains": with_mining(chains=True),
+    "similar pairs only": with_mining(neighbours=14, random_pairs=0),
     "side head as it was": lambda config: dataclasses.replace(config, sides=SideTuningConfig(0)),
     "seed 1": lambda config: dataclasses.replace(config, seed=1),
     "seed 2": lambda config: dataclasses.replace(config, seed=2),

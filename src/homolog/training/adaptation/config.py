@@ -20,7 +20,8 @@ class MiningConfig:
             half a body's length, where a side head recognises both objects.
         affine_tolerance: how far a match may lie off the affine map of the matches around it, as a
             share of the object's size.
-        chains: whether doubtful pairs are matched through images that lie between them.
+        chains: whether doubtful pairs are also matched through images that lie between them, which
+            brought nothing where it was measured (docs/experiments.md).
         fewest: a pair with fewer kept matches than this is left out.
     """
 
@@ -30,7 +31,7 @@ class MiningConfig:
     cycle_tolerance: float = 0.05
     coordinate_tolerance: float = 0.35
     affine_tolerance: float = 0.1
-    chains: bool = True
+    chains: bool = False
     fewest: int = 8
 
 

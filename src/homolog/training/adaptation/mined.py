@@ -31,11 +31,11 @@ class MinedMatches(Sequence[PseudoMatches]):
     """The matches of pairs of images, read from files of some pairs each.
 
     Args:
-        folder: of the files that `mine_pairs` wrote.
+        folders: of the files that `mine_pairs` wrote; one that is not there has none.
     """
 
-    def __init__(self, folder: Path):
-        self._paths = sorted(folder.glob("*.safetensors"))
+    def __init__(self, *folders: Path):
+        self._paths = [path for each in folders for path in sorted(each.glob("*.safetensors"))]
         self._cache: LRUCache[int, list[PseudoMatches]] = LRUCache(_CACHED_BYTES, _nbytes)
         counts = [len(self._block(block)) for block in range(len(self._paths))]
         self._starts = np.cumsum([0, *counts])

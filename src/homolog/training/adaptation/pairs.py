@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,6 +99,36 @@ def propose_pairs(
             for target in itertools.islice(accepted, wanted):
                 pairs[source, target] = None
     return list(pairs)
+
+
+def propose_chains(
+    shares: Mapping[tuple[int, int], float], confident: float
+) -> list[tuple[int, int, int]]:
+    """Images that lead from the source of a doubtful pair to its target.
+
+    A pair is doubtful if a smaller share of its matches is kept. Of the images that share confident
+    pairs with both of its ends, the one is taken whose less confident pair is the most confident.
+
+    Args:
+        shares: by (source, target), the share of the matches that is kept.
+        confident: from which share on a pair is.
+
+    Returns:
+        (source, image between, target), at most one for each doubtful pair.
+    """
+    links: dict[int, dict[int, float]] = {}
+    for (source, target), share in shares.items():
+        if share >= confident:
+            for one, other in ((source, target), (target, source)):
+                known = links.setdefault(one, {})
+                known[other] = max(share, known.get(other, 0.0))
+    chains = []
+    for (source, target), share in shares.items():
+        ways = links.get(source, {}).keys() & links.get(target, {}).keys()
+        if share < confident and ways:
+            best = max(sorted(ways), key=lambda way: min(links[source][way], links[target][way]))
+            chains.append((source, best, target))
+    return chains
 
 
 @torch.no_grad()

@@ -24,6 +24,7 @@ from homolog.training.adaptation.mixing import SHARES, WITHOUT_HEAD, HeldAside, 
 from homolog.training.adaptation.pairs import (
     describe_images,
     pair_score,
+    propose_chains,
     propose_pairs,
 )
 from homolog.training.adaptation.preparation import Prepared
@@ -35,6 +36,7 @@ from homolog.training.adaptation.workspace import Workspace
 from homolog.training.sides.examples import Examples
 
 _PARTNERS, _PAIRS = 6, 120  # of each image kept aside, and in all
+_CONFIDENT = 0.3  # share of kept matches from which on a pair may be part of a chain
 _FEWEST_RECOGNISED = 12  # images of objects that the side head knows, for it to be tuned
 
 
@@ -146,9 +148,13 @@ class Rounds:
         def accept(source: int, target: int) -> bool:
             return used[source] in aside and alike(source, target)
 
-        mining = dataclasses.replace(self.config.mining, neighbours=0, random_pairs=_PARTNERS)
+        mining, found = self.config.mining, describe_images(chooser, used)
+        drawn = dataclasses.replace(mining, neighbours=0, random_pairs=_PARTNERS)
         rng = np.random.default_rng([seed, 2])
-        proposed = propose_pairs(describe_images(chooser, used), mining, rng, accept)
+        proposed = propose_pairs(found, drawn, rng, accept)
+        if not proposed:  # none is of the kind of any other, and the most similar has to do
+            nearest = dataclasses.replace(mining, neighbours=1, random_pairs=0)
+            proposed = propose_pairs(found, nearest, rng, lambda source, _: used[source] in aside)
         pairs = [(used[source], used[target]) for source, target in proposed]
         chosen = [pairs[row] for row in sorted(rng.permutation(len(pairs))[:_PAIRS])]
         return HeldAside(chosen, self.prepared.poses, seed)
@@ -168,7 +174,7 @@ class Rounds:
         Args:
             number: of the round.
         """
-        return MinedMatches(self._matches_folder(number))
+        return MinedMatches(*self._matches_folders(number))
 
     def recognised(self, teacher: Teacher) -> set[int]:
         """The images that are used whose objects the side head knows.
@@ -181,8 +187,10 @@ class Rounds:
         maps = ((index, teacher.descriptor_map(index)) for index in self.prepared.used)
         return {index for index, found in maps if teacher.recognises(found)}
 
-    def _matches_folder(self, number: int) -> Path:
-        return self.workspace.folder / f"round{number}" / "matches"
+    def _matches_folders(self, number: int) -> tuple[Path, Path]:
+        """Of the matches of pairs, and of those through images between them."""
+        folder = self.workspace.folder / f"round{number}"
+        return folder / "matches", folder / "chains"
 
     def _train(self, number: int, start: Model) -> None:
         folder, config = f"round{number}", self.config
@@ -229,7 +237,20 @@ class Rounds:
             rng = np.random.default_rng([config.seed, number, source, target])
             return mine_pair(teacher, source, target, queries, poses, rng)
 
-        return mine_pairs(self._matches_folder(number), pairs, mine, "matching", self.process)
+        direct, through = self._matches_folders(number)
+        mined = mine_pairs(direct, pairs, mine, "matching", self.process)
+        if not config.mining.chains:
+            return mined
+        shares = {(m.source, m.target): float(kept(m, config.mining).mean()) for m in mined}
+        between = {(s, t): way for s, way, t in propose_chains(shares, _CONFIDENT)}
+
+        def mine_chain(source: int, target: int) -> PseudoMatches:
+            way = between[source, target]
+            rng = np.random.default_rng([config.seed, number, source, target, way])
+            return mine_pair(teacher, source, target, queries, poses, rng, way)
+
+        mine_pairs(through, list(between), mine_chain, "matching through others", self.process)
+        return MinedMatches(direct, through)
 
     def _alike(self, teacher: Teacher, images: Sequence[int]) -> Callable[[int, int], bool]:
         """Whether two of the images, by position, show objects of one kind, as the teacher sees."""
