@@ -17,6 +17,7 @@ from homolog.training.adaptation.pairs import (
     ImageDescriptors,
     describe_images,
     pair_score,
+    propose_chains,
     propose_pairs,
     upright_share,
     vary_in_angle,
@@ -88,6 +89,47 @@ def test_with_headings_neighbours_face_alike(seed, count):
         allowed = {others[index] for index in np.argsort(-facing)[:30]}
         targets = {target for first, target in pairs if first == source}
         assert targets <= allowed and len(targets) == min(6, len(others))
+
+
+def test_pairs_that_are_not_accepted_are_made_up_for():
+    """Of two kinds of images, each finds as many partners of its own as there are."""
+    images = descriptors(20, 0)
+    config = MiningConfig(neighbours=2, random_pairs=2)
+    pairs = propose_pairs(
+        images, config, np.random.default_rng(0), lambda one, other: one % 2 == other % 2
+    )
+    assert all(source % 2 == target % 2 for source, target in pairs)
+    for source in range(20):
+        assert 2 <= sum(first == source for first, _ in pairs) <= 4
+    none = propose_pairs(images, config, np.random.default_rng(0), lambda one, other: False)
+    assert none == []
+
+
+@settings(max_examples=30)
+@given(
+    shares=st.dictionaries(
+        st.tuples(st.integers(0, 5), st.integers(0, 5)).filter(lambda pair: pair[0] != pair[1]),
+        st.floats(0, 1), max_size=20,
+    ),
+    confident=st.floats(0.1, 0.9),
+)  # fmt: skip
+def test_chains_lead_over_the_most_confident_image(shares, confident):
+    def link(one, other):
+        return max(shares.get((one, other), 0.0), shares.get((other, one), 0.0))
+
+    chains = {(chain[0], chain[2]): chain[1] for chain in propose_chains(shares, confident)}
+    for (source, target), share in shares.items():
+        between = {
+            image: min(link(source, image), link(image, target))
+            for image in range(6)
+            if image not in (source, target)
+        }
+        best = max(between.values())
+        if share >= confident or best < confident:
+            assert (source, target) not in chains
+        else:
+            assert between[chains[source, target]] == best
+    assert set(chains) <= set(shares)
 
 
 def test_random_pairs_reach_everybody():
