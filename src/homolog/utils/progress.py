@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from datetime import timedelta
@@ -30,7 +31,9 @@ class ProgressBar:
     """
 
     def __init__(self, total: int, console: Console | None = None):
-        self._console = console or Console(stderr=True)
+        # Of several processes that torchrun has started, the first speaks for all.
+        others = os.environ.get("RANK", "0") != "0"
+        self._console = console or Console(stderr=True, quiet=others)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

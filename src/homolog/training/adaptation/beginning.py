@@ -23,6 +23,7 @@ from homolog.training.adaptation.images import (
 from homolog.training.adaptation.masks import find_masks
 from homolog.training.adaptation.workspace import make_folder, write_json
 from homolog.training.run_dir import RESULTS, RUN
+from homolog.utils.outputs import claim_run_dir
 
 IMAGES, WORK, MASKS = "images.csv", "work", "masks.json"
 
@@ -53,12 +54,17 @@ class Beginning:
         """Whether the run knows its images already."""
         return (self.out / WORK / IMAGES).exists() or (self.out / RESULTS).exists()
 
-    def check_folder(self) -> None:
-        """Refuse the folder of a model that no run has made.
+    def check_folder(self, run: Mapping[str, Any]) -> None:
+        """Refuse the folder of another run, or of a model that no run has made.
+
+        Args:
+            run: everything that identifies this run, for JSON.
 
         Raises:
-            HomologError: it holds one.
+            HomologError: it is one.
         """
+        if (self.out / RUN).exists():
+            claim_run_dir(self.out, run)
         files = (self.out / name for name in (checkpoints.CONFIG, checkpoints.WEIGHTS, IMAGES))
         if not (self.out / RUN).exists() and any(path.exists() for path in files):
             raise HomologError(

@@ -34,6 +34,7 @@ from homolog.training.adaptation.store import ImageStore
 from homolog.training.adaptation.teacher import Teacher
 from homolog.training.adaptation.workspace import Workspace
 from homolog.training.sides.examples import Examples
+from homolog.utils.progress import ProgressBar
 
 _PARTNERS, _PAIRS = 6, 120  # of each image kept aside, and in all
 _CONFIDENT = 0.3  # share of kept matches from which on a pair may be part of a chain
@@ -228,7 +229,14 @@ class Rounds:
             chooser = choosing_teacher(teacher)
             found = describe_images(chooser, training)
             rng = np.random.default_rng([config.seed, number, 0])
-            proposed = propose_pairs(found, config.mining, rng, self._alike(chooser, training))
+            alike = self._alike(chooser, training)
+            with ProgressBar(len(training)) as progress:
+
+                def accept(source: int, target: int) -> bool:
+                    progress.update("proposing pairs", source)
+                    return alike(source, target)
+
+                proposed = propose_pairs(found, config.mining, rng, accept)
             self.workspace.write(name, [(training[a], training[b]) for a, b in proposed])
         pairs = [(source, target) for source, target in self.workspace.read(name)]
         queries, poses = config.mining.queries, self.prepared.poses

@@ -182,7 +182,7 @@ def adapt(
                 "config": to_plain(config),
             }
             begin = Beginning(source, out, matcher.max_pixels, masks, labelled)
-            begin.check_folder()
+            begin.check_folder(run)
             candidates = None if begin.is_done else begin.read()
             stack.enter_context(lock_folder(out))
             claim_run_dir(out, run)
