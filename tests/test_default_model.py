@@ -72,6 +72,13 @@ def test_weights_come_with_the_package(shipped):
         assert torch.equal(tensor, expected.state_dict()[name].half().float())
 
 
+def test_presets_of_others_have_them_too(matcher, monkeypatch):
+    config = dataclasses.replace(PRESETS["embedded"](), window=2)
+    monkeypatch.setattr("homolog.matcher.PRESETS", {"mine": lambda: config})
+    found = Matcher.from_pretrained("mine", device="cpu")
+    assert found.name == "mine" and found.weights_digest == matcher.weights_digest
+
+
 def test_it_is_told_from_the_default_before(shipped, matcher):
     assert shipped.weights_digest != matcher.weights_digest
     features = matcher.extract(random_image(200, 150, 0))

@@ -20,12 +20,14 @@ def read_bundled(preset: str, name: str) -> dict[str, Tensor]:
     """The weights of one network of a preset.
 
     Args:
-        preset: its name.
+        preset: its name; presets that others registered have the networks of `embedded`.
         name: of the file: `NETWORK` for the post-processor, `SIDES` for the side head.
 
     Raises:
         HomologError: the file is missing or damaged.
     """
-    asset = resources.files("homolog").joinpath("assets", preset, name)
-    with resources.as_file(asset) as path:
+    assets = resources.files("homolog").joinpath("assets")
+    own = assets.joinpath(preset)
+    folder = own if own.is_dir() else assets.joinpath("embedded")
+    with resources.as_file(folder.joinpath(name)) as path:
         return read_tensors(path)
