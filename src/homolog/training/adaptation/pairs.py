@@ -147,7 +147,23 @@ def pair_score(teacher: Teacher, source: int, target: int) -> float:
     )  # fmt: skip
 
 
-_UPRIGHT = 0.8  # share of pairs of upright objects in which no other pose fits better
+def same_kind(teacher: Teacher, indices: Sequence[int]) -> Callable[[int, int], bool]:
+    """Whether two images, by position, show objects of one kind: `accept` of `propose_pairs`.
+
+    Args:
+        teacher: of zero-shot descriptors (`choosing_teacher`), for learned ones make objects of two
+            kinds alike if these were ever matched; its threshold decides, and without one all are.
+        indices: of the images in its store.
+    """
+    least = teacher.config.same_category_threshold
+
+    def accept(source: int, target: int) -> bool:
+        return least is None or pair_score(teacher, indices[source], indices[target]) >= least
+
+    return accept
+
+
+_UPRIGHT = 0.75  # share of pairs of upright objects in which no other pose fits better
 
 
 @torch.no_grad()
@@ -159,7 +175,8 @@ def vary_in_angle(teacher: Teacher, pairs: Sequence[tuple[int, int]]) -> bool:
 
     Args:
         teacher: has the descriptors, of sources in four rotations.
-        pairs: (source, target) of similar images in its store, at least one.
+        pairs: (source, target) of images in its store, at least one; drawn at random from those of
+            one kind, for the images most alike, such as frames of one video, also lie alike.
     """
     return upright_share(teacher, pairs) < _UPRIGHT
 

@@ -22,7 +22,12 @@ from homolog.training.adaptation.images import (
     check_enough,
     left_out_notes,
 )
-from homolog.training.adaptation.pairs import describe_images, propose_pairs, vary_in_angle
+from homolog.training.adaptation.pairs import (
+    describe_images,
+    propose_pairs,
+    same_kind,
+    vary_in_angle,
+)
 from homolog.training.adaptation.store import ImageStore
 from homolog.training.adaptation.teacher import Teacher
 from homolog.training.adaptation.workspace import Workspace
@@ -170,13 +175,17 @@ def _hold_aside(indices: Sequence[int], config: AdaptationConfig) -> set[int]:
 def _vary_in_angle(
     teacher: Teacher, training: Sequence[int], config: AdaptationConfig, workspace: Workspace
 ) -> bool:
-    """Whether objects lie at any angle, seen in some pairs of similar images."""
-    found = describe_images(teacher, training)
-    alike = dataclasses.replace(config.mining, neighbours=1, random_pairs=0)
+    """Whether objects lie at any angle, seen in some pairs of images of one kind."""
+    chooser = choosing_teacher(teacher)
+    found = describe_images(chooser, training)
+    drawn = dataclasses.replace(config.mining, neighbours=0, random_pairs=1)
     rng = np.random.default_rng([config.seed, 1])
-    pairs = [(training[a], training[b]) for a, b in propose_pairs(found, alike, rng)]
+    proposed = propose_pairs(found, drawn, rng, same_kind(chooser, training))
+    if not proposed:
+        return False
+    pairs = [(training[a], training[b]) for a, b in proposed]
     some = [pairs[row] for row in sorted(rng.permutation(len(pairs))[:_ANGLE_PAIRS])]
     views = [(a, PoseView(pose)) for a, _ in some for pose in POSE_SETS["rotations"]]
     process = workspace.process
     teacher.store.fill(views, "looking for objects at other angles", process)
-    return bool(process.gather(vary_in_angle(teacher, some))[0])
+    return bool(process.gather(vary_in_angle(chooser, some))[0])

@@ -23,9 +23,9 @@ from homolog.training.adaptation.mining import PseudoMatches, mine_pair
 from homolog.training.adaptation.mixing import SHARES, WITHOUT_HEAD, HeldAside, Trials
 from homolog.training.adaptation.pairs import (
     describe_images,
-    pair_score,
     propose_chains,
     propose_pairs,
+    same_kind,
 )
 from homolog.training.adaptation.preparation import Prepared
 from homolog.training.adaptation.sampler import Labels
@@ -144,7 +144,7 @@ class Rounds:
         used, aside = self.prepared.used, set(self.prepared.held_aside)
         seed = self.config.seed
         chooser = choosing_teacher(teacher)
-        alike = self._alike(chooser, used)
+        alike = same_kind(chooser, used)
 
         def accept(source: int, target: int) -> bool:
             return used[source] in aside and alike(source, target)
@@ -225,11 +225,10 @@ class Rounds:
         """Matches of all pairs that are proposed and whose objects are alike."""
         config, training, name = self.config, self.prepared.training, f"round{number}/pairs.json"
         if not self.workspace.exists(name):
-            # Learned descriptors make objects of two kinds alike if they were ever matched.
             chooser = choosing_teacher(teacher)
             found = describe_images(chooser, training)
             rng = np.random.default_rng([config.seed, number, 0])
-            alike = self._alike(chooser, training)
+            alike = same_kind(chooser, training)
             with ProgressBar(len(training)) as progress:
 
                 def accept(source: int, target: int) -> bool:
@@ -259,15 +258,6 @@ class Rounds:
 
         mine_pairs(through, list(between), mine_chain, "matching through others", self.process)
         return MinedMatches(direct, through)
-
-    def _alike(self, teacher: Teacher, images: Sequence[int]) -> Callable[[int, int], bool]:
-        """Whether two of the images, by position, show objects of one kind, as the teacher sees."""
-        least = teacher.config.same_category_threshold
-
-        def alike(source: int, target: int) -> bool:
-            return least is None or pair_score(teacher, images[source], images[target]) >= least
-
-        return alike
 
     def _labels(self, mined: MinedMatches, teacher: Teacher) -> list[Labels]:
         """The matches that are kept, and those that are known."""
