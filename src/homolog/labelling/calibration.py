@@ -95,8 +95,8 @@ class Calibration:
             same_series: whether the image is of the series of an exemplar; None if unknown.
         """
         if not self.adapted:
-            *weights, bias = self.weights.keypoints
-            return sigmoid(confidence_features[:, :4] @ np.array(weights) + bias + self.offset)
+            *slopes, bias = self.weights.keypoints
+            return sigmoid(confidence_features[:, :4] @ np.array(slopes) + bias + self.offset)
         columns = _columns(confidence_features, same_series)
         odds = self.keypoints.get(category or "")
         logits = _base(confidence_features, odds, self.weights)
