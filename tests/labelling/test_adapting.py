@@ -145,7 +145,7 @@ def test_bees(tmp_path, monkeypatch, matcher):
     )
     exemplars = read(tmp_path / "few.json", tmp_path / "bees")
     assert len(exemplars.annotations) == 3
-    config = AdaptationConfig(rotations=False)
+    config = AdaptationConfig(rotations=False, rounds=1)
     config = dataclasses.replace(
         config,
         mining=dataclasses.replace(config.mining, neighbours=2, random_pairs=1, queries=80),
