@@ -26,13 +26,16 @@ _BASIS_IMAGES, _BASIS_EVERY = 64, 4  # images, and cells of them, that component
 Head = AttentionHead | PostProcessor
 
 
-def create_head(store: ImageStore, config: HeadConfig, seed: int) -> Head:
+def create_head(
+    store: ImageStore, config: HeadConfig, seed: int, images: Sequence[int] | None = None
+) -> Head:
     """An untrained head for the descriptors of a store.
 
     Args:
         store: the descriptors, from which an `AttentionHead` takes its principal components.
         config: of the head.
         seed: of its initial weights.
+        images: indices of those that components are taken from; None for all.
     """
     channels = len(store.basis_CK)
     network: Head
@@ -46,8 +49,9 @@ def create_head(store: ImageStore, config: HeadConfig, seed: int) -> Head:
     network = network.to(store.basis_CK.device)
     if isinstance(network, AttentionHead):
         cells = []
-        for index in spread(len(store), _BASIS_IMAGES):
-            view = store.view(index)
+        used = range(len(store)) if images is None else images
+        for row in spread(len(used), _BASIS_IMAGES):
+            view = store.view(used[row])
             cells.append(view.components_HWK[view.valid_HW][::_BASIS_EVERY].float())
         # In the space of the components, for what they leave out is not in the store.
         found = torch.cat(cells).to(store.basis_CK)

@@ -278,7 +278,7 @@ class Rounds:
         """What is trained: the head of the model before, if it has one."""
         if start.network is not None:
             return copy.deepcopy(start.network).requires_grad_(True)
-        return create_head(self.store, self.config.head, seed)
+        return create_head(self.store, self.config.head, seed, self.prepared.training)
 
     def _tuned_sides(
         self, start: Model, teacher: Teacher, labels: Sequence[Labels], seed: int, folder: str

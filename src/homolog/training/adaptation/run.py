@@ -15,6 +15,7 @@ import dataclasses
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
@@ -43,6 +44,8 @@ from homolog.training.adaptation.config import AdaptationConfig
 from homolog.training.adaptation.fixed_points import FixedPoints, digest, labelled_objects
 from homolog.training.adaptation.images import (
     ImageSet,
+    changed_images,
+    check_enough,
     left_out_notes,
     read_images_csv,
     write_images_csv,
@@ -264,12 +267,11 @@ def _run(
     render: Callable[[SideHead], SideExamples] | None,
 ) -> None:
     """Run all stages that are not done yet, and write the model and its report."""
-    candidates = read_images_csv(out / WORK / IMAGES)
+    store, candidates = _open_store(source, matcher, config, workspace)
     masks = {Path(image): Path(mask) for image, mask in workspace.read(MASKS).items()}
     network = matcher.network
     assert network is None or isinstance(network, (AttentionHead, PostProcessor))
     start = Model(matcher.config, network, matcher.side_head)
-    store = _open_store(matcher, candidates, config, workspace)
     teacher = Teacher(store, start.config, start.network, start.side_head, masks)
     if not workspace.exists(_PREPARED):
         own = {annotation.path.resolve() for annotation in labelled}
@@ -277,7 +279,9 @@ def _run(
         found = prepare(candidates, source, teacher, config, workspace, paths)
         workspace.write(_PREPARED, found.to_dict())
     prepared = Prepared.from_dict(workspace.read(_PREPARED))
-    fixed = FixedPoints(labelled, store) if labelled else None
+    trained = {candidates.files[index].resolve() for index in prepared.training}
+    own_labels = [each for each in labelled if each.path.resolve() in trained]
+    fixed = FixedPoints(own_labels, store) if own_labels else None
     rounds = Rounds(store, prepared, masks, fixed, config, workspace, render)
     model = start
     for number in range(1, config.rounds + 1):
@@ -310,6 +314,7 @@ def _run(
         before=before,
         after=after,
         sides_tuned=_folder(workspace, config, "sides").is_dir(),
+        exemplars=0 if fixed is None else len(fixed.keypoints),
         seconds=workspace.seconds(),
         notes=[f"Masks of {len(masks):,} images were used."] if masks else [],
     )
@@ -335,13 +340,31 @@ def _folder(workspace: Workspace, config: AdaptationConfig, stage: str) -> Path:
 
 
 def _open_store(
-    matcher: Matcher, candidates: ImageSet, config: AdaptationConfig, workspace: Workspace
-) -> ImageStore:
-    """The store, which the first process makes before the others open it."""
+    source: str, matcher: Matcher, config: AdaptationConfig, workspace: Workspace
+) -> tuple[ImageStore, ImageSet]:
+    """The store and its images. The first process makes it before the others open it.
 
-    def make() -> ImageStore:
-        return ImageStore(workspace.folder / "store", matcher, candidates.files, config.components)
+    Images that are gone or have changed before it is made are left out.
+    """
+    path = workspace.folder / IMAGES
 
-    store = make() if workspace.process.is_main else None
+    def make(images: ImageSet) -> ImageStore:
+        return ImageStore(workspace.folder / "store", matcher, images.files, config.components)
+
+    if workspace.process.is_main:
+        images, store = read_images_csv(path), None
+        while store is None:
+            try:
+                store = make(images)
+            except HomologError:
+                changed = changed_images(images, max_pixels=matcher.max_pixels)
+                if not changed:
+                    raise
+                images = images.without(changed)
+                check_enough(images, source)
+                write_images_csv(path, images)
+                for note in left_out_notes(changed):
+                    print(f"note: {note}", file=sys.stderr)
     workspace.process.gather(None)
-    return store or make()
+    images = read_images_csv(path)
+    return make(images), images
