@@ -41,6 +41,7 @@ from homolog.training.adaptation.beginning import (
     identify_source,
 )
 from homolog.training.adaptation.config import AdaptationConfig
+from homolog.training.adaptation.examples import Examples
 from homolog.training.adaptation.fixed_points import FixedPoints, digest, labelled_objects
 from homolog.training.adaptation.images import (
     ImageSet,
@@ -53,7 +54,6 @@ from homolog.training.adaptation.images import (
 from homolog.training.adaptation.preparation import Prepared, prepare
 from homolog.training.adaptation.report import (
     AdaptationReport,
-    Examples,
     MinedRound,
     WeightTrial,
     write_report,
