@@ -130,7 +130,7 @@ def test_a_finished_run_is_not_run_again(images, finished, monkeypatch):
     }
 
 
-@pytest.mark.parametrize("every", [9, 23])
+@pytest.mark.parametrize("every", [pytest.param(9, marks=pytest.mark.slow), 23])
 def test_killed_at_any_file_it_ends_with_the_same_bits(
     images, finished, tmp_path, monkeypatch, every
 ):
@@ -148,7 +148,7 @@ def test_killed_at_any_file_it_ends_with_the_same_bits(
     assert AdaptationResult.read(out) == dataclasses.replace(finished, folder=out)
 
 
-@pytest.mark.parametrize("count", [0, 4, 30])
+@pytest.mark.parametrize("count", [0, 30])
 def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(
     images, finished, tmp_path, monkeypatch, count
 ):
