@@ -20,8 +20,10 @@ from homolog.applications import averaging, tracking, warping
 from homolog.labelling.exemplars import Exemplars
 """,
     "CONTRIBUTING.md": "from homolog import HomologError\nfrom homolog.backbones.dino import load",
+    "docs/explanation/default-model.md": _MATCHER,
     "docs/explanation/design.md": f"{_PAIR}\nfrom homolog.image.geometry import Grid",
     "docs/explanation/method.md": _PAIR,
+    "docs/how-to/adapt.md": "from pathlib import Path",
     "docs/how-to/add-a-backbone.md": "from homolog.backbones.dino import load",
     "docs/how-to/add-a-command.md": """
 from homolog import HomologError
@@ -77,6 +79,9 @@ PLACEHOLDERS: Mapping[str, str | Mapping[str, str]] = {
 """What words in capitals stand for within sentences and tables, perhaps by command."""
 
 OPTIONS: Mapping[str, Mapping[str, str]] = {
+    "adapt": {"--steps": "1", "--rounds": "1"},
+    # Without a side head, whose tuning takes as long as all else.
+    "adapt unlabelled/ --out": {"--model": "embedded-zero-shot"},
     "annotate --engine ray": {"--workers": "1"},
     "evaluate": {"--limit": "2"},
     "serve": {"--port": "0"},
@@ -93,7 +98,11 @@ REPLACED: Mapping[str, str] = {"steps=500": "steps=1"}
 SLOW = (
     "--engine ray",
     "torchrun --nproc-per-node 2",
+    "--out with-",
+    "--out shared",
+    "--out adapted-dino",
     # What other pages have, too, on other files.
+    "adapt unlabelled --out",
     "bees/train.json --out runs/bees",
     "--validation bees/train.json",
 )

@@ -145,6 +145,23 @@ def _annotated(category: str, *files: str, images: Iterable[str]) -> Callable[[P
     return make
 
 
+def _unlabelled(folder: Path) -> None:
+    """As many different images as an adaptation needs: parts of the animals'."""
+    folder.mkdir()
+    for number in range(13):
+        left, top = 8 * (number // 4), 6 * (number // 4)
+        part = animal(number % 4)[0].crop((left, top, left + 600, top + 450))
+        part.resize((320, 240)).save(folder / f"{number:02}.png")
+
+
+def _masks(folder: Path) -> None:
+    folder.mkdir()
+    for image in (folder.parent / "unlabelled").iterdir():
+        mask = Image.new("L", (320, 240))
+        mask.paste(255, (20, 40, 300, 230))
+        mask.save(folder / image.name)
+
+
 _CAGE = ((10, 15, 320, 240), (330, 215, 320, 240))
 """Boxes (x, y, width, height) of the fox and the husky in an image of a cage."""
 
@@ -372,6 +389,8 @@ FILES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "husky.jpg": (_animal(1), ()),
     "photo.jpg": (_animal(0), ()),
     "mask.png": (_mask, ()),
+    "unlabelled": (_unlabelled, ()),
+    "masks": (_masks, ("unlabelled",)),
     "dog.mp4": (_video, ()),
     "points.csv": (_points, ()),
     "images": (_animals(*_BEES), ()),

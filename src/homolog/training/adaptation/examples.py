@@ -17,6 +17,7 @@ from homolog.results import Sides
 from homolog.training.adaptation.config import MiningConfig
 from homolog.training.adaptation.filtering import kept
 from homolog.training.adaptation.mining import PointMatcher, PseudoMatches, in_best_pose
+from homolog.training.adaptation.mixing import TOLERANCE
 from homolog.training.adaptation.teacher import Teacher, at_cells, object_size
 from homolog.viz.adaptation import ComparedPair, MinedPair
 from homolog.viz.raster import MAX_SIZE
@@ -244,7 +245,7 @@ class _Followed:
             errors = torch.linalg.vector_norm(back - queries, dim=1).double().cpu().numpy() / size
             landed = at_cells(on_target[..., None].float(), there)[:, 0].cpu().numpy() > 0.5
             matches.append(goal.transform.to_points(there.double().cpu().numpy()))
-            consistent.append(landed & (errors <= examples.config.cycle_tolerance))
+            consistent.append(landed & (errors <= TOLERANCE))
         inner = inner if inner.any() else np.ones(len(points), dtype=bool)
         return cls(
             source, target, points, inner, (matches[0], matches[1]), (consistent[0], consistent[1])
