@@ -105,11 +105,11 @@ def test_what_cannot_be_adapted_to_is_one_line(capsys, tmp_path):
         Image.open(paths[0]).save(tmp_path / "photos" / f"copy{index}.png")
     (tmp_path / "empty").mkdir()
     for arguments, message in (
-        (["photos"], "folder: expected at least 12 images"),
-        (["empty"], "folder: expected a folder of at least 12 images"),
-        (["nowhere"], "folder: expected"),
+        (["photos"], "images: expected at least 12 images"),
+        (["empty"], "images: expected a folder of at least 12 images"),
+        (["nowhere"], "images: expected"),
         ([], "images: expected a folder or images, got none"),
-        (["photos", "--rounds", "0"], "rounds: expected at least 1, got 0"),
+        (["photos", "--rounds", "0"], "rounds: expected a whole number of at least 1, got 0"),
         (["photos", "--masks", "nowhere"], "masks: expected a folder of masks"),
     ):
         status, out, err = run(capsys, "adapt", *arguments, "--out", "model")

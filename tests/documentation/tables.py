@@ -23,7 +23,6 @@ from homolog.labelling.exemplars import Exemplars
     "docs/explanation/default-model.md": _MATCHER,
     "docs/explanation/design.md": f"{_PAIR}\nfrom homolog.image.geometry import Grid",
     "docs/explanation/method.md": _PAIR,
-    "docs/how-to/adapt.md": "from pathlib import Path",
     "docs/how-to/add-a-backbone.md": "from homolog.backbones.dino import load",
     "docs/how-to/add-a-command.md": """
 from homolog import HomologError

@@ -41,7 +41,7 @@ def adapted(monkeypatch):
     def adapt(images, out, matcher, config, *, exemplars):
         calls.append((images, out, exemplars))
         if after[0] is None:
-            raise HomologError("folder: expected images whose objects can be matched, got others")
+            raise HomologError("images: expected images whose objects can be matched, got others")
         (out / "report").mkdir(parents=True)
         run = {"model": to_plain(matcher.config), "weights": matcher.weights_digest}
         (out / "run.json").write_text(json.dumps(run))
@@ -98,7 +98,7 @@ def test_images_that_cannot_be_adapted_to(folder, adapted, tmp_path):
     model, notes = adapted_model(toy_matcher(), exemplars, folder, tmp_path / "labels.json")
     assert model is None
     (note,) = notes
-    assert note.startswith("not adapted: folder: expected images whose objects")
+    assert note.startswith("not adapted: images: expected images whose objects")
 
 
 def test_what_annotate_refuses_is_refused_before_the_work(folder, adapted, tmp_path):

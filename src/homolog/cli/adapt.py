@@ -32,8 +32,8 @@ def adapt(
     ----------
     images
         A folder, which is searched with all below; a text file that has the path of an image on
-        each line; or several images and folders. All should show objects of one kind, or several
-        of each of some kinds.
+        each line, relative to its own folder; or several images and folders. All should show
+        objects of one kind, or several of each of some kinds.
     out
         The folder of the model.
     rounds
@@ -42,10 +42,10 @@ def adapt(
         A folder of masks of the objects, each with the name of its image. Otherwise objects are
         found.
     exemplars
-        Labels of some of the images, in any format of keypoint labels: keypoints of the same name
-        are matches that are known.
+        Labels of some of the images, or of others, which are then used, too, in any format of
+        keypoint labels: keypoints of the same name are matches that are known.
     steps
-        Optimizer steps of the head, if not as many as by default.
+        Optimizer steps of the head in each round, if not 400.
     training_seed
         Seed of everything that is drawn at random.
     """

@@ -262,7 +262,7 @@ def test_another_seed_draws_other_matches(tmp_path):
 def test_without_matches_there_is_nothing_to_learn(tmp_path):
     store = toy_store(tmp_path, cuts((0, 0), (9, 9)))
     network = create_head(store, CONTEXT, 0)
-    with pytest.raises(HomologError, match=r"^folder: expected .*; try [^\n]*$"):
+    with pytest.raises(HomologError, match=r"^images: expected .*; try [^\n]*$"):
         fit_head(network, [], store, [UNCHANGED], CONTEXT, 0)
 
 

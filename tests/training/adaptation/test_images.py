@@ -90,12 +90,12 @@ def test_what_is_no_folder(tmp_path, given):
     if isinstance(given, bytes):
         (tmp_path / "video.mp4").write_bytes(given)
         given = tmp_path / "video.mp4"
-    with pytest.raises(HomologError, match=r"^folder: expected a folder"):
+    with pytest.raises(HomologError, match=r"^images: expected a folder"):
         read_images(given)
 
 
 def test_too_few_images(tmp_path):
-    with pytest.raises(HomologError, match=r"folder: expected .*none, which does not exist"):
+    with pytest.raises(HomologError, match=r"images: expected .*none, which does not exist"):
         read_images(tmp_path / "none")
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "notes.txt").write_text("no image")
@@ -107,7 +107,7 @@ def test_too_few_images(tmp_path):
     with pytest.raises(HomologError) as caught:
         read_images(tmp_path / "set")
     assert str(caught.value) == (
-        "folder: expected at least 12 images, some to match and some to keep aside, got 5 in "
+        "images: expected at least 12 images, some to match and some to keep aside, got 5 in "
         f"{tmp_path / 'set'}; 20 left out, of which 20 are copies of other images, such as "
         f"{tmp_path / 'set' / 'copy0.png'}: a copy of {paths[0]}"
     )

@@ -25,6 +25,7 @@ from homolog.config import PostProcessorConfig
 from homolog.networks.context import AttentionHead
 from homolog.networks.post_processor import PostProcessor
 from homolog.presets import zero_shot
+from homolog.training import adaptation
 from homolog.training.adaptation import AdaptationResult, mined, report, run, store
 from homolog.training.adaptation.images import read_images_csv
 from homolog.training.adaptation.mined import MinedMatches
@@ -345,11 +346,11 @@ def refused(message: str, *arguments, **options):
 
 def test_what_cannot_be_adapted_is_refused(images, finished, tmp_path):
     save_objects(tmp_path / "five", 5)
-    refused("folder: expected at least 12 images", tmp_path / "five", tmp_path / "m")
-    refused("folder: expected a folder", 5, tmp_path / "m")
+    refused("images: expected at least 12 images", tmp_path / "five", tmp_path / "m")
+    refused("images: expected a folder", 5, tmp_path / "m")
     assert not (tmp_path / "m" / "run.json").exists()
     refused(
-        "rounds: expected at least 1", images, tmp_path / "m",
+        "rounds: expected a whole number of at least 1", images, tmp_path / "m",
         dataclasses.replace(CONFIG, rounds=0),
     )  # fmt: skip
     refused("masks: expected a folder of masks", images, tmp_path / "m", masks=tmp_path / "none")
@@ -412,3 +413,39 @@ def test_mined_matches_are_a_sequence_of_those_in_all_files(tmp_path):
     assert seen == pairs[20:30] and damaged.read_bytes() == whole
     assert len(again) == 35
     assert len(MinedMatches(tmp_path / "nothing")) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"out": None}, "out: expected the path of a folder, got None"),
+        ({"out": 5}, "out: expected the path of a folder, got 5"),
+        ({"out": ""}, "out: expected the path of a folder, got ''"),
+        ({"matcher": "embedded"}, "matcher: expected a Matcher, got 'embedded'"),
+        ({"config": {"rounds": 1}}, "config: expected an AdaptationConfig, got {'rounds': 1}"),
+        ({"masks": 3}, "masks: expected the path of a folder, got 3"),
+        ({"exemplars": 3}, "exemplars: expected an ExemplarSet, got 3"),
+        (
+            {"config": dataclasses.replace(CONFIG, seed=-5)},
+            "training_seed: expected a whole number of at least 0, got -5",
+        ),
+        (
+            {"config": dataclasses.replace(CONFIG, held_aside=2.0)},
+            "held_aside: expected a share above 0 and of at most 0.5, got 2.0",
+        ),
+    ],
+)
+def test_arguments_of_other_kinds_are_refused(images, tmp_path, changes, message):
+    given = {"images": images, "out": tmp_path / "m", "matcher": toy_matcher(), "config": CONFIG}
+    with pytest.raises(HomologError) as error:
+        adaptation.adapt(**given | changes)
+    assert str(error.value) == message
+
+
+def test_a_folder_that_has_the_images_is_refused(images):
+    for out in (images, images.parent):
+        with pytest.raises(
+            HomologError, match=r"^out: expected a folder that the images are not in"
+        ):
+            adapt(images, out)
+    assert not (images / "run.json").exists()

@@ -63,6 +63,13 @@ class Beginning:
         Raises:
             HomologError: it is one.
         """
+        own = self.out.resolve()
+        inside = [path for path in self._given() if path.resolve().is_relative_to(own)]
+        if inside:
+            raise HomologError(
+                f"out: expected a folder that the images are not in, got {str(self.out)!r}, which "
+                f"has {inside[0]}"
+            )
         if (self.out / RUN).exists():
             claim_run_dir(self.out, run)
         files = (self.out / name for name in (checkpoints.CONFIG, checkpoints.WEIGHTS, IMAGES))
@@ -93,9 +100,11 @@ class Beginning:
         check_enough(images, describe_source(self.images))
         return dataclasses.replace(images, notes=images.notes + found.notes), found.paths
 
+    def _given(self) -> list[Path]:
+        return [self.images] if isinstance(self.images, Path) else self.images
+
     def _check_masks(self, masks: Path) -> None:
-        given = [self.images] if isinstance(self.images, Path) else self.images
-        if not masks.is_dir() or masks.resolve() in [path.resolve() for path in given]:
+        if not masks.is_dir() or masks.resolve() in [path.resolve() for path in self._given()]:
             raise HomologError(f"masks: expected a folder of masks alone, got {masks}")
 
     def write(self, images: ImageSet, masks: Mapping[Path, Path], notes: list[str]) -> None:
@@ -109,6 +118,14 @@ class Beginning:
         Raises:
             HomologError: a file cannot be written.
         """
+        inside = [path.resolve() for path in self._given()]
+        labelled = {annotation.path.resolve() for annotation in self.labelled}
+        more = [p for p in labelled if not any(p.is_relative_to(each) for each in inside)]
+        if more and isinstance(self.images, Path) and self.images.is_dir():
+            notes = [
+                *notes,
+                f"labelled images that are not in {self.images}, used, too: {len(more)}",
+            ]
         for note in (*notes, *images.notes):
             print(f"note: {note}", file=sys.stderr)
         make_folder(self.out / WORK)
@@ -132,7 +149,7 @@ def as_source(images: Any) -> Source:
         paths = [Path(path) for path in images]
     except TypeError:
         raise HomologError(
-            f"folder: expected a folder, a list of images or their paths, got {images!r}"
+            f"images: expected a folder, a list of images or their paths, got {images!r}"
         ) from None
     return paths[0] if len(paths) == 1 else paths
 

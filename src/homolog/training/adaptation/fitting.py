@@ -86,7 +86,7 @@ def fit_head(
     """
     if not labels:
         raise HomologError(
-            "folder: expected images whose objects can be matched, got no two with matches that "
+            "images: expected images whose objects can be matched, got no two with matches that "
             "are consistent; try images of one kind of object"
         )
     objective = HeadObjective(network, config).to(store.basis_CK.device)

@@ -160,7 +160,7 @@ def read_images(
     paths = image_paths(source)
     where = str(source) if isinstance(source, (str, os.PathLike)) else f"{len(paths)} paths"
     listed = is_list(source)  # what is not there is then left out, one by one
-    found = folders.search([path for path in paths if not listed or os.path.exists(path)], "folder")
+    found = folders.search([path for path in paths if not listed or os.path.exists(path)], "images")
     missing = [path for path in paths if listed and not os.path.exists(path)]
     hidden = [folder.resolve() for folder in exclude]
 
@@ -214,7 +214,7 @@ def check_enough(images: ImageSet, where: str) -> None:
         return
     if not count and not dropped:
         raise HomologError(
-            f"folder: expected a folder of at least {FEWEST} images, or a text file with a path on "
+            f"images: expected a folder of at least {FEWEST} images, or a text file with a path on "
             f"each line, got {where}, which has no images"
         )
     reasons = ""
@@ -225,7 +225,7 @@ def check_enough(images: ImageSet, where: str) -> None:
             f"{members[0].path}: {members[0].reason}"
         )
     raise HomologError(
-        f"folder: expected at least {FEWEST} images, some to match and some to keep aside, got "
+        f"images: expected at least {FEWEST} images, some to match and some to keep aside, got "
         f"{count} in {where}{reasons}"
     )
 

@@ -309,8 +309,10 @@ class AdaptationReport:
         text = (
             "The similarity of two places is a weighted mean of the zero-shot similarity and that "
             "of the new head. For each weight of the zero-shot similarity, the share of points of "
-            "images kept aside that are led back to themselves:"
+            "images kept aside that are led back to themselves. At 1.00 the new head has no part"
         )
+        text += ", but the side head is tuned:" if self.sides_tuned else ":"
+        rows.append(["before", f"{100 * self.before:.1f}", ""])
         if self.zero_shot == 1:
             text = f"With the weight that was chosen the new head has no part. {text}"
         return [

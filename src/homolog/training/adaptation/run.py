@@ -104,7 +104,7 @@ class AdaptationResult:
         return self.cycle_after > self.cycle_before
 
     @classmethod
-    def read(cls, folder: Path) -> AdaptationResult:
+    def read(cls, folder: str | os.PathLike[str]) -> AdaptationResult:
         """The result of a finished run.
 
         Args:
@@ -113,6 +113,7 @@ class AdaptationResult:
         Raises:
             HomologError: it has none, or none that can be read.
         """
+        folder = Path(folder)
         path = folder / RESULTS
         try:
             plain = json.loads(path.read_text("utf-8"))
@@ -132,13 +133,13 @@ class AdaptationResult:
 
 def adapt(
     images: Any,
-    out: Path,
-    matcher: Matcher,
-    config: AdaptationConfig = _DEFAULT,
+    out: Any,
+    matcher: Any,
+    config: Any = _DEFAULT,
     *,
-    masks: Path | None = None,
-    exemplars: ExemplarSet | None = None,
-    renders: Path | None = None,
+    masks: Any = None,
+    exemplars: Any = None,
+    renders: Any = None,
     held_out: Collection[str] = (),
 ) -> AdaptationResult:
     """Adapt a matcher to images without labels; an interrupted run resumes where it stopped.
@@ -149,13 +150,14 @@ def adapt(
     Args:
         images: a folder, which is searched with all below; a text file that has a path on each
             line; or several paths of images and folders.
-        out: the folder of the model; made if it is not there.
-        matcher: what to begin with. A post-processor or side head that it has learns on.
-        config: of the run.
-        masks: a folder of masks of the objects, each named as its image.
-        exemplars: labelled objects, whose keypoints are known matches.
-        renders: a rendered set, as `homolog synth` writes it, that is mixed in while the side head
-            is tuned, so that it does not forget other kinds of objects.
+        out: the path of the model's folder; made if it is not there.
+        matcher: the `Matcher` to begin with. A post-processor or side head that it has learns on.
+        config: the `AdaptationConfig` of the run.
+        masks: the path of a folder of masks of the objects, each named as its image.
+        exemplars: an `ExemplarSet` of labelled objects, whose keypoints are known matches; their
+            images are used, too.
+        renders: the path of a rendered set, as `homolog synth` writes it, that is mixed in while
+            the side head is tuned, so that it does not forget other kinds of objects.
         held_out: 3D models of that set whose images are not used.
 
     Returns:
@@ -167,7 +169,19 @@ def adapt(
             be adapted, an argument cannot be used, or the folder holds another run or model, is in
             use or cannot be written.
     """
-    out, source = Path(out), as_source(images)
+    source = as_source(images)
+    out, masks, renders = (
+        _as_path(value, name)
+        for value, name in ((out, "out"), (masks, "masks"), (renders, "renders"))
+    )
+    if out is None:
+        raise HomologError("out: expected the path of a folder, got None")
+    if not isinstance(matcher, Matcher):
+        raise HomologError(f"matcher: expected a Matcher, got {matcher!r}")
+    if not isinstance(config, AdaptationConfig):
+        raise HomologError(f"config: expected an AdaptationConfig, got {config!r}")
+    if exemplars is not None and not isinstance(exemplars, ExemplarSet):
+        raise HomologError(f"exemplars: expected an ExemplarSet, got {exemplars!r}")
     config = _check(matcher, config)
     rendered = None if renders is None else _check_renders(renders, held_out, matcher)
     labelled, notes = ([], []) if exemplars is None else labelled_objects(exemplars)
@@ -203,6 +217,19 @@ def adapt(
         return AdaptationResult.read(out)
 
 
+def _as_path(value: Any, name: str) -> Path | None:
+    """A path that somebody gave, or None.
+
+    Raises:
+        HomologError: it is neither.
+    """
+    if value is None or isinstance(value, Path):
+        return value
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise HomologError(f"{name}: expected the path of a folder, got {value!r}")
+    return Path(value)
+
+
 def _check(matcher: Matcher, config: AdaptationConfig) -> AdaptationConfig:
     """Refuse what cannot be adapted, and settle the kind of the head.
 
@@ -221,9 +248,17 @@ def _check(matcher: Matcher, config: AdaptationConfig) -> AdaptationConfig:
             "backbone; try the model that it was trained from"
         )
     matcher.config.resolve_prompt(None)
-    for name, value in (("rounds", config.rounds), ("steps", config.head.steps)):
-        if value < 1:
-            raise HomologError(f"{name}: expected at least 1, got {value}")
+    for name, value, least in (
+        ("rounds", config.rounds, 1), ("steps", config.head.steps, 1),
+        ("components", config.components, 1), ("training_seed", config.seed, 0),
+    ):  # fmt: skip
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or not least <= value < 2**63:
+            raise HomologError(f"{name}: expected a whole number of at least {least}, got {value}")
+    if not 0 < config.held_aside <= 0.5:
+        raise HomologError(
+            f"held_aside: expected a share above 0 and of at most 0.5, got {config.held_aside}"
+        )
     kind = config.head.kind
     if kind is None:
         # As in DIY-SC, whose head is for DINOv2.

@@ -33,10 +33,10 @@ def image_paths(source: Any) -> list[Path]:
         try:
             lines = read_text(path).split("\n")
         except OSError as error:
-            raise HomologError(f"folder: cannot read {path}: {error.strerror}") from error
+            raise HomologError(f"images: cannot read {path}: {error.strerror}") from error
         except ValueError as error:
             raise HomologError(
-                f"folder: expected a folder, or a text file with a path on each line, got {path}: "
+                f"images: expected a folder, or a text file with a path on each line, got {path}: "
                 f"{error}"
             ) from None
         return list(dict.fromkeys(path.parent / line.strip() for line in lines if line.strip()))
@@ -45,5 +45,5 @@ def image_paths(source: Any) -> list[Path]:
         return [Path(each) for each in given]
     except TypeError:
         raise HomologError(
-            f"folder: expected a folder, a list of images or their paths, got {source!r}"
+            f"images: expected a folder, a list of images or their paths, got {source!r}"
         ) from None
