@@ -79,7 +79,7 @@ def adapted_model(
         try:
             result = adapt(folder, model, matcher, config, exemplars=exemplars)
         except HomologError as error:
-            if not str(error).startswith("folder:"):
+            if not str(error).startswith("images:"):
                 raise
             return None, [f"not adapted: {error}"]
         notes = []
