@@ -20,6 +20,7 @@ from homolog.labelling import adapting
 from homolog.labelling.adapting import adapted_model, model_folder
 from homolog.labelling.propagate import annotate
 from homolog.training.adaptation.config import AdaptationConfig
+from homolog.training.adaptation.images import UnsuitableImagesError
 from homolog.training.adaptation.run import AdaptationResult
 from homolog.utils.serialization import to_plain
 
@@ -41,7 +42,9 @@ def adapted(monkeypatch):
     def adapt(images, out, matcher, config, *, exemplars):
         calls.append((images, out, exemplars))
         if after[0] is None:
-            raise HomologError("images: expected images whose objects can be matched, got others")
+            raise UnsuitableImagesError(
+                "images: expected images whose objects can be matched, got others"
+            )
         (out / "report").mkdir(parents=True)
         run = {"model": to_plain(matcher.config), "weights": matcher.weights_digest}
         (out / "run.json").write_text(json.dumps(run))

@@ -12,6 +12,7 @@ from homolog.errors import HomologError
 from homolog.labelling.propagate import check_format, check_inputs
 from homolog.matcher import Matcher
 from homolog.training.adaptation.config import AdaptationConfig
+from homolog.training.adaptation.images import UnsuitableImagesError
 from homolog.training.adaptation.run import AdaptationResult, adapt
 from homolog.training.run_dir import RESULTS, RUN
 from homolog.utils.serialization import to_plain
@@ -78,9 +79,7 @@ def adapted_model(
     else:
         try:
             result = adapt(folder, model, matcher, config, exemplars=exemplars)
-        except HomologError as error:
-            if not str(error).startswith("images:"):
-                raise
+        except UnsuitableImagesError as error:
             return None, [f"not adapted: {error}"]
         notes = []
     change = f"from {100 * result.cycle_before:.1f} to {100 * result.cycle_after:.1f} %"

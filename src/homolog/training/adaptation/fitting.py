@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from homolog.errors import HomologError
 from homolog.networks.context import AttentionHead
 from homolog.networks.post_processor import PostProcessor
 from homolog.training.adaptation.config import HeadConfig
+from homolog.training.adaptation.images import UnsuitableImagesError
 from homolog.training.adaptation.objective import HeadObjective
 from homolog.training.adaptation.sampler import Batch, BatchSampler, Labels
 from homolog.training.adaptation.store import ImageStore, spread
@@ -82,10 +82,11 @@ def fit_head(
         process: this process among those of the run.
 
     Raises:
-        HomologError: there are no matches, the loss is not finite, or the folder cannot be written.
+        UnsuitableImagesError: there are no matches.
+        HomologError: the loss is not finite, or the folder cannot be written.
     """
     if not labels:
-        raise HomologError(
+        raise UnsuitableImagesError(
             "images: expected images whose objects can be matched, got no two with matches that "
             "are consistent; try images of one kind of object"
         )

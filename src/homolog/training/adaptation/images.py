@@ -40,6 +40,10 @@ _COLUMNS = ("file", "used", "reason", "bytes")
 _WORKERS = 4  # threads that decode
 
 
+class UnsuitableImagesError(HomologError):
+    """Images that cannot be adapted to: there are too few, or their matches are not consistent."""
+
+
 @dataclass(frozen=True)
 class LeftOut:
     """An image that is not used.
@@ -207,13 +211,13 @@ def check_enough(images: ImageSet, where: str) -> None:
         where: the images come from, for the message.
 
     Raises:
-        HomologError: there are fewer than `FEWEST`.
+        UnsuitableImagesError: there are fewer than `FEWEST`.
     """
     count, dropped = len(images.files), images.left_out
     if count >= FEWEST:
         return
     if not count and not dropped:
-        raise HomologError(
+        raise UnsuitableImagesError(
             f"images: expected a folder of at least {FEWEST} images, or a text file with a path on "
             f"each line, got {where}, which has no images"
         )
@@ -224,7 +228,7 @@ def check_enough(images: ImageSet, where: str) -> None:
             f"; {len(dropped)} left out, of which {len(members)} are {kind}, such as "
             f"{members[0].path}: {members[0].reason}"
         )
-    raise HomologError(
+    raise UnsuitableImagesError(
         f"images: expected at least {FEWEST} images, some to match and some to keep aside, got "
         f"{count} in {where}{reasons}"
     )
