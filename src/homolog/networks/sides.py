@@ -74,6 +74,20 @@ class SideMaps:
     canonical_xyz: Float[Tensor, "*B H W 3"]
     heading: Float[Tensor, "*B H W 3"]
 
+    @classmethod
+    def from_logits(cls, logits: Float[Tensor, "*B H W O"]) -> SideMaps:
+        """What the outputs of `SideHead.logits` say.
+
+        Args:
+            logits: of one image, or of several.
+        """
+        return cls(
+            logits[..., 0].sigmoid(),
+            (logits[..., 1] / 2).tanh(),
+            logits[..., 2:5],
+            logits[..., 5:8],
+        )
+
     def __getitem__(self, index: int) -> SideMaps:
         """The maps of one of several images."""
         return SideMaps(
@@ -146,13 +160,7 @@ class SideHead(nn.Module):
         Args:
             features_BHWC: zero-shot descriptors.
         """
-        logits = self.logits(self.reduce(features_BHWC)).float()
-        return SideMaps(
-            logits[..., 0].sigmoid(),
-            (logits[..., 1] / 2).tanh(),
-            logits[..., 2:5],
-            logits[..., 5:8],
-        )
+        return SideMaps.from_logits(self.logits(self.reduce(features_BHWC)).float())
 
     def logits(self, reduced_BHWK: Float[Tensor, "B H W K"]) -> Float[Tensor, "B H W O"]:
         """Logits of objectness and left side, canonical coordinates and heading, in this order.

@@ -25,8 +25,8 @@ from homolog.training.losses import (
 )
 from homolog.training.recipes import TrainingConfig
 
-_INITIAL_SCALE = 20.0  # of similarities in the heatmap loss; it is learned
-_MAX_SCALE = 100.0
+INITIAL_SCALE, MAX_SCALE = 20.0, 100.0
+"""Of similarities in the heatmap loss; the scale is learned."""
 
 
 class Objective(nn.Module):
@@ -58,7 +58,7 @@ class Objective(nn.Module):
         self.network = network
         self.config = config
         self.landmarks = list(landmarks)
-        self.heatmap_scale = nn.Parameter(torch.tensor(math.log(_INITIAL_SCALE)))
+        self.heatmap_scale = nn.Parameter(torch.tensor(math.log(INITIAL_SCALE)))
         self.categories = {name: str(index) for index, name in enumerate(sorted(keypoints))}
         self.prototypes = nn.ParameterDict()
         if config.loss.prototypes:
@@ -81,13 +81,7 @@ class Objective(nn.Module):
             features_BHWC: the network's input.
             landmarks_BA2: (x, y) of the landmarks in cells, NaN where not visible.
         """
-        heatmaps = None
-        with self._autocast(features_BHWC.device):
-            if isinstance(self.network, AttentionHead):
-                descriptors, heatmaps = self.network.describe(features_BHWC, landmarks_BA2)
-            else:
-                descriptors = self.network(features_BHWC.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return F.normalize(descriptors.float(), dim=-1), heatmaps
+        return describe(self.network, features_BHWC, landmarks_BA2)
 
     def forward(
         self,
@@ -110,7 +104,7 @@ class Objective(nn.Module):
         """
         config, loss = self.config, self.config.loss
         for backbone in self._backbone:
-            with self._autocast(features_BHWC.device):
+            with _autocast(features_BHWC.device):
                 maps = backbone.feature_maps(features_BHWC.to(torch.uint8))
             features_BHWC = stack(maps, backbone.grids, backbone.grid)
         features_BHWC = F.dropout(features_BHWC, config.element_dropout)
@@ -138,11 +132,8 @@ class Objective(nn.Module):
             parts["landmarks"] = loss.landmarks * _heatmap_loss(heatmaps, landmarks, 1.0)
         return {**parts, "loss": sum(parts.values(), torch.zeros_like(sparse))}
 
-    def _autocast(self, device: torch.device) -> torch.autocast:
-        return torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device))
-
     def _scale(self) -> Float[Tensor, ""]:
-        return self.heatmap_scale.exp().clamp_max(_MAX_SCALE)
+        return self.heatmap_scale.exp().clamp_max(MAX_SCALE)
 
     def _logit_scale(self) -> Float[Tensor, ""]:
         """The scale of similarities in the contrastive loss; the published network has its own."""
@@ -155,6 +146,31 @@ class Objective(nn.Module):
         if loss.point == "heatmap":
             return partial(heatmap_cross_entropy, scale=self._scale())
         return partial(soft_argmax_distance, temperature=loss.temperature, window=loss.window)
+
+
+def describe(
+    network: PostProcessor | AttentionHead,
+    features_BHWC: Float[Tensor, "B H W C"],
+    landmarks_BA2: Float[Tensor, "B A 2"] | None = None,
+) -> tuple[Float[Tensor, "B H W D"], Float[Tensor, "B A H W"] | None]:
+    """A network's descriptors of unit length, and its heatmaps of the A landmarks, if any.
+
+    Args:
+        network: in training.
+        features_BHWC: its input.
+        landmarks_BA2: (x, y) of the landmarks in cells, NaN where not visible.
+    """
+    heatmaps = None
+    with _autocast(features_BHWC.device):
+        if isinstance(network, AttentionHead):
+            descriptors, heatmaps = network.describe(features_BHWC, landmarks_BA2)
+        else:
+            descriptors = network(features_BHWC.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    return F.normalize(descriptors.float(), dim=-1), heatmaps
+
+
+def _autocast(device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device))
 
 
 def _heatmap_loss(

@@ -17,7 +17,8 @@ from homolog.config import PostProcessorConfig
 from homolog.image.poses import POSE_SETS
 from homolog.networks.context import AttentionHead
 from homolog.networks.post_processor import PostProcessor
-from homolog.training.adaptation import fitting, objective
+from homolog.training import objective
+from homolog.training.adaptation import fitting
 from homolog.training.adaptation.config import HeadConfig
 from homolog.training.adaptation.fitting import create_head, fit_head, head_inputs
 from homolog.training.adaptation.mining import PointMatcher, mine_pair
@@ -103,7 +104,7 @@ def test_dropout_is_of_whole_channels_of_an_image_while_training(tmp_path, monke
     batch = BatchSampler(some_labels(2), store, [UNCHANGED], config, 0).draw(0, 0)
     inputs = head_inputs(store, network, batch)
     describe, given = network.describe, []
-    monkeypatch.setattr(network, "describe", lambda each: given.append(each) or describe(each))
+    monkeypatch.setattr(network, "describe", lambda each, _: given.append(each) or describe(each))
     module = HeadObjective(network, config)
     points = (batch.source_P, batch.target_P, batch.source_cells_P2, batch.target_cells_P2)
     module.train()(inputs, *points, batch.weights_P)

@@ -9,13 +9,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from homolog.matching import bilinear, has_fast_bfloat16, similarity
+from homolog.matching import bilinear, similarity
 from homolog.networks.context import AttentionHead
 from homolog.networks.post_processor import PostProcessor
 from homolog.training.adaptation.config import HeadConfig
 from homolog.training.losses import heatmap_cross_entropy
-
-_INITIAL_SCALE, _MAX_SCALE = 20.0, 100.0
+from homolog.training.objective import INITIAL_SCALE, MAX_SCALE, describe
 
 
 class HeadObjective(nn.Module):
@@ -30,7 +29,7 @@ class HeadObjective(nn.Module):
         super().__init__()
         self.network = network
         self.config = config
-        self.scale = nn.Parameter(torch.tensor(math.log(_INITIAL_SCALE)))
+        self.scale = nn.Parameter(torch.tensor(math.log(INITIAL_SCALE)))
 
     def forward(
         self,
@@ -52,17 +51,11 @@ class HeadObjective(nn.Module):
             target_cells_P2: (x, y) in cells of the target.
             weights_P: of the matches, with a sum of 1.
         """
-        device = inputs_BHWC.device
         if self.config.channel_dropout:
             ones = torch.ones_like(inputs_BHWC[:, :1, :1])
             inputs_BHWC = inputs_BHWC * F.dropout(ones, self.config.channel_dropout, self.training)
-        with torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device)):
-            if isinstance(self.network, AttentionHead):
-                found, _ = self.network.describe(inputs_BHWC)
-            else:
-                found = self.network(inputs_BHWC.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        descriptors = F.normalize(found.float(), dim=-1)
-        scale = self.scale.exp().clamp_max(_MAX_SCALE)
+        descriptors, _ = describe(self.network, inputs_BHWC)
+        scale = self.scale.exp().clamp_max(MAX_SCALE)
         loss = descriptors.new_zeros(())
         for target in target_P.unique().tolist():
             selected = target_P == target

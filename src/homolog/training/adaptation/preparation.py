@@ -133,7 +133,7 @@ def prepare(
     with workspace.timed("extracting features"):
         rotations = config.rotations
         if rotations is None:
-            rotations = _vary_in_angle(teacher, training, config, workspace)
+            rotations = _vary_in_angle(chooser, training, config, workspace)
         prepared = Prepared(tuple(training), tuple(sorted(held_aside)), left_out, rotations)
         views = [(index, view) for index in prepared.training for view in prepared.views]
         views += [(i, PoseView(pose)) for i in prepared.held_aside for pose in prepared.poses]
@@ -173,10 +173,9 @@ def _hold_aside(indices: Sequence[int], config: AdaptationConfig) -> set[int]:
 
 
 def _vary_in_angle(
-    teacher: Teacher, training: Sequence[int], config: AdaptationConfig, workspace: Workspace
+    chooser: Teacher, training: Sequence[int], config: AdaptationConfig, workspace: Workspace
 ) -> bool:
     """Whether objects lie at any angle, seen in some pairs of images of one kind."""
-    chooser = choosing_teacher(teacher)
     found = describe_images(chooser, training)
     drawn = dataclasses.replace(config.mining, neighbours=0, random_pairs=1)
     rng = np.random.default_rng([config.seed, 1])
@@ -187,5 +186,5 @@ def _vary_in_angle(
     some = [pairs[row] for row in sorted(rng.permutation(len(pairs))[:_ANGLE_PAIRS])]
     views = [(a, PoseView(pose)) for a, _ in some for pose in POSE_SETS["rotations"]]
     process = workspace.process
-    teacher.store.fill(views, "looking for objects at other angles", process)
+    chooser.store.fill(views, "looking for objects at other angles", process)
     return bool(process.gather(vary_in_angle(chooser, some))[0])

@@ -66,7 +66,7 @@ from homolog.training.adaptation.workspace import Workspace
 from homolog.training.distributed import process_group
 from homolog.training.run_dir import REPORT, RESULTS
 from homolog.training.sides.examples import Examples as SideExamples
-from homolog.training.sides.rendered import RenderedDataset, read_rendered_dataset
+from homolog.training.sides.rendered import read_rendered_dataset
 from homolog.utils.locks import lock_folder
 from homolog.utils.outputs import claim_run_dir
 from homolog.utils.serialization import to_plain
@@ -183,7 +183,12 @@ def adapt(
     if exemplars is not None and not isinstance(exemplars, ExemplarSet):
         raise HomologError(f"exemplars: expected an ExemplarSet, got {exemplars!r}")
     config = _check(matcher, config)
-    rendered = None if renders is None else _check_renders(renders, held_out, matcher)
+    rendered = None
+    if renders is not None:
+        if matcher.side_head is None:
+            raise HomologError("renders: expected none for a model without a side head")
+        rendered = read_rendered_dataset(renders)
+        rendered.check_held_out(held_out, "held_out")
     labelled, notes = ([], []) if exemplars is None else labelled_objects(exemplars)
     with contextlib.ExitStack() as stack:
         process = stack.enter_context(process_group(matcher.backbone.device))
@@ -208,8 +213,9 @@ def adapt(
         if not process.gather((out / RESULTS).exists())[0]:
             workspace = Workspace(out / WORK, process)
             render = None
-            if renders is not None:
-                render = partial(_rendered_examples, renders, held_out, matcher, config.seed)
+            if rendered is not None:
+                zero_shot = matcher.with_config(post_processor=None, sides=None)
+                render = partial(rendered_examples, rendered, held_out, zero_shot, config.seed)
             _run(describe_source(source), out, matcher, config, workspace, labelled, render)
         if process.is_main:
             shutil.rmtree(out / WORK, ignore_errors=True)
@@ -264,32 +270,6 @@ def _check(matcher: Matcher, config: AdaptationConfig) -> AdaptationConfig:
         # As in DIY-SC, whose head is for DINOv2.
         kind = "residual" if isinstance(matcher.config.backbone, DinoConfig) else "context"
     return dataclasses.replace(config, head=dataclasses.replace(config.head, kind=kind))
-
-
-def _check_renders(renders: Path, held_out: Collection[str], matcher: Matcher) -> RenderedDataset:
-    """Read the annotations of a rendered set.
-
-    Raises:
-        HomologError: there is no side head to use it for, it cannot be read, or it has no model
-            that is to be held out.
-    """
-    if matcher.side_head is None:
-        raise HomologError("renders: expected none for a model without a side head")
-    found = read_rendered_dataset(renders)
-    known = set().union(*found.models)
-    if unknown := sorted(set(held_out) - known):
-        raise HomologError(
-            f"held_out: expected models of {renders} ({', '.join(sorted(known))}), got "
-            f"{', '.join(unknown)}"
-        )
-    return found
-
-
-def _rendered_examples(
-    renders: Path, held_out: Collection[str], matcher: Matcher, seed: int, side_head: SideHead
-) -> SideExamples:
-    zero_shot = matcher.with_config(post_processor=None, sides=None)
-    return rendered_examples(renders, held_out, zero_shot, side_head, seed)
 
 
 def _run(

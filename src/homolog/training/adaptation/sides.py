@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from homolog import matching
 from homolog.image.poses import FLIP, IDENTITY
 from homolog.matcher import Matcher
 from homolog.networks.sides import SideHead, SideMaps
@@ -21,10 +22,9 @@ from homolog.training.augmentation import PoseView
 from homolog.training.sides.examples import Examples, extract_examples, mirrored_images
 from homolog.training.sides.fitting import fit
 from homolog.training.sides.recipe import SidesRecipe
-from homolog.training.sides.rendered import read_rendered_dataset
+from homolog.training.sides.rendered import RenderedDataset
 
 _RENDERS = 600  # images mixed in, at most: more take longer to read and bring no more
-_OWN_WEIGHT = 1.0  # of a cell's own prediction, where each match weighs 1
 _VIEWS = (IDENTITY, FLIP)
 _SIDE_LOSSES = ("objectness", "side", "coordinates", "heading")
 
@@ -78,21 +78,24 @@ def tune_sides(
 
 
 def rendered_examples(
-    folder: Path, held_out: Collection[str], matcher: Matcher, side_head: SideHead, seed: int
+    renders: RenderedDataset,
+    held_out: Collection[str],
+    matcher: Matcher,
+    seed: int,
+    side_head: SideHead,
 ) -> Examples:
     """Rendered examples to be mixed in.
 
     Args:
-        folder: the rendered set, as `homolog synth` writes it.
+        renders: the rendered set.
         held_out: 3D models whose images are left out.
         matcher: a zero-shot matcher.
-        side_head: for which the examples are.
         seed: draws the images, and which of them are mirrored.
+        side_head: for which the examples are.
 
     Raises:
-        HomologError: the folder is not a rendered set, or an image cannot be read.
+        HomologError: an image cannot be read.
     """
-    renders = read_rendered_dataset(folder)
     rows, _ = renders.split(held_out)
     rng = np.random.default_rng(seed)
     chosen = sorted(rng.permutation(rows)[:_RENDERS].tolist())
@@ -116,17 +119,14 @@ def pseudo_examples(side_head: SideHead, labels: Sequence[Labels], store: ImageS
     rows = {image: row for row, image in enumerate(images)}
     reduced = [_reduced(store, side_head, image) for image in images]
     own = [_symmetric(side_head, views) for views in reduced]
-    totals = [
-        torch.cat([found.side[..., None], found.canonical_xyz], dim=-1) * _OWN_WEIGHT
-        for found in own
-    ]
-    values = [total / _OWN_WEIGHT for total in totals]
-    totals = [total.clone() for total in totals]
-    weights = [torch.full(total.shape[:2], _OWN_WEIGHT) for total in totals]
+    values = [torch.cat([found.side[..., None], found.canonical_xyz], dim=-1) for found in own]
+    # A cell's own prediction weighs as much as one of its matches.
+    totals = [value.clone() for value in values]
+    weights = [torch.ones(value.shape[:2]) for value in values]
     for pair in labels:
         source, target = rows[pair.source], rows[pair.target]
         cells0, cells1 = (
-            _nearest(c, values[0].shape) for c in (pair.source_cells, pair.target_cells)
+            _rows_columns(cells, values[0]) for cells in (pair.source_cells, pair.target_cells)
         )
         for row, cells, other, theirs in (
             (source, cells0, target, cells1), (target, cells1, source, cells0),
@@ -190,9 +190,7 @@ def _reduced(store: ImageStore, side_head: SideHead, image: int) -> Float[Tensor
 def _symmetric(side_head: SideHead, views: Float[Tensor, "2 H W K"]) -> SideMaps:
     """The mean of the predictions for an image and, mirrored back, for its mirror image."""
     logits = side_head.logits(views.float().to(side_head.basis.device)).cpu().float()
-    found = SideMaps(
-        logits[..., 0].sigmoid(), (logits[..., 1] / 2).tanh(), logits[..., 2:5], logits[..., 5:8]
-    )
+    found = SideMaps.from_logits(logits)
     plain, back = found[0], mirrored(found[1])
     return SideMaps(
         *(
@@ -202,7 +200,9 @@ def _symmetric(side_head: SideHead, views: Float[Tensor, "2 H W K"]) -> SideMaps
     )
 
 
-def _nearest(cells_M2: Float[np.ndarray, "M 2"], shape: torch.Size) -> tuple[Tensor, Tensor]:
+def _rows_columns(
+    cells_M2: Float[np.ndarray, "M 2"], values_HWC: Float[Tensor, "H W C"]
+) -> tuple[Tensor, Tensor]:
     """Row and column of the grid cell nearest to each position."""
-    x, y = torch.from_numpy(cells_M2).round().long().unbind(1)
-    return y.clamp(0, shape[0] - 1), x.clamp(0, shape[1] - 1)
+    x, y = matching.nearest_cells(torch.from_numpy(cells_M2), values_HWC.permute(2, 0, 1)).unbind(1)
+    return y, x

@@ -16,6 +16,7 @@ from homolog.extractor import join_descriptors
 from homolog.image import masks
 from homolog.image.geometry import CanvasTransform
 from homolog.image.poses import IDENTITY, PoseVariant
+from homolog.matching import nearest_cells
 from homolog.networks.sides import SideHead
 from homolog.training.adaptation.store import ImageStore
 from homolog.training.augmentation import PoseView
@@ -128,6 +129,5 @@ def at_cells(
         values_HWC: values on the grid.
         cells_K2: (x, y) in cells.
     """
-    height, width = values_HWC.shape[:2]
-    x, y = cells_K2.round().long().unbind(1)
-    return values_HWC[y.clamp(0, height - 1), x.clamp(0, width - 1)]
+    x, y = nearest_cells(cells_K2, values_HWC.permute(2, 0, 1)).unbind(1)
+    return values_HWC[y, x]

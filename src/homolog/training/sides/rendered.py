@@ -71,6 +71,23 @@ class RenderedDataset:
             [i for i, models in enumerate(self.models) if models and models <= held],
         )
 
+    def check_held_out(self, held_out: Collection[str], argument: str) -> None:
+        """Refuse to hold out 3D models that the set does not show.
+
+        Args:
+            held_out: the models.
+            argument: what messages call them.
+
+        Raises:
+            HomologError: there is no such model.
+        """
+        known = set().union(*self.models)
+        if unknown := sorted(set(held_out) - known):
+            raise HomologError(
+                f"{argument}: expected models of {self.folder} ({', '.join(sorted(known))}), "
+                f"got {', '.join(unknown)}"
+            )
+
     def keypoints(self, annotation: Mapping[str, Any]) -> Float[np.ndarray, "K 3"]:
         """An object's keypoints: (x, y) in pixels, and visibility as in COCO.
 

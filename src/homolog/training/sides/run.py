@@ -55,12 +55,7 @@ def train(
     """
     matcher = zero_shot_part(matcher)
     renders = read_rendered_dataset(folder)
-    known = set().union(*renders.models)
-    if unknown := sorted(set(held_out) - known):
-        raise HomologError(
-            f"hold_out: expected models of {folder} ({', '.join(sorted(known))}), "
-            f"got {', '.join(unknown)}"
-        )
+    renders.check_held_out(held_out, "hold_out")
     training, unseen = renders.split(held_out)
     if not any(renders.objects[row] for row in training):
         raise HomologError(
