@@ -21,8 +21,9 @@ def check(root: Path, *, images: Path | None = None) -> None:
     Parameters
     ----------
     root
-        The folder of SPair-71k, AP-10K, PF-PASCAL or PF-WILLOW, a COCO file, or boxes: results of a
-        detector (.json), YOLO labels, a table (.csv), SLEAP's instances (.slp) or masks.
+        The folder of SPair-71k, SPair-U, AP-10K, PF-PASCAL, PF-WILLOW, SOCO, MP-100-SC or CUB, a
+        COCO file, or boxes: results of a detector (.json), YOLO labels, a table (.csv), SLEAP's
+        instances (.slp) or masks.
     images
         The folder of the images, if they are not near the file.
     """

@@ -33,9 +33,10 @@ def evaluate(
     Parameters
     ----------
     dataset
-        `spair`, `ap10k`, `pf-pascal`, `pf-willow`, `coco`, or `pose` for viewpoint prediction by
-        instance matching distance: ROOT/left, right, front and back with images of objects seen
-        that way, and ROOT/templates with an image of each view.
+        `spair`, `spair-u`, `ap10k`, `ap10k-pairs` (as others list them), `pf-pascal`, `pf-willow`,
+        `soco`, `mp100`, `cub`, `coco`, or `pose` for viewpoint prediction by instance matching
+        distance: ROOT/left, right, front and back with images of objects seen that way, and
+        ROOT/templates with an image of each view.
     root
         The data set's folder or file.
     boxes
@@ -108,7 +109,8 @@ def score(
     Parameters
     ----------
     dataset
-        `spair`, `ap10k`, `pf-pascal`, `pf-willow` or `coco`.
+        `spair`, `spair-u`, `ap10k`, `ap10k-pairs`, `pf-pascal`, `pf-willow`, `soco`, `mp100`, `cub`
+        or `coco`.
     root
         The data set's folder or file.
     predictions

@@ -237,11 +237,14 @@ class DatasetOptions:
     Parameters
     ----------
     split
-        spair, ap10k and pf-pascal: `trn`, `val` or `test`.
+        spair, ap10k, ap10k-pairs and pf-pascal: `trn`, `val` or `test`; soco and cub: `trn` or
+        `test`, of soco all pairs by default.
     category
-        spair: pairs of this category only.
+        spair, spair-u: pairs of this category only.
     subset
-        ap10k: `intra-species`, `cross-species` or `cross-family`.
+        ap10k, ap10k-pairs: `intra-species`, `cross-species` or `cross-family`. soco: `intra` or
+        `cross`. mp100: `animal_body_unseen`, `animal_face`, `clothing`, `furniture` or
+        `human_face`; all by default. cub: `intra-species` or `random`.
     seed
         ap10k: seed of the sampled pairs.
     exclude
@@ -253,7 +256,7 @@ class DatasetOptions:
     manifest
         ap10k: the pairs that this file lists.
     images
-        coco: the folder that file names start from.
+        coco: the folder that file names start from. spair-u: the folder of SPair-71k's images.
     sides
         Which keypoints are left and right, where their names do not say so: pairs
         `left_name:right_name`, a file of names and pairs, or `none` where every point is its own

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from homolog.data import DataSet
     from homolog.training import TrainingConfig
 
-_TEST_SETS = ("pf-willow",)  # which methods are tested on and never trained
+_TEST_SETS = ("pf-willow", "spair-u", "mp100")  # which methods are tested on and never trained
+_NO_VALIDATION = ("cub", "soco")  # which have splits, but none for validation
 
 
 def train(
@@ -50,7 +51,8 @@ def train(
     Parameters
     ----------
     dataset
-        `spair`, `ap10k`, `pf-pascal`, `pf-willow` or `coco`.
+        `spair`, `ap10k`, `ap10k-pairs`, `pf-pascal`, `soco`, `cub` or `coco`; or the test sets
+        `spair-u`, `pf-willow` or `mp100`.
     root
         The data set's folder or file.
     out
@@ -170,7 +172,10 @@ def _load(
 
     if validation is not None and dataset != "coco":
         raise HomologError(f"validation: expected an option of {dataset}, got one of coco alone")
-    if "split" in registry.find(dataset).options and dataset_options.split is None:
+    splits = "split" in registry.find(dataset).options and dataset_options.split is None
+    if splits and dataset in _NO_VALIDATION:
+        dataset_options = dataclasses.replace(dataset_options, split="trn")
+    elif splits:
         trn, val = (dataclasses.replace(dataset_options, split=name) for name in ("trn", "val"))
         return trn.load(dataset, root), val.load(dataset, root)
     data = dataset_options.load(dataset, root)

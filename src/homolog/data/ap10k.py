@@ -97,6 +97,11 @@ def load(
     check_choice("subset", subset, SUBSETS)
     if split == "trn" and subset != "intra-species":
         raise HomologError(f"subset: expected intra-species for training pairs, got {subset!r}")
+    if (root / "PairAnnotation").is_dir() and not (root / "data").is_dir():
+        raise HomologError(
+            f"{root / 'data'}: expected a folder of images, got none, but listed pairs; try "
+            "ap10k-pairs"
+        )
     listed = None if manifest is None else manifests.read(manifest)
     all_objects = not first_only
     if listed is not None:  # older lists are all of first animals, and do not say so

@@ -48,8 +48,9 @@ def check(root: Path, images: Path | None = None) -> CheckReport:
     """Load every split of a data set, or all boxes, decode every image, and list all errors.
 
     Args:
-        root: the folder of SPair-71k, AP-10K, PF-PASCAL or PF-WILLOW as published, a COCO file, or
-            a file or folder of boxes (`homolog.data.boxes.read_boxes`).
+        root: the folder of SPair-71k, SPair-U, AP-10K, PF-PASCAL, PF-WILLOW, SOCO, MP-100-SC or CUB
+            as published, a COCO file, or a file or folder of boxes
+            (`homolog.data.boxes.read_boxes`).
         images: the folder of the images that a file or a folder of masks belongs to. Without it
             they are looked up near the file.
 

@@ -89,12 +89,15 @@ class Pair:
         source: the image where the keypoints are given.
         target: the image where they are to be found.
         keypoint_ids: indices of the keypoints to be found, visible in both images.
+        pair_group: with which pairs it is averaged, where a benchmark has other groups than the
+            target's categories, such as families of species.
     """
 
     name: str
     source: Annotation
     target: Annotation
     keypoint_ids: Int[np.ndarray, "K"]
+    pair_group: str | None = None
 
     @classmethod
     def of(cls, name: str, source: Annotation, target: Annotation) -> Pair:
@@ -105,6 +108,11 @@ class Pair:
     def category(self) -> str:
         """The target's category."""
         return self.target.category
+
+    @property
+    def group(self) -> str:
+        """With which pairs it is averaged: its `pair_group`, or else its category."""
+        return self.category if self.pair_group is None else self.pair_group
 
     @property
     def azimuth_difference(self) -> int | None:
@@ -188,6 +196,15 @@ class DataSet:
         digest = hashlib.sha256(names.encode()).hexdigest()
         told = {"sides": list(self.sides)} if self.sides else {}
         return {"data": self.name, "pairs": len(self.pairs), "pairs_sha256": digest, **told}
+
+    def as_listed(self) -> DataSet:
+        """The data set with a note that tells two people whether they score the same pairs."""
+        keypoints = sum(len(pair.keypoint_ids) for pair in self.pairs)
+        note = (
+            f"pairs as listed: {len(self.pairs):,}, with {keypoints:,} keypoints to be found; "
+            f"SHA-256 of their names: {self.fingerprint()['pairs_sha256']}"
+        )
+        return dataclasses.replace(self, notes=(*self.notes, note))
 
     def with_sides(self, sides: Sequence[str]) -> DataSet:
         """The data set with sides of its keypoints as somebody tells them (`tell_sides`).

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from homolog.data import ap10k, coco, pf_pascal, pf_willow, spair
+from homolog.data import (
+    ap10k,
+    ap10k_pairs,
+    coco,
+    cub,
+    mp100,
+    pf_pascal,
+    pf_willow,
+    soco,
+    spair,
+    spair_u,
+)
 from homolog.data.pairs import DataSet
 from homolog.errors import HomologError
 
@@ -24,7 +35,7 @@ class DatasetEntry:
         load: reads it: takes its folder or file, the options, and `problems`, an `ErrorCollector`.
         options: the keyword arguments of `load` that commands offer as options.
         find_splits: the splits found in a folder or file; none if it is not this data set.
-        layout: by what it is recognised, in words.
+        layout: by what it is recognised, in a few words.
         homepage: where to get it.
         rules: for data sets that choose their pairs: from the options the rules that are written
             into a manifest.
@@ -89,9 +100,45 @@ def detect_layout(root: Path) -> tuple[DatasetEntry, Splits]:
 
 def _spair_splits(root: Path) -> Splits:
     """All splits, in a folder with either folder of annotations."""
-    if any((root / name).is_dir() for name in ("PairAnnotation", "ImageAnnotation")):
+    folders = ("PairAnnotation", "ImageAnnotation")
+    others = spair.is_spair_u(root) or _ap10k_pairs_splits(root)
+    if any((root / name).is_dir() for name in folders) and not others:
         return {split: {"split": split} for split in spair.SPLITS}
     return {}
+
+
+def _ap10k_pairs_splits(root: Path) -> Splits:
+    """The splits whose pairs are listed, in a folder with annotations by family and species."""
+    if not (root / "PairAnnotation").is_dir():
+        return {}
+    if not any((root / "ImageAnnotation").glob("*/*/*.json")):
+        return {}
+    return {
+        f"{split} {subset}": {"split": split, "subset": subset}
+        for split in ap10k.SPLITS
+        for subset in ap10k.SUBSETS
+        if ap10k_pairs.folder_of(root, split, subset).is_dir()
+    }
+
+
+def _soco_splits(root: Path) -> Splits:
+    """The subsets and splits that are there; all subsets where they are still packed."""
+    kinds: list[tuple[str, str | None]] = [(subset, None) for subset in soco.SUBSETS]
+    kinds += [("intra", split) for split in soco.SPLITS]
+    packed = all((root / name).is_file() for name in soco.ARCHIVES)
+    return {
+        split or subset: {"subset": subset, "split": split}
+        for subset, split in kinds
+        if soco.folder_of(root, split, subset).is_dir() or (packed and split is None)
+    }
+
+
+def _cub_splits(root: Path) -> Splits:
+    """Both splits, in a folder with the list of images and the parts, and the random pairs."""
+    if not all((root / name).is_file() for name in ("images.txt", "parts/part_locs.txt")):
+        return {}
+    splits = {split: {"split": split} for split in cub.SPLITS}
+    return splits | ({"random": {"subset": "random"}} if (root / cub.PAIRS).is_file() else {})
 
 
 def _ap10k_splits(root: Path) -> Splits:
@@ -119,15 +166,33 @@ DATASETS: dict[str, DatasetEntry] = {
         load=spair.load,
         options=("split", "category"),
         find_splits=_spair_splits,
-        layout="a folder with PairAnnotation/",
+        layout="PairAnnotation/",
         homepage=spair.HOMEPAGE,
+    ),
+    "spair-u": DatasetEntry(
+        title="SPair-U",
+        load=spair_u.load,
+        options=("category", "images"),
+        find_splits=lambda root: (
+            {"test": {}} if spair.is_spair_u(root) and (root / "PairAnnotation").is_dir() else {}
+        ),
+        layout="SPair-U/PairAnnotation/",
+        homepage=spair_u.HOMEPAGE,
+    ),
+    "ap10k-pairs": DatasetEntry(
+        title="AP-10K",
+        load=ap10k_pairs.load,
+        options=("split", "subset"),
+        find_splits=_ap10k_pairs_splits,
+        layout="ImageAnnotation/<family>/<species>/",
+        homepage=ap10k_pairs.HOMEPAGE,
     ),
     "ap10k": DatasetEntry(
         title="AP-10K",
         load=ap10k.load,
         options=("split", "subset", "seed", "exclude", "single", "first_only", "manifest"),
         find_splits=_ap10k_splits,
-        layout="a folder with annotations/ap10k-*-split1.json",
+        layout="annotations/ap10k-*-split1.json",
         homepage=ap10k.HOMEPAGE,
         rules=ap10k.rules,
     ),
@@ -136,7 +201,7 @@ DATASETS: dict[str, DatasetEntry] = {
         load=pf_pascal.load,
         options=("split",),
         find_splits=_pf_pascal_splits,
-        layout="a folder with *_pairs.csv or *_pairs_pf_pascal.csv",
+        layout="*_pairs.csv or *_pairs_pf_pascal.csv",
         homepage=pf_pascal.HOMEPAGE,
     ),
     "pf-willow": DatasetEntry(
@@ -144,8 +209,36 @@ DATASETS: dict[str, DatasetEntry] = {
         load=pf_willow.load,
         options=(),
         find_splits=lambda root: {"test": {}} if any(root.glob("*/*.mat")) else {},
-        layout="a folder with <category>/<image>.mat",
+        layout="<category>/<image>.mat",
         homepage=pf_willow.HOMEPAGE,
+    ),
+    "soco": DatasetEntry(
+        title="SOCO",
+        load=soco.load,
+        options=("split", "subset"),
+        find_splits=_soco_splits,
+        layout="PairAnnotations/",
+        homepage=soco.HOMEPAGE,
+    ),
+    "mp100": DatasetEntry(
+        title="MP-100-SC",
+        load=mp100.load,
+        options=("subset",),
+        find_splits=lambda root: {
+            subset: {"subset": subset}
+            for subset in mp100.SUBSETS
+            if mp100.list_of(root, subset).is_file()
+        },
+        layout="pairs/pairs_<domain>.json",
+        homepage=mp100.HOMEPAGE,
+    ),
+    "cub": DatasetEntry(
+        title="CUB",
+        load=cub.load,
+        options=("split", "subset"),
+        find_splits=_cub_splits,
+        layout="images.txt and parts/",
+        homepage=cub.HOMEPAGE,
     ),
     "coco": DatasetEntry(
         title="COCO",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,24 +36,22 @@ def load(
         problems: collects errors, instead of raising the first.
 
     Raises:
-        HomologError: files are missing or malformed, or there is no such category.
+        HomologError: files are missing or malformed, there is no such category, or the folder is
+            SPair-U, whose keypoints are others.
     """
     problems = problems or ErrorCollector()
     check_choice("split", split, SPLITS)
+    if is_spair_u(root):
+        raise HomologError(f"{root}: expected SPair-71k, got SPair-U; try spair-u")
     names = _pair_names(root, split, problems)
     if category is not None:
         check_choice("category", category, sorted({name.rpartition(":")[2] for name in names}))
         names = [name for name in names if name.endswith(f":{category}")]
-    reader = _Reader(root)
-    pairs = []
-    for name in names:
-        path = root / "PairAnnotation" / split / f"{name}.json"
-        try:
-            pairs.append(reader.pair(name, read_json(path)))
-        except HomologError as error:
-            problems.add_error(error)
-        except (LookupError, TypeError, ValueError) as error:
-            problems.add(path, f"expected a pair of SPair-71k, got: {describe_error(error)}")
+    reader = PairReader(
+        "SPair-71k", root / "ImageAnnotation", root / "JPEGImages", KeypointSchema.spair
+    )
+    folder = root / "PairAnnotation" / split
+    pairs = reader.pairs([folder / f"{name}.json" for name in names], problems)
     if not pairs:
         problems.add(root, f"expected pairs in split {split}, got none")
     return DataSet(
@@ -86,12 +86,45 @@ def _pair_names(root: Path, split: str, problems: ErrorCollector) -> list[str]:
     return list(lines)
 
 
-class _Reader:
-    """Reads pairs, and the annotation of each of their images once."""
+def is_spair_u(root: Path) -> bool:
+    """Whether a folder has SPair-U's name: its files look like those of SPair-71k."""
+    return re.fullmatch(r"spair[-_ ]?u", root.absolute().name, re.IGNORECASE) is not None
 
-    def __init__(self, root: Path):
-        self.root = root
+
+class PairReader:
+    """Reads pairs in SPair-71k's form, and the annotation of each of their images once.
+
+    Args:
+        title: of the data set, for messages.
+        folder: of the image annotations, with a folder for each category.
+        images: of the images, likewise.
+        schema: the keypoints of a category.
+    """
+
+    def __init__(
+        self, title: str, folder: Path, images: Path, schema: Callable[[str], KeypointSchema]
+    ):
+        self.title = title
+        self.folder = folder
+        self.images = images
+        self.schema = schema
         self.annotations: dict[tuple[str, str], Annotation] = {}
+
+    def pairs(self, paths: Iterable[Path], problems: ErrorCollector) -> list[Pair]:
+        """Read pairs, named by their files; those with errors are skipped where they are collected.
+
+        Raises:
+            HomologError: a file is missing or malformed, and errors are not collected.
+        """
+        pairs = []
+        for path in paths:
+            try:
+                pairs.append(self.pair(path.stem, read_json(path)))
+            except HomologError as error:
+                problems.add_error(error)
+            except (LookupError, TypeError, ValueError) as error:
+                problems.add(path, f"expected a pair of {self.title}, got: {describe_error(error)}")
+        return pairs
 
     def pair(self, name: str, entry: dict[str, Any]) -> Pair:
         """Read the JSON object of a pair."""
@@ -114,9 +147,9 @@ class _Reader:
         """The annotation of an image, read at its first use."""
         key = (category, file_name)
         if key not in self.annotations:
-            path = self.root / "ImageAnnotation" / category / f"{Path(file_name).stem}.json"
+            path = self.folder / category / f"{Path(file_name).stem}.json"
             entry = read_json(path)
-            schema = KeypointSchema.spair(category)
+            schema = self.schema(category)
             keypoints = np.full((len(schema), 2), np.nan)
             try:
                 for index, point in entry["kps"].items():
@@ -124,7 +157,7 @@ class _Reader:
                         keypoints[int(index)] = point
                 self.annotations[key] = Annotation(
                     f"{category}/{Path(file_name).stem}",
-                    self.root / "JPEGImages" / category / file_name,
+                    self.images / category / file_name,
                     category,
                     keypoints,
                     as_box(entry["bndbox"]),
@@ -133,7 +166,7 @@ class _Reader:
                 )
             except (LookupError, TypeError, ValueError) as error:
                 raise HomologError(
-                    f"{path}: expected an annotated image of SPair-71k, "
+                    f"{path}: expected an annotated image of {self.title}, "
                     f"got: {describe_error(error)}"
                 ) from None
         return self.annotations[key]
