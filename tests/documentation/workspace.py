@@ -366,7 +366,9 @@ def fill_hub(cache: Path) -> None:
 
     for name, kind in HUB.items():
         # As many layers as the pages ask for: of the large one the sixth from the end.
-        foundation.save_dino(snapshot(name), kind, layers=6 if "large" in name else 4)
+        # Presets of DINOv3 leave out 20 directions.
+        width = 32 if kind == "dinov3_vit" else 16
+        foundation.save_dino(snapshot(name), kind, layers=6 if "large" in name else 4, width=width)
     _diffusion(snapshot("stable-diffusion-v1-5/stable-diffusion-v1-5"))
     foundation.save_detector(snapshot("PekingU/rtdetr_v2_r18vd"))
 

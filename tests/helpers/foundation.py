@@ -13,19 +13,20 @@ SMALL = {
 }  # fmt: skip
 
 
-def save_dino(folder: Path, kind: str, layers: int = 3) -> Path:
+def save_dino(folder: Path, kind: str, layers: int = 3, width: int = 16) -> Path:
     """A small model of a kind; position embeddings are large, so that they matter."""
     import transformers as t
 
     torch.manual_seed(0)
     if kind == "dinov2":
-        small = {**SMALL, "num_hidden_layers": layers}
+        small = {**SMALL, "hidden_size": width, "num_hidden_layers": layers}
         model = t.Dinov2Model(t.Dinov2Config(**small, patch_size=14))
     elif kind == "dinov2_with_registers":
         config = t.Dinov2WithRegistersConfig(**SMALL, patch_size=14, num_register_tokens=4)
         model = t.Dinov2WithRegistersModel(config)
     elif kind == "dinov3_vit":
-        model = t.DINOv3ViTModel(t.DINOv3ViTConfig(**SMALL, patch_size=16, num_register_tokens=4))
+        small = {**SMALL, "hidden_size": width}
+        model = t.DINOv3ViTModel(t.DINOv3ViTConfig(**small, patch_size=16, num_register_tokens=4))
     else:
         config = t.DINOv3ConvNextConfig(hidden_sizes=[8, 12, 16, 24], depths=[1, 1, 2, 1])
         model = t.DINOv3ConvNextModel(config)

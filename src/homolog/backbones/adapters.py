@@ -69,6 +69,8 @@ def prepare(backbone: Backbone, config: TuningConfig) -> dict[str, nn.Parameter]
     if not 1 <= config.blocks <= len(blocks):
         raise HomologError(f"tuning: expected 1 to {len(blocks)} blocks, got {config.blocks}")
     backbone.requires_grad_(False)
+    if backbone.config.debias:
+        _ = backbone.positional_bases  # of the weights as they are now
     for block in blocks[len(blocks) - config.blocks :]:
         block.forward = partial(_checkpointed, block.forward)
         if config.rank is None:
@@ -96,6 +98,31 @@ def trainable(backbone: DinoBackbone) -> dict[str, nn.Parameter]:
 def tuned_state(backbone: DinoBackbone) -> dict[str, Tensor]:
     """The values of the trainable parameters by name, as model folders hold them."""
     return {name: parameter.detach() for name, parameter in trainable(backbone).items()}
+
+
+def applied_state(backbone: Backbone, config: TuningConfig) -> dict[str, Tensor]:
+    """The fine-tuned weights of a backbone that is ready for inference, by name.
+
+    Args:
+        backbone: one that `apply` has loaded them into.
+        config: the part that was fine-tuned.
+
+    Raises:
+        HomologError: it computes in half precision, in which whole blocks are rounded.
+    """
+    assert isinstance(backbone, DinoBackbone)
+    blocks = backbone.blocks[len(backbone.blocks) - config.blocks :]
+    tuned = [p for block in blocks for p in block.parameters()]
+    if config.rank is not None:
+        adapted = [m for block in blocks for m in block.modules() if isinstance(m, LoRALinear)]
+        tuned = [parameter for each in adapted for parameter in (each.down, each.up)]
+    if any(parameter.dtype != torch.float32 for parameter in tuned):
+        raise HomologError(
+            "precision: expected float32 weights to save, got rounded ones; try loading the model "
+            "with device='cpu'"
+        )
+    own = set(map(id, tuned))
+    return {name: p.detach() for name, p in backbone.named_parameters() if id(p) in own}
 
 
 def apply(backbone: Backbone, config: TuningConfig, state: Mapping[str, Tensor], name: str) -> None:

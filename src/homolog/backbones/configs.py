@@ -6,6 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
+from homolog.backbones.licences import (
+    APACHE_2,
+    DINOV3,
+    OPENRAIL_M,
+    OPENRAIL_PLUS_PLUS_M,
+    Licence,
+    published_json,
+)
 from homolog.utils.serialization import field_values
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -20,6 +28,11 @@ class BackboneConfig:
 
     A subclass is a frozen dataclass whose last field is `family`, the name of its registry entry.
     """
+
+    @property
+    def licences(self) -> tuple[Licence, ...]:
+        """The licences of the weights, as far as they are known."""
+        return ()
 
     @property
     def needs_category(self) -> bool:
@@ -63,6 +76,10 @@ class DinoConfig(BackboneConfig):
         crop_padding: drop the patches at the canvas's border that are entirely black, so that the
             model sees the image in its own aspect ratio.
         precision: `auto` is bfloat16 on GPUs and float32 elsewhere.
+        debias: how many directions of the feature space, those along which features of a black
+            canvas vary most from position to position, are removed from feature maps, which are of
+            unit length then (INSID3, Cuttano et al., CVPR 2026, arXiv 2603.28480); 0 for none.
+            Meant for DINOv3.
     """
 
     model: str = "facebook/dinov2-base"
@@ -72,7 +89,15 @@ class DinoConfig(BackboneConfig):
     pos_embed_mode: Literal["exact", "published"] = "exact"
     crop_padding: bool = False
     precision: Precision = "auto"
+    debias: int = 0
     family: Literal["dino"] = field(default="dino", init=False)
+
+    @property
+    def licences(self) -> tuple[Licence, ...]:
+        """The licence of the weights published for its architecture."""
+        architecture = str(published_json(self.model, "config.json").get("model_type", self.model))
+        known = {"dinov3": DINOV3, "dinov2": APACHE_2}
+        return tuple(found for name, found in known.items() if name in architecture.lower())[:1]
 
 
 @dataclass(frozen=True)
@@ -126,6 +151,15 @@ class StableDiffusionConfig(BackboneConfig):
     family: Literal["stable-diffusion"] = field(default="stable-diffusion", init=False)
 
     @property
+    def licences(self) -> tuple[Licence, ...]:
+        """The licence of Stable Diffusion 1.5, or of 2.1, whose text embeddings are wider."""
+        width = published_json(self.model, "unet/config.json").get("cross_attention_dim")
+        if width is None:
+            width = 768 if "1-5" in self.model else 1024 if "2-1" in self.model else None
+        known = {768: OPENRAIL_M, 1024: OPENRAIL_PLUS_PLUS_M}
+        return (known[width],) if width in known else ()
+
+    @property
     def needs_category(self) -> bool:
         """Whether the prompt has a place for the category."""
         return _CATEGORY in self.prompt
@@ -151,6 +185,11 @@ class FusedConfig(BackboneConfig):
 
     parts: tuple[BackboneConfig, ...]
     family: Literal["fused"] = field(default="fused", init=False)
+
+    @property
+    def licences(self) -> tuple[Licence, ...]:
+        """The licences of the weights of all parts."""
+        return tuple(dict.fromkeys(found for part in self.parts for found in part.licences))
 
     @property
     def needs_category(self) -> bool:

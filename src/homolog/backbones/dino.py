@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -65,6 +67,11 @@ class DinoBackbone(BackboneModule):
                 "pos_embed_mode: expected 'exact', for DINOv3 has no position embeddings to "
                 "interpolate, got 'published'"
             )
+        if config.debias and config.crop_padding:
+            raise HomologError(
+                "crop_padding: expected False with debias, whose directions are those of whole "
+                "canvases, got True"
+            )
         strides = [self._stride(layer) for layer in self.layers]
         largest = max(strides)
         if config.canvas_size < largest or config.canvas_size % largest:
@@ -73,11 +80,22 @@ class DinoBackbone(BackboneModule):
             )
         self.grids = tuple(Grid.from_patches(config.canvas_size, stride) for stride in strides)
         self.grid = min(self.grids, key=lambda grid: grid.stride)
+        for grid, layer in zip(self.grids, self.layers, strict=True):
+            limit = min(grid.height * grid.width, self._channels(layer))
+            if not 0 <= config.debias < limit:
+                raise HomologError(
+                    f"debias: expected fewer than {limit} directions for {config.model} at "
+                    f"{config.canvas_size} pixels, got {config.debias}"
+                )
         if config.pos_embed_mode == "published" and not self.is_convnext:
             self._embeddings.interpolate_pos_encoding = self._published_positions
 
     def _stride(self, layer: int) -> int:
         return 4 * 2**layer if self.is_convnext else int(self.model.config.patch_size)
+
+    def _channels(self, layer: int) -> int:
+        sizes = self.model.config
+        return int(sizes.hidden_sizes[layer] if self.is_convnext else sizes.hidden_size)
 
     @property
     def blocks(self) -> nn.ModuleList:
@@ -109,6 +127,29 @@ class DinoBackbone(BackboneModule):
         self, canvases: UInt8[Tensor, "B size size 3"]
     ) -> list[Float[Tensor, "B _C _h _w"]]:
         """The same as `forward`, with gradients, for fine-tuning."""
+        maps = self._biased_maps(canvases)
+        if not self.config.debias:
+            return maps
+        return [
+            remove_directions(features, basis)
+            for features, basis in zip(maps, self.positional_bases, strict=True)
+        ]
+
+    @cached_property
+    @torch.no_grad()
+    def positional_bases(self) -> Sequence[Float[Tensor, "k _C"]]:
+        """For each feature map, the directions along which it varies with the position alone.
+
+        They are computed once, when the model is loaded: a model that is fine-tuned keeps those of
+        the weights that it was loaded with.
+        """
+        size = self.canvas_size
+        black = torch.zeros(1, size, size, 3, dtype=torch.uint8, device=self.device)
+        return [positional_basis(f[0], self.config.debias) for f in self._biased_maps(black)]
+
+    def _biased_maps(
+        self, canvases: UInt8[Tensor, "B size size 3"]
+    ) -> list[Float[Tensor, "B _C _h _w"]]:
         images = canvases.to(self.device).permute(0, 3, 1, 2).float() / 255
         mean, std = (images.new_tensor(x)[:, None, None] for x in (_MEAN, _STD))
         images = ((images - mean) / std).to(next(self.parameters()).dtype)
@@ -193,6 +234,39 @@ def _keys_of(block: nn.Module) -> nn.Module:
     )
 
 
+def positional_basis(features_CHW: Float[Tensor, "C H W"], count: int) -> Float[Tensor, "k C"]:
+    """The directions along which the features of an image without content vary most.
+
+    As in INSID3 (Cuttano et al., CVPR 2026, arXiv 2603.28480): the first right singular vectors of
+    the features, of unit length, less their mean over all positions.
+
+    Args:
+        features_CHW: a black canvas's.
+        count: of the directions, k.
+    """
+    # In double precision, for the variation between positions is small; some devices have none.
+    features = F.normalize(features_CHW.flatten(1).T.cpu().double(), dim=1)
+    centred = features - features.mean(0)
+    directions = torch.linalg.svd(centred, full_matrices=False).Vh
+    return directions[:count].to(features_CHW)
+
+
+def remove_directions(
+    features_BCHW: Float[Tensor, "B C H W"], basis_KC: Float[Tensor, "K C"]
+) -> Float[Tensor, "B C H W"]:
+    """Features without their components along some directions, of unit length.
+
+    Args:
+        features_BCHW: the features.
+        basis_KC: the directions, orthonormal.
+    """
+    with torch.autocast(features_BCHW.device.type, enabled=False):
+        basis = basis_KC.to(features_BCHW)
+        components = torch.einsum("kc,bchw->bkhw", basis, features_BCHW)
+        rest = features_BCHW - torch.einsum("kc,bkhw->bchw", basis, components)
+        return F.normalize(rest, dim=1)
+
+
 def load(config: DinoConfig, device: torch.device) -> DinoBackbone:
     """Load a DINO model onto a device.
 
@@ -202,5 +276,7 @@ def load(config: DinoConfig, device: torch.device) -> DinoBackbone:
     transformers = require("transformers", "dino")
     dtype = dtype_of(config.precision, device, torch.bfloat16)
     model = from_pretrained(transformers.AutoModel, config.model, use_safetensors=True, dtype=dtype)
-    backbone = DinoBackbone(model, config).eval().requires_grad_(False)
-    return backbone.to(device)
+    backbone = DinoBackbone(model, config).eval().requires_grad_(False).to(device)
+    if config.debias:
+        _ = backbone.positional_bases
+    return backbone

@@ -21,6 +21,7 @@ from homolog.backbones.configs import (
     FusedConfig,
     StableDiffusionConfig,
 )
+from homolog.backbones.licences import LICENCES, Licence
 from homolog.errors import HomologError
 
 
@@ -73,18 +74,27 @@ class BackboneFamily:
     presets: Mapping[str, Preset] = field(default_factory=dict)
 
 
+_DEBIAS = 20  # published for ViT-B/16 at 768 pixels; for other sizes and canvases nothing is
+
+
+def _dinov2_config(size: str) -> DinoConfig:
+    return DinoConfig(f"facebook/dinov2-{size}", 840)
+
+
 def _dinov2(size: str, gigabytes: float, channels: int, seconds: float | None = None) -> Preset:
-    model = f"facebook/dinov2-{size}"
+    config = _dinov2_config(size)
     return Preset(
-        DinoConfig(model, 840), f"{model}, {gigabytes:g} GB", "Apache-2.0",
-        f"60 x 60 x {channels}", seconds,
-    )  # fmt: skip
+        config, f"{config.model}, {gigabytes:g} GB", "Apache-2.0", f"60 x 60 x {channels}", seconds
+    )
+
+
+def _dinov3_config(letter: str) -> DinoConfig:
+    return DinoConfig(f"facebook/dinov3-vit{letter}16-pretrain-lvd1689m", 960, debias=_DEBIAS)
 
 
 def _dinov3(letter: str, gigabytes: float, channels: int) -> Preset:
-    name = f"facebook/dinov3-vit{letter}16-"
     return Preset(
-        DinoConfig(f"{name}pretrain-lvd1689m", 960), f"{name}…, {gigabytes:g} GB",
+        _dinov3_config(letter), f"facebook/dinov3-vit{letter}16-…, {gigabytes:g} GB",
         "DINOv3 License, gated", f"60 x 60 x {channels}",
     )  # fmt: skip
 
@@ -129,6 +139,11 @@ FAMILIES: dict[str, BackboneFamily] = {
                 "dinov3-small": _dinov3("s", 0.1, 384),
                 "dinov3-base": _dinov3("b", 0.3, 768),
                 "dinov3-large": _dinov3("l", 1.2, 1024),
+                "dinov2-base+dinov3-base": Preset(
+                    FusedConfig((_dinov2_config("base"), _dinov3_config("b"))),
+                    "dinov2-base; dinov3-base", "Apache-2.0, DINOv3 License, gated",
+                    "60 x 60 x 1536", groups=((0,), (1,)),
+                ),
             },
         ),
         BackboneFamily(
@@ -203,6 +218,18 @@ def create(backbone: str | BackboneConfig, device: torch.device) -> Backbone:
     raise HomologError(
         f"backbone: expected the configuration of a registered family, got {backbone!r}"
     )
+
+
+def licences_of(backbone: str | BackboneConfig) -> tuple[Licence, ...]:
+    """The licences of a backbone's weights, as far as they are known.
+
+    Args:
+        backbone: its configuration, or the name of a family without configurations.
+    """
+    if not isinstance(backbone, str):
+        return backbone.licences
+    presets = FAMILIES[backbone].presets.values() if backbone in FAMILIES else ()
+    return tuple(each for each in LICENCES if any(each.name in p.licence for p in presets))
 
 
 def backbone_from_dict(plain: Mapping[str, Any]) -> BackboneConfig:

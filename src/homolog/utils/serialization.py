@@ -43,10 +43,12 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
 """Class: its fields that have another name on disk, and that name."""
 
 ADDED: Mapping[str, tuple[str, ...]] = {
+    "DinoConfig": ("debias",),
+    "MatcherConfig": ("score_calibration",),
     "PostProcessorConfig": ("trained_on", "calibration", "zero_shot_threshold"),
 }
-"""Class: fields that runs from before they were added lack. They are left out where they have
-their defaults, so that such a run is still known to be the same."""
+"""Class: fields that runs and caches from before they were added lack. They are left out where they
+have their defaults, so that such a run is still known to be the same."""
 
 CLASSES: Mapping[str, str] = {"ConsensusConfig": "ConsensusConfig"}
 """Class: its name on disk, where that is another."""
@@ -60,17 +62,25 @@ def to_plain(value: Any) -> Any:
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = FIELDS.get(type(value).__name__, {})
-        added = ADDED.get(type(value).__name__, ())
         return {
             names.get(each.name, each.name): to_plain(getattr(value, each.name))
-            for each in dataclasses.fields(value)
-            if each.name not in added or getattr(value, each.name) != each.default
+            for each in _fields(value)
         }
     if isinstance(value, (list, tuple)):
         return type(value)(to_plain(each) for each in value)
     if isinstance(value, Mapping):
         return {key: to_plain(each) for key, each in value.items()}
     return value
+
+
+def _fields(value: Any) -> list[dataclasses.Field[Any]]:
+    """The fields of a dataclass that are on disk: all but added ones that have their defaults."""
+    added = ADDED.get(type(value).__name__, ())
+    return [
+        each
+        for each in dataclasses.fields(value)
+        if each.name not in added or getattr(value, each.name) != each.default
+    ]
 
 
 def field_values(cls: type, plain: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,7 +101,7 @@ def stable_repr(value: Any) -> str:
         names = FIELDS.get(name, {})
         parts = (
             f"{names.get(each.name, each.name)}={stable_repr(getattr(value, each.name))}"
-            for each in dataclasses.fields(value)
+            for each in _fields(value)
             if each.repr
         )
         return f"{CLASSES.get(name, name)}({', '.join(parts)})"
