@@ -68,7 +68,11 @@ class Features:
         mask: the pixels of the image that show the object, if they are known.
         context: the whole image's features, which those of a zoomed region are joined with.
         original: where other regions are cut out of: the file, or the upright image itself.
-        zoomed: descriptors of regions joined with these features, by region and pose.
+        zoomed: descriptors of regions joined with these features, by region and by whether these
+            are joined with a mirrored view, and pose.
+        plain: the same features of one view, where these are joined with those of the mirrored
+            view (`homolog.mirror`).
+        both_views: descriptors joined with those of the mirrored view, by pose.
         size: width and height.
     """
 
@@ -83,9 +87,11 @@ class Features:
     mask: Bool[np.ndarray, "height width"] | None = field(default=None, repr=False)
     context: Features | None = field(default=None, repr=False)
     original: str | os.PathLike[str] | Image.Image | None = field(default=None, repr=False)
-    zoomed: dict[Region | None, dict[PoseVariant, DescriptorMap]] = field(
+    zoomed: dict[tuple[Region | None, bool], dict[PoseVariant, DescriptorMap]] = field(
         default_factory=dict, repr=False
     )
+    plain: Features | None = field(default=None, repr=False)
+    both_views: dict[PoseVariant, DescriptorMap] = field(default_factory=dict, repr=False)
     size: tuple[int, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -97,6 +103,11 @@ class Features:
     def descriptors(self) -> Float[Tensor, "H W C"]:
         """Descriptors of the image as it is, of unit length."""
         return self.by_pose[IDENTITY].descriptors_HWC
+
+    @property
+    def mirror(self) -> bool:
+        """Whether the mirrored view is joined in."""
+        return self.plain is not None
 
     @property
     def nbytes(self) -> int:

@@ -136,7 +136,15 @@ def uncut(features: Features) -> Features:
         return features.context
     if features.region is None:
         return features
-    return dataclasses.replace(features, by_pose={}, region=None, view=features.image, mask=None)
+    return dataclasses.replace(
+        features,
+        by_pose={},
+        region=None,
+        view=features.image,
+        mask=None,
+        plain=None if features.plain is None else uncut(features.plain),
+        both_views={},
+    )
 
 
 def part_of(whole: Features, region: Region, view: Image.Image) -> Features:
@@ -147,7 +155,16 @@ def part_of(whole: Features, region: Region, view: Image.Image) -> Features:
         region: the region.
         view: the region cut out of the image, reduced for the canvas.
     """
-    return dataclasses.replace(whole, by_pose={}, region=region, view=view, zoomed={}, context=None)
+    return dataclasses.replace(
+        whole,
+        by_pose={},
+        region=region,
+        view=view,
+        zoomed={},
+        context=None,
+        plain=None if whole.plain is None else part_of(whole.plain, region, view),
+        both_views={},
+    )
 
 
 def joined(
@@ -160,11 +177,46 @@ def joined(
         region: the region; None joins features with themselves, for a match with joined ones.
         view: the region cut out of the image, reduced for the canvas.
     """
+    plain = whole.plain
+    if plain is not None and region is not None:
+        plain = part_of(plain, region, view or whole.view)
     return dataclasses.replace(
         whole,
-        by_pose=whole.zoomed.setdefault(region, {}),
+        by_pose=whole.zoomed.setdefault((region, whole.mirror), {}),
         region=region or whole.region,
         view=view or whole.view,
         zoomed={},
         context=whole,
+        plain=plain,
+        both_views={},
+    )
+
+
+def mirrored(features: Features) -> Features:
+    """The features joined with those of the mirrored view; as they are if they already are so.
+
+    Args:
+        features: of an image or a region; their descriptors are used, and the joined ones kept
+            there.
+    """
+    if features.mirror:
+        return features
+    if features.context is None:
+        return dataclasses.replace(
+            features, by_pose=features.both_views, plain=features, both_views={}
+        )
+    found = joined(mirrored(features.context), features.region, features.view)
+    return dataclasses.replace(found, mask=features.mask)
+
+
+def without_descriptors(features: Features) -> Features:
+    """The same image or region as if it had just been read."""
+    context, plain = features.context, features.plain
+    return dataclasses.replace(
+        features,
+        by_pose={},
+        zoomed={},
+        context=None if context is None else without_descriptors(context),
+        plain=None if plain is None else without_descriptors(plain),
+        both_views={},
     )

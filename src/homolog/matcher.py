@@ -32,7 +32,8 @@ from homolog.image.poses import IDENTITY, PoseSet, PoseVariant, as_pose, as_pose
 from homolog.image.reading import MAX_PIXELS
 from homolog.image.regions import BoxLike, box_of_mask
 from homolog.keypoints import KeypointSchema, check_flips
-from homolog.loading import ImageLoader, MaskLike, joined, uncut
+from homolog.loading import ImageLoader, MaskLike, joined, mirrored, uncut
+from homolog.mirror import check_mirror, with_mirrored_view
 from homolog.networks.sides import SideHead, load_bundled
 from homolog.pair import ImagePair
 from homolog.presets import PRESETS
@@ -225,6 +226,7 @@ class Matcher:
         box: BoxLike | None = None,
         mask: MaskLike | None = None,
         zoom: Zoom = None,
+        mirror: bool = False,
     ) -> Features:
         """An image, read and reduced, without descriptors yet; these are added when needed.
 
@@ -237,14 +239,20 @@ class Matcher:
             mask: the object; without a box, the region around the mask fills the canvas.
             zoom: `auto` joins the descriptors of the region with those of the whole image, and
                 finds the object if neither box nor mask is given (which takes a first look).
+            mirror: whether the descriptors are joined with those of the mirrored view
+                (`homolog.mirror`). Features of both views stay so, whatever is asked for.
 
         Raises:
             HomologError: it cannot be read, or its features come from another matcher.
         """
+        check_mirror(mirror)
         if zoom is None and box is None and mask is None:
-            return self.loader.whole(image, name, category)
+            whole = self.loader.whole(image, name, category)
+            return mirrored(whole) if mirror else whole
         check_zoom(zoom)
         whole = self.loader.whole(image, name, category, keep=True)
+        if mirror:
+            whole = mirrored(whole)
         if whole.region is not None and box is None and mask is None:
             return whole  # as it was extracted
         whole = uncut(whole)
@@ -267,6 +275,7 @@ class Matcher:
         category: str | None = None,
         *,
         zoom: Zoom = None,
+        mirror: bool = False,
     ) -> list[Features]:
         """The regions around K boxes of one image, read once, without descriptors yet.
 
@@ -276,12 +285,16 @@ class Matcher:
             name: what error messages call it.
             category: what the objects are; only prompts that ask for it need to know.
             zoom: as for `load_image`.
+            mirror: as for `load_image`.
 
         Raises:
             HomologError: the image cannot be read, or a box cannot be right.
         """
         whole = uncut(self.loader.whole(image, name, category, keep=True))
         check_zoom(zoom)
+        check_mirror(mirror)
+        if mirror:
+            whole = mirrored(whole)
         boxes = _as_list(boxes, f"{_renamed(name, 'box')}", "several boxes")
         names = [f"{_renamed(name, 'box')}[{index}]" for index in range(len(boxes))]
         found = self.loader.regions(whole, boxes, names, context=zoom is not None)
@@ -298,6 +311,7 @@ class Matcher:
         box: Sequence[float] | None = None,
         mask: MaskLike | None = None,
         zoom: Zoom = None,
+        mirror: bool = False,
     ) -> Features: ...
 
     @overload
@@ -310,6 +324,7 @@ class Matcher:
         box: Sequence[BoxLike | None] | np.ndarray | Tensor | None = None,
         mask: Sequence[MaskLike | None] | None = None,
         zoom: Zoom = None,
+        mirror: bool = False,
     ) -> list[Features]: ...
 
     def extract(
@@ -321,6 +336,7 @@ class Matcher:
         box: Any = None,
         mask: Any = None,
         zoom: Zoom = None,
+        mirror: bool = False,
     ) -> Features | list[Features]:
         """Features of an image, of regions of it, or of several images, to be used again.
 
@@ -338,6 +354,9 @@ class Matcher:
                 with a mask or None for each of several images.
             zoom: `auto` joins the descriptors of a region with those of the whole image
                 (`homolog.zoom`), and finds the object where none is given.
+            mirror: whether the descriptors are joined with those of the mirrored view
+                (`homolog.mirror`), which takes one more pass for each image or region; none where
+                the flipped pose is wanted, too.
 
         Raises:
             HomologError: an image cannot be read, a box or a mask cannot be right, or a prompt asks
@@ -346,12 +365,14 @@ class Matcher:
         wanted = as_poses(poses)
         if is_one_image(images):
             if not _are_several(box):
-                features = self.load_image(images, "image", category, box=box, mask=mask, zoom=zoom)
+                features = self.load_image(
+                    images, "image", category, box=box, mask=mask, zoom=zoom, mirror=mirror
+                )
                 self._add_poses([(features, pose) for pose in wanted])
                 return features
             if mask is not None:
                 raise HomologError("mask: expected none with several boxes, got one")
-            several = self.load_regions(images, box, "image", category, zoom=zoom)
+            several = self.load_regions(images, box, "image", category, zoom=zoom, mirror=mirror)
         else:
             listed = _as_list(images, "images", "an image or several")
             boxes, masks = (
@@ -367,7 +388,7 @@ class Matcher:
             several = [
                 self.load_image(
                     image, f"image {index}", category, box=boxes[index], mask=masks[index],
-                    zoom=zoom,
+                    zoom=zoom, mirror=mirror,
                 )
                 for index, image in enumerate(listed)
             ]  # fmt: skip
@@ -439,6 +460,7 @@ class Matcher:
         box0: BoxLike | None = None,
         box1: BoxLike | None = None,
         zoom: Zoom = None,
+        mirror: bool = False,
         schema: SchemaLike | None = None,
     ) -> ImagePair:
         """Two images prepared for each other, to be asked for matches as often as wanted.
@@ -461,6 +483,9 @@ class Matcher:
             zoom: `auto` takes a second look at each object that does not fill its image, given by
                 its box, its mask, or found, and matches both views together (`homolog.zoom`).
                 `Features` of a region are used as they were extracted, with a second look or not.
+            mirror: whether each image is also looked at mirrored, and both views are matched
+                together (`homolog.mirror`); so they are where one image is `Features` of both
+                views.
             schema: what points mean, or a name or file as for `KeypointSchema.load`; needed to
                 match them in a flipped source.
 
@@ -473,11 +498,15 @@ class Matcher:
         candidates, files = as_poses(poses), (image0, image1)
         if schema is not None:
             check_flips(schema, candidates)
+        check_mirror(mirror)
+        mirror = mirror or any(isinstance(f, Features) and f.mirror for f in files)
         if zoom is not None:
             check_zoom(zoom)
             given = box0, mask0, box1, mask1
             image0 = self.loader.whole(image0, "image0", keep=True)
             image1 = self.loader.whole(image1, "image1", keep=True)
+            if mirror:
+                image0, image1 = mirrored(image0), mirrored(image1)
             if all(each is None for each in (*given, image0.region, image1.region)):
                 box0, box1 = self.find_object(image0), self.find_object(image1)
                 # One look at the one object and two at the other are worse than one at each.
@@ -488,8 +517,8 @@ class Matcher:
             None if box is None and zoom is None else mask
             for mask, box in ((mask0, box0), (mask1, box1))
         )
-        source = self.load_image(image0, "image0", box=box0, mask=cut0, zoom=zoom)
-        target = self.load_image(image1, "image1", box=box1, mask=cut1, zoom=zoom)
+        source = self.load_image(image0, "image0", box=box0, mask=cut0, zoom=zoom, mirror=mirror)
+        target = self.load_image(image1, "image1", box=box1, mask=cut1, zoom=zoom, mirror=mirror)
         for features, file in zip((source, target), files, strict=True):
             _forget_pixels(file, features, features.context or features)
         object0, object1 = source.mask, target.mask
@@ -522,6 +551,7 @@ class Matcher:
         box0: BoxLike | None = None,
         box1: BoxLike | None = None,
         zoom: Zoom = None,
+        mirror: bool = False,
     ) -> Matches:
         """Match given points of one image in another: `pair(…).transfer(points, point_ids)`.
 
@@ -538,13 +568,14 @@ class Matcher:
             box0: as for `pair`.
             box1: as for `pair`.
             zoom: as for `pair`.
+            mirror: as for `pair`.
 
         Raises:
             HomologError: an argument cannot be used; the message names it.
         """
         pair = self.pair(
             image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom,
-            schema=schema,
+            mirror=mirror, schema=schema,
         )  # fmt: skip
         return pair.transfer(points, point_ids)
 
@@ -560,6 +591,7 @@ class Matcher:
         box0: BoxLike | None = None,
         box1: BoxLike | None = None,
         zoom: Zoom = None,
+        mirror: bool = False,
     ) -> Matches:
         """Mutual nearest neighbours of two images' objects: `pair(…).match(max_matches)`.
 
@@ -573,13 +605,15 @@ class Matcher:
             box0: as for `pair`.
             box1: as for `pair`.
             zoom: as for `pair`.
+            mirror: as for `pair`.
 
         Raises:
             HomologError: an argument cannot be used; the message names it.
         """
         pair = self.pair(
-            image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom
-        )
+            image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom,
+            mirror=mirror,
+        )  # fmt: skip
         return pair.match(max_matches)
 
     def flow(
@@ -593,6 +627,7 @@ class Matcher:
         box0: BoxLike | None = None,
         box1: BoxLike | None = None,
         zoom: Zoom = None,
+        mirror: bool = False,
     ) -> Flow:
         """Dense correspondence of two images, both ways: `pair(…).flow()`.
 
@@ -605,13 +640,15 @@ class Matcher:
             box0: as for `pair`.
             box1: as for `pair`.
             zoom: as for `pair`.
+            mirror: as for `pair`.
 
         Raises:
             HomologError: an argument cannot be used; the message names it.
         """
         pair = self.pair(
-            image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom
-        )
+            image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom,
+            mirror=mirror,
+        )  # fmt: skip
         return pair.flow()
 
     def heatmap(
@@ -626,6 +663,7 @@ class Matcher:
         box0: BoxLike | None = None,
         box1: BoxLike | None = None,
         zoom: Zoom = None,
+        mirror: bool = False,
     ) -> Heatmap:
         """Where in the second image points of the first could be: `pair(…).heatmap(points)`.
 
@@ -639,13 +677,15 @@ class Matcher:
             box0: as for `pair`.
             box1: as for `pair`.
             zoom: as for `pair`.
+            mirror: as for `pair`.
 
         Raises:
             HomologError: an argument cannot be used; the message names it.
         """
         pair = self.pair(
-            image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom
-        )
+            image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom,
+            mirror=mirror,
+        )  # fmt: skip
         return pair.heatmap(points)
 
     def distance(
@@ -658,6 +698,7 @@ class Matcher:
         box0: BoxLike | None = None,
         box1: BoxLike | None = None,
         zoom: Zoom = None,
+        mirror: bool = False,
     ) -> float:
         """The instance matching distance of two images as they are: `pair(…).distance()`.
 
@@ -669,14 +710,19 @@ class Matcher:
             box0: as for `pair`.
             box1: as for `pair`.
             zoom: as for `pair`.
+            mirror: as for `pair`.
 
         Raises:
             HomologError: an argument cannot be used; the message names it.
         """
-        pair = self.pair(image0, image1, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom)
+        pair = self.pair(
+            image0, image1, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom, mirror=mirror
+        )
         return pair.distance()
 
-    def sides(self, image: FeaturesLike, *, box: BoxLike | None = None) -> Sides:
+    def sides(
+        self, image: FeaturesLike, *, box: BoxLike | None = None, mirror: bool = False
+    ) -> Sides:
         """Which side of an object each cell of an image shows, and which way the object faces.
 
         Sides are the object's own: an animal that faces the camera has its left on the image's
@@ -687,6 +733,7 @@ class Matcher:
             image: the image.
             box: (x, y, width, height) of the object in pixels; the region around it fills the
                 canvas.
+            mirror: whether the mean is taken of what the image and its mirror image show.
 
         Raises:
             HomologError: it cannot be read, the box cannot be right, or the model has no side head.
@@ -696,7 +743,7 @@ class Matcher:
                 "sides: expected a model that tells them, got one without a side head; try "
                 "homolog train-sides"
             )
-        features = self.load_image(image, box=box)
+        features = self.load_image(image, box=box, mirror=mirror)
         found = self.descriptor_map(features)
         assert found.sides is not None
         return Sides.from_maps(found.sides, found.transform, features.image)
@@ -711,9 +758,15 @@ class Matcher:
         listed = list(wanted)
         # The whole images' descriptors first, which those of zoomed regions are joined with.
         needed = [(f.context, pose) for f, pose in listed if f.context is not None] + listed
+        needed = [(features, pose) for features, pose in needed if pose not in features.by_pose]
+        views = [
+            (features.plain or features, view)
+            for features, pose in needed
+            for view in ((pose, pose.mirrored) if features.mirror else (pose,))
+        ]
         missing: dict[tuple[int, PoseVariant], tuple[Features, CanvasTransform]] = {
             (id(features.by_pose), pose): (features, self._transform(features, pose))
-            for features, pose in needed
+            for features, pose in views
             if pose not in features.by_pose
         }
         for category in dict.fromkeys(features.category for features, _ in missing.values()):
@@ -725,6 +778,15 @@ class Matcher:
                 if features.context is not None:
                     found = with_context(found, features.context.by_pose[transform.pose])
                 features.by_pose[transform.pose] = found
+        for features, pose in needed:
+            if features.plain is None or pose in features.by_pose:
+                continue
+            own = features.plain.by_pose
+            found = with_mirrored_view(own[pose], own[pose.mirrored], self.config.sides)
+            if features.context is not None:
+                found = with_context(found, features.context.by_pose[pose])
+            features.by_pose[pose] = found
+
 
     def _transform(self, features: Features, pose: PoseVariant) -> CanvasTransform:
         backbone = self.backbone

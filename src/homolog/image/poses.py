@@ -75,6 +75,15 @@ class PoseVariant:
             parts.append(f"rotate{self.rotation:g}")
         return "+".join(parts) or "identity"
 
+    @property
+    def mirrored(self) -> PoseVariant:
+        """The pose of the image in this pose, seen in a mirror that exchanges left and right.
+
+        >>> PoseVariant(rotation=30).mirrored.name
+        'flip+rotate-30'
+        """
+        return PoseVariant(not self.flip, -self.rotation)
+
     @cached_property
     def _quarter_turns(self) -> int | None:
         """Counter-clockwise quarter turns, where there is a whole number of them."""

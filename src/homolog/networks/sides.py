@@ -97,6 +97,26 @@ class SideMaps:
             self.heading[index],
         )
 
+    @classmethod
+    def from_stacked(cls, values: Float[Tensor, "*B H W O"]) -> SideMaps:
+        """The maps that `stacked` made one tensor of."""
+        return cls(values[..., 0], values[..., 1], values[..., 2:5], values[..., 5:8])
+
+    @property
+    def stacked(self) -> Float[Tensor, "*B H W O"]:
+        """All that is predicted for a cell beside each other, in the order of the attributes."""
+        flat = torch.stack([self.objectness, self.side], dim=-1)
+        return torch.cat([flat, self.canonical_xyz, self.heading], dim=-1)
+
+    def seen_in_mirror(self) -> SideMaps:
+        """What the maps say of the object before the mirror that these cells are seen in.
+
+        Its sides are exchanged, and its heading turned round along x; the cells stay where they
+        are.
+        """
+        heading = self.heading * self.heading.new_tensor([-1.0, 1.0, 1.0])
+        return SideMaps(self.objectness, -self.side, self.canonical_xyz, heading)
+
     @property
     def recognised(self) -> bool:
         """Whether one image shows an object of the trained kinds, on at least a few cells."""
@@ -244,6 +264,20 @@ def append_sides(
         waves = torch.cat([angles.sin(), angles.cos()], dim=-1) / math.sqrt(_WAVES)
         parts.append(math.sqrt(config.coordinate_weight) * weight * waves)
     return F.normalize(torch.cat(parts, dim=-1), dim=-1)
+
+
+def without_sides(
+    descriptors_HWD: Float[Tensor, "H W D"], config: SidesConfig
+) -> Float[Tensor, "H W C"]:
+    """The descriptors, of unit length, that `append_sides` appended to.
+
+    Args:
+        descriptors_HWD: what it returned.
+        config: the weights of side and coordinates.
+    """
+    appended = (config.side_weight > 0) + 2 * _WAVES * (config.coordinate_weight > 0)
+    channels = descriptors_HWD.shape[-1] - appended
+    return F.normalize(descriptors_HWD[..., :channels], dim=-1)
 
 
 def presence(objectness: Float[Tensor, "*B H W"], config: SidesConfig) -> Float[Tensor, "*B"]:
