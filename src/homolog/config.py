@@ -21,6 +21,7 @@ from homolog.backbones import (
 )
 from homolog.errors import HomologError
 from homolog.features import FusionConfig
+from homolog.matching.calibration import MatchWeights, ScoreCalibration
 from homolog.matching.consensus import ConsensusConfig
 from homolog.networks.sides import SidesConfig
 from homolog.utils.serialization import field_values
@@ -94,6 +95,8 @@ class MatcherConfig:
             one category; None if that has not been measured.
         post_processor: how a trained post-processor takes part; None for zero-shot descriptors.
         sides: how a side head takes part; None for none.
+        score_calibration: makes matching scores probabilities, and tells what is visible; None
+            for scores that rank matches and are no probabilities.
     """
 
     backbone: str | BackboneConfig
@@ -104,6 +107,7 @@ class MatcherConfig:
     same_category_threshold: float | None
     post_processor: PostProcessorConfig | None = None
     sides: SidesConfig | None = None
+    score_calibration: ScoreCalibration | None = None
 
     def __post_init__(self) -> None:
         """Refuse values of other kinds, which would fail later, in the middle of a match."""
@@ -112,6 +116,7 @@ class MatcherConfig:
             ("consensus", ConsensusConfig, True),
             ("post_processor", PostProcessorConfig, True),
             ("sides", SidesConfig, True),
+            ("score_calibration", ScoreCalibration, True),
         ):
             value = getattr(self, name)
             if not isinstance(value, kind) and not (optional and value is None):
@@ -149,7 +154,9 @@ class MatcherConfig:
         threshold = settings.zero_shot_threshold
         if threshold is None:
             threshold = self.same_category_threshold
-        return dataclasses.replace(self, post_processor=None, same_category_threshold=threshold)
+        return dataclasses.replace(
+            self, post_processor=None, same_category_threshold=threshold, score_calibration=None
+        )
 
     def resolve_prompt(self, category: str | None) -> tuple[str | BackboneConfig, dict[str, str]]:
         """The backbone with its prompt for an image, and its keyword arguments for that image.
@@ -229,7 +236,7 @@ class MatcherConfig:
                 for part in parts
             )
         backbone = FusedConfig(parts) if fused else parts[0]
-        return dataclasses.replace(self, backbone=backbone)
+        return dataclasses.replace(self, backbone=backbone, score_calibration=None)
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> MatcherConfig:
@@ -254,6 +261,13 @@ class MatcherConfig:
         values["post_processor"] = settings
         if values.get("sides") is not None:
             values["sides"] = _with_tuples(values["sides"])
+        if values.get("score_calibration") is not None:
+            values["score_calibration"] = ScoreCalibration(
+                **{
+                    name: MatchWeights(**plain)
+                    for name, plain in values["score_calibration"].items()
+                }
+            )
         parts = {
             "consensus": ConsensusConfig,
             "post_processor": PostProcessorConfig,

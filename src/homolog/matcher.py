@@ -46,6 +46,9 @@ _log = logging.getLogger(__name__)
 PosesLike = PoseSet | PoseVariant | Sequence[str | PoseVariant] | None
 SchemaLike = KeypointSchema | str | os.PathLike[str]
 
+# Of the configuration: what scores of matches are calibrated for.
+_DESCRIBING = ("backbone", "fusion", "consensus", "post_processor", "sides")
+
 
 class Matcher:
     """Finds the parts of an object in one image on an object of its kind in another.
@@ -174,7 +177,8 @@ class Matcher:
         or `sides` is changed. `post_processor=None, sides=None` gives the zero-shot matcher, on
         which training builds: trained networks that the configuration no longer names are dropped,
         and the pair score's threshold is that of before the post-processor was trained, unless it
-        is given.
+        is given. What makes scores probabilities depends on the same, and on `consensus`: it is
+        dropped with any of them, unless it is given.
 
         Args:
             changes: fields of `MatcherConfig`, such as `window=7`, or `sides=None` for a matcher
@@ -192,6 +196,8 @@ class Matcher:
         if "post_processor" in changes and changes["post_processor"] is None:
             threshold = self.config.without_post_processor().same_category_threshold
             changes = {"same_category_threshold": threshold, **changes}
+        if any(known[name] != changes.get(name, known[name]) for name in _DESCRIBING):
+            changes = {"score_calibration": None, **changes}
         config = MatcherConfig(**known | changes)
         for field, network in (("post_processor", self.network), ("sides", self.side_head)):
             if getattr(config, field) is not None and network is None:

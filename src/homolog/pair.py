@@ -22,6 +22,7 @@ from homolog.keypoints import KeypointSchema
 from homolog.matching.alignment import FLIPPED, Alignment, mirror_queries, pose_from_heading
 from homolog.matching.consensus import Consensus
 from homolog.results import Heatmap, Matches
+from homolog.scores import MatchScorer
 
 _FLOOR = -1e4  # of cells that take no part; not -inf, for rows of them must have a softmax
 
@@ -70,6 +71,7 @@ class ImagePair:
         self._consensus: dict[PoseVariant, Consensus] = {}
         self._dense: dict[PoseVariant, tuple[DenseMatches, DenseMatches]] = {}
         self._scores: dict[PoseVariant, float] = {}
+        self._scorers: dict[PoseVariant, MatchScorer] = {}
 
     def __repr__(self) -> str:
         poses = ", ".join(pose.name for pose in self.poses)
@@ -189,11 +191,17 @@ class ImagePair:
         """
         keypoints0, ids, pose, warning, parts = self._queries(points, point_ids)
         keypoints1, scores = np.empty_like(keypoints0), np.empty(len(keypoints0))
+        calibrated = self.config.score_calibration is not None
+        visible = np.full(len(keypoints0), True) if calibrated else None
         found_in_pose = np.full(len(keypoints0), True)
         for rows, own_pose, queries, pair in parts:
-            keypoints1[rows], scores[rows], _ = pair._match_points(queries, own_pose)
+            keypoints1[rows], scores[rows], seen, _ = pair._match_points(queries, own_pose)
+            if visible is not None:
+                visible[rows] = seen
             found_in_pose[rows] = own_pose == pose
-        return self._matches(keypoints0, keypoints1, scores, pose, warning, ids, found_in_pose)
+        return self._matches(
+            keypoints0, keypoints1, scores, visible, pose, warning, ids, found_in_pose
+        )
 
     def transfer_points(
         self, points: PointsLike, point_ids: Sequence[int | str] | None = None
@@ -205,7 +213,7 @@ class ImagePair:
         keypoints0, _, _, _, parts = self._queries(points, point_ids)
         keypoints1 = np.empty_like(keypoints0)
         for rows, pose, queries, pair in parts:
-            keypoints1[rows], _, _ = pair._match_points(queries, pose, confidence=False)
+            keypoints1[rows], _, _, _ = pair._match_points(queries, pose, confidence=False)
         return keypoints1
 
     def similarity(self, points: PointsLike) -> Float[Tensor, "K H W"]:
@@ -220,7 +228,7 @@ class ImagePair:
         pose, _ = self.alignment.select_pose(flip=False)
         keypoints0 = as_points(points, self.image0.size)
         self._check_region(keypoints0)
-        _, _, similarity = self._match_points(keypoints0, pose, confidence=False)
+        _, _, _, similarity = self._match_points(keypoints0, pose, confidence=False)
         return similarity
 
     def heatmap(self, points: PointsLike) -> Heatmap:
@@ -235,16 +243,17 @@ class ImagePair:
         keypoints0 = as_points(points, self.image0.size)
         self._check_region(keypoints0)
         pose, warning = self.alignment.select_pose(flip=False)
-        keypoints1, scores, similarity = self._match_points(keypoints0, pose)
-        matches = self._matches(keypoints0, keypoints1, scores, pose, warning)
+        keypoints1, scores, visible, similarity = self._match_points(keypoints0, pose)
+        matches = self._matches(keypoints0, keypoints1, scores, visible, pose, warning)
         return Heatmap(self.target_map.transform, similarity.cpu().numpy(), matches)
 
     def match(self, max_matches: int = 200) -> Matches:
-        """Mutual nearest neighbours on the two objects, best first.
+        """Mutual nearest neighbours on the two objects, spread over these, the best first.
 
         The source's points are centres of cells, the target's lie between cells. Without masks,
-        objects are what is salient. Of more than `max_matches`, those are kept that are good and
-        far apart (`matching.adaptive_nms`).
+        objects are what a side head recognises, or what is salient. The best come first of those
+        that are a tenth of the objects' size apart, then the best of those between them, and so on
+        (`matching.spread_matches`): the first ones of many are the few that would be returned.
 
         Args:
             max_matches: how many to return at most.
@@ -259,23 +268,26 @@ class ImagePair:
             )
         pose, warning = self.alignment.select_pose(flip=False)
         source, target = self.source_map(pose), self.target_map
-        (peaks0, targets, scores), (peaks1, _, _) = self._match_cells(pose)
+        (peaks0, targets, confidence), (peaks1, _, _) = self._match_cells(pose)
         grid0, grid1 = source.transform.grid, target.transform.grid
         forward = peaks0[:, 1] * grid1.width + peaks0[:, 0]
         backward = peaks1[:, 1] * grid0.width + peaks1[:, 0]
         index = source.matchable_HW.flatten().nonzero().flatten()
         index = index[backward[forward[index]] == index]
-        saliency = source.saliency_HW.flatten()[index]
-        saliency = saliency * target.saliency_HW.flatten()[forward[index]]
-        if saliency.any():
-            index, saliency = index[saliency > 0], saliency[saliency > 0]
-        cells = torch.from_numpy(grid0.cells).to(scores)
-        index = index[matching.adaptive_nms(cells[index], scores[index] * saliency, max_matches)]
-        index = index[scores[index].argsort(descending=True, stable=True)]
-        found = [each[index].double().cpu().numpy() for each in (cells, targets, scores)]
+        scorer = self.scorer(pose)
+        on_object = scorer.objects[0].flatten()[index] * scorer.objects[1].flatten()[forward[index]]
+        if (on_object > 0).any():
+            index, on_object = index[on_object > 0], on_object[on_object > 0]
+        cells = torch.from_numpy(grid0.cells).to(confidence)
+        ends = cells[index], targets[index]
+        scores, visible = scorer(*ends, confidence[index])
+        quality = scores * on_object if visible is None else scores
+        chosen = matching.spread_matches(scorer.distances(*ends), quality, max_matches)
+        found = [each[chosen].double().cpu().numpy() for each in (*ends, scores)]
+        seen = None if visible is None else visible[chosen].cpu().numpy()
         keypoints0 = source.transform.to_points(found[0], clip=True)
         keypoints1 = target.transform.to_points(found[1], clip=True)
-        return self._matches(keypoints0, keypoints1, found[2], pose, warning)
+        return self._matches(keypoints0, keypoints1, found[2], seen, pose, warning)
 
     def flow(self, flip: bool = False) -> Flow:
         """Dense correspondence, both ways.
@@ -346,8 +358,16 @@ class ImagePair:
 
     def _match_points(
         self, points: Float[np.ndarray, "K 2"], pose: PoseVariant, confidence: bool = True
-    ) -> tuple[Float[np.ndarray, "K 2"], Float[np.ndarray, "P"], Float[Tensor, "K H W"]]:
-        """Matches of points of the source in a pose, confidence if wanted, and similarity maps."""
+    ) -> tuple[
+        Float[np.ndarray, "K 2"],
+        Float[np.ndarray, "P"],
+        Bool[np.ndarray, "K"] | None,
+        Float[Tensor, "K H W"],
+    ]:
+        """Matches of points of the source in a pose, scores if wanted, and similarity maps.
+
+        With scores comes what is visible, if the model is calibrated.
+        """
         source, target = self.source_map(pose), self.target_map
         cells = torch.from_numpy(source.transform.to_cells(points)).to(source.descriptors_HWC)
         consensus = self.consensus(pose)
@@ -359,12 +379,22 @@ class ImagePair:
         found = matching.window_soft_argmax(similarity, self.config.window, self.config.temperature)
         points1 = target.transform.to_points(found.double().cpu().numpy(), clip=True)
         if not confidence:
-            return points1, np.empty(0), similarity
-        scores = matching.cycle_confidence(
+            return points1, np.empty(0), None, similarity
+        cycle = matching.cycle_confidence(
             source.descriptors_HWC, target.descriptors_HWC, source.valid_HW,
             cells, found, similarity,
         )  # fmt: skip
-        return points1, scores.double().cpu().numpy(), similarity
+        scores, visible = self.scorer(pose)(cells, found, cycle)
+        seen = None if visible is None else visible.cpu().numpy()
+        return points1, scores.double().cpu().numpy(), seen, similarity
+
+    def scorer(self, pose: PoseVariant) -> MatchScorer:
+        """What makes scores of the matches of the source in a pose."""
+        if pose not in self._scorers:
+            self._scorers[pose] = MatchScorer(
+                self.source_map(pose), self.target_map, self._score(pose), self.config
+            )
+        return self._scorers[pose]
 
     def _score(self, pose: PoseVariant) -> float:
         if pose not in self._scores:
@@ -380,6 +410,7 @@ class ImagePair:
         keypoints0: Float[np.ndarray, "K 2"],
         keypoints1: Float[np.ndarray, "K 2"],
         scores: Float[np.ndarray, "K"],
+        visible: Bool[np.ndarray, "K"] | None,
         pose: PoseVariant,
         warning: str | None,
         ids: tuple[int, ...] | None = None,
@@ -406,6 +437,7 @@ class ImagePair:
             image1=self.image1.image,
             region0=self.image0.region,
             region1=self.image1.region,
+            visible=visible,
         )
 
     def _match_cells(self, pose: PoseVariant) -> tuple[DenseMatches, DenseMatches]:

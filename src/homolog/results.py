@@ -93,7 +93,9 @@ class Matches(Drawable):
     Attributes:
         keypoints0: (x, y) in pixels of the source, float64.
         keypoints1: (x, y) in pixels of the target, float64, never rounded.
-        matching_scores: confidence in each match, 0 to 1.
+        matching_scores: of each match, 0 to 1. Of a model that is `calibrated`, the probability
+            that it is right within a tenth of the object's size; otherwise the confidence by cycle
+            consistency, which ranks matches and is no probability.
         pair_score: similarity of the two images' objects, about 0 for unrelated images and 1 for
             an image with itself.
         pose: name of the pose of the source that was matched.
@@ -111,6 +113,8 @@ class Matches(Drawable):
         image1: the target, reduced; likewise.
         region0: the part of the source that filled the canvas; None for the whole.
         region1: the part of the target, likewise.
+        visible: whether each point lies on the object, and the target shows the same part of it;
+            None for a model that is not calibrated.
     """
 
     keypoints0: Float[np.ndarray, "K 2"]
@@ -129,9 +133,15 @@ class Matches(Drawable):
     image1: Image.Image | None = None
     region0: Region | None = None
     region1: Region | None = None
+    visible: Bool[np.ndarray, "K"] | None = None
 
     def __len__(self) -> int:
         return len(self.keypoints0)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the scores are probabilities."""
+        return self.visible is not None
 
     def __repr__(self) -> str:
         what = "points" if self.point_names is None else "named points"
@@ -156,6 +166,7 @@ class Matches(Drawable):
         for name in ("point_ids", "point_names"):
             values = getattr(self, name)
             changes[name] = None if values is None else tuple(values[row] for row in rows)
+        changes["visible"] = None if self.visible is None else self.visible[rows]
         return Matches(**{each.name: getattr(self, each.name) for each in fields(self)} | changes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -164,6 +175,7 @@ class Matches(Drawable):
             "keypoints0": self.keypoints0.tolist(),
             "keypoints1": self.keypoints1.tolist(),
             "matching_scores": self.matching_scores.tolist(),
+            "visible": None if self.visible is None else self.visible.tolist(),
             "pair_score": self.pair_score,
             "pose": self.pose,
             "pose_distances": dict(self.pose_distances),
@@ -182,7 +194,9 @@ class Matches(Drawable):
         }
 
     def to_dataframe(self) -> Any:
-        """A pandas data frame with a row a match: name, x0, y0, x1, y1, score.
+        """A pandas data frame with a row a match: name, x0, y0, x1, y1, score, visible.
+
+        Without names, or for a model that does not tell what is visible, it lacks that column.
 
         Raises:
             HomologError: pandas is not installed.
@@ -191,7 +205,10 @@ class Matches(Drawable):
         columns: dict[str, Any] = {} if self.point_names is None else {"name": self.point_names}
         for number, keypoints in enumerate((self.keypoints0, self.keypoints1)):
             columns |= {f"x{number}": keypoints[:, 0], f"y{number}": keypoints[:, 1]}
-        return pandas.DataFrame(columns | {"score": self.matching_scores})
+        columns["score"] = self.matching_scores
+        return pandas.DataFrame(
+            columns if self.visible is None else columns | {"visible": self.visible}
+        )
 
     def _drawing(self) -> Image.Image:
         from homolog.viz import plot_matches

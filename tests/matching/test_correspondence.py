@@ -256,12 +256,34 @@ def test_pair_score_of_things_smaller_than_two_cells():
     )
 
 
-def test_spread_takes_good_points_that_are_far_apart():
-    clustered = torch.tensor([[0.0, 0], [0.1, 0], [0.2, 0], [10, 0], [10.1, 0], [5, 8]])
-    quality = torch.tensor([0.9, 0.89, 0.88, 0.8, 0.79, 0.5])
-    assert sorted(matching.adaptive_nms(clustered, quality, 3).tolist()) == [0, 3, 5]
-    assert sorted(matching.adaptive_nms(clustered, quality, 99).tolist()) == list(range(6))
-    assert matching.adaptive_nms(clustered[:1], quality[:1], 5).tolist() == [0]
+def test_matches_are_spread_the_best_first():
+    clustered = torch.tensor([[0.0, 0], [0.03, 0], [0.06, 0], [0.9, 0], [0.93, 0], [0.5, 0.8]])
+    apart = torch.cdist(clustered, clustered)
+    quality = torch.tensor([0.8, 0.9, 0.79, 0.88, 0.87, 0.5])
+    order = matching.spread_matches(apart, quality, 99)
+    # The best of each cluster, then those between them, at half the distance and at a quarter.
+    assert order.tolist() == [1, 3, 5, 4, 0, 2]
+    for count in range(1, 7):
+        few = matching.spread_matches(apart, quality, count)
+        assert few.tolist() == order[:count].tolist()
+    assert matching.spread_matches(apart[:1, :1], quality[:1], 5).tolist() == [0]
+    same = torch.zeros(3, 3)
+    assert sorted(matching.spread_matches(same, quality[:3], 3).tolist()) == [0, 1, 2]
+
+
+@given(seed=seeds, count=st.integers(1, 30))
+def test_the_first_matches_are_as_far_apart_as_can_be_asked(seed, count):
+    generator = torch.manual_seed(seed)
+    points = torch.rand(30, 2, generator=generator)
+    apart, quality = torch.cdist(points, points), torch.rand(30, generator=generator)
+    order = matching.spread_matches(apart, quality, count)
+    assert len(order) == len(set(order.tolist())) == count
+    # Whatever was passed over is near something better that was taken.
+    close = [int(i) for i in range(count) if i and apart[order[i], order[:i]].min() < 0.1]
+    first = order[: close[0]] if close else order
+    assert (quality[first].diff() <= 0).all()
+    for other in set(range(30)) - set(order.tolist()) if close else ():
+        assert apart[other, first].min() < 0.1
 
 
 def test_foreground_is_what_stands_out():

@@ -242,7 +242,15 @@ def _print_matches(matches: Matches, same_category_threshold: float | None) -> N
     names = matches.point_names or tuple(map(str, range(1, len(matches) + 1)))
     width = max([4, *map(len, names)])
     print(f"{'':>{width}} {'x0':>8} {'y0':>8}    {'x1':>8} {'y1':>8}  score")
-    rows = zip(names, matches.keypoints0, matches.keypoints1, matches.matching_scores, strict=True)
-    for name, (x0, y0), (x1, y1), score in rows:
-        print(f"{name:>{width}} {x0:8.1f} {y0:8.1f} -> {x1:8.1f} {y1:8.1f}  {score:5.2f}")
+    seen = [True] * len(matches) if matches.visible is None else matches.visible.tolist()
+    rows = zip(
+        names, matches.keypoints0, matches.keypoints1, matches.matching_scores, seen, strict=True
+    )
+    for name, (x0, y0), (x1, y1), score, visible in rows:
+        end = "" if visible else "  not visible"
+        print(f"{name:>{width}} {x0:8.1f} {y0:8.1f} -> {x1:8.1f} {y1:8.1f}  {score:5.2f}{end}")
+    if matches.calibrated:
+        print("score: the probability that a match is right within a tenth of the object's size")
+    else:
+        print("score: how consistent a match is both ways; no probability for this model")
     print_pair(matches.pair_score, same_category_threshold, matches.pose, matches.warning)

@@ -11,7 +11,7 @@ from homolog.matching.confidence import (
     pair_similarity,
     window_log_prob,
 )
-from homolog.matching.dense_matching import adaptive_nms, dense_matches
+from homolog.matching.dense_matching import dense_matches, spread_matches
 from homolog.matching.imd import instance_matching_distance, saliency_weighted_imd
 from homolog.matching.neighbours import (
     has_fast_bfloat16,
@@ -28,7 +28,6 @@ from homolog.matching.soft_argmax import argmax, similarity, window_soft_argmax
 
 __all__ = [
     "SCORE_TEMPERATURE",
-    "adaptive_nms",
     "argmax",
     "bilinear",
     "cycle_confidence",
@@ -44,6 +43,7 @@ __all__ = [
     "saliency_weighted_imd",
     "sample_descriptors",
     "similarity",
+    "spread_matches",
     "subsample_cells",
     "window_log_prob",
     "window_soft_argmax",

@@ -11,6 +11,8 @@ from homolog.matching.consensus import Consensus
 from homolog.matching.soft_argmax import argmax, window_soft_argmax
 
 _CHUNK = 512  # rows of the similarity treated at once
+_APART = 0.1  # the distance of the first matches from each other, in shares of the objects' size
+_CLOSE = 0.02  # below which no more is asked for than that matches differ
 
 
 def dense_matches(
@@ -46,21 +48,31 @@ def dense_matches(
     return peaks, targets, log_probs
 
 
-def adaptive_nms(
-    points_K2: Float[Tensor, "K 2"], quality_K: Float[Tensor, "K"], count: int
+def spread_matches(
+    distances_KK: Float[Tensor, "K K"], quality_K: Float[Tensor, "K"], count: int
 ) -> Int[Tensor, "P"]:
-    """Indices of at most `count` points that are good and far apart, best first.
+    """Indices of at most `count` matches that are good and far apart, in that order.
 
-    Adaptive non-maximal suppression (Brown, Szeliski and Winder, CVPR 2005): points are ranked by
-    the distance to the nearest better point, here multiplied by their own quality.
+    First the best ones that are a tenth of the objects' size from all better ones; where there are
+    no more, those that are half as far from all that were taken, and so on. So the first ones of
+    many are the same as a few.
 
     Args:
-        points_K2: (x, y) in any unit.
-        quality_K: larger is better, 0 or more.
-        count: how many to keep.
+        distances_KK: of the matches from each other, in shares of the objects' size.
+        quality_K: larger is better.
+        count: how many to take.
     """
-    distances = torch.cdist(points_K2, points_K2)
-    better = quality_K[None, :] > quality_K[:, None]
-    room = distances.masked_fill(~better, torch.inf).amin(1)
-    room = room.clamp_max(distances.max().clamp_min(1))  # the best has no better one
-    return (room * quality_K).argsort(descending=True, stable=True)[:count]
+    nearest = torch.full_like(quality_K, torch.inf)
+    left = quality_K.clone()
+    chosen: list[int] = []
+    apart = _APART
+    while len(chosen) < min(count, len(quality_K)):
+        best = left.masked_fill(nearest < apart, -torch.inf)
+        index = int(best.argmax())
+        if best[index] == -torch.inf:
+            apart = apart / 2 if apart > _CLOSE else 0.0
+            continue
+        chosen.append(index)
+        left[index] = -torch.inf
+        nearest = torch.minimum(nearest, distances_KK[index])
+    return torch.tensor(chosen, dtype=torch.long, device=quality_K.device)

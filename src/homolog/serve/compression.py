@@ -23,6 +23,7 @@ from homolog.image.geometry import CanvasTransform
 from homolog.image.poses import IDENTITY
 from homolog.matching.consensus import Consensus
 from homolog.pair import ImagePair
+from homolog.utils.serialization import to_plain
 
 RANK = 128
 """Channels sent for each cell; they hold 0.99992 of the squared similarity of the example pair."""
@@ -69,6 +70,17 @@ class CompressedPair:
                 continue
             arrays.append(consensus.hubness_HW.float().cpu().numpy())
             priors.append({"layout": _affine_prior(consensus)})
+        calibration = None
+        if config.score_calibration is not None:
+            scorer = self.pair.scorer(self.pose)
+            arrays += [each.float().cpu().numpy() for each in scorer.objects]
+            if scorer.known > 0:
+                arrays += [
+                    each.sides.canonical_xyz.float().cpu().numpy()
+                    for each in maps
+                    if each.sides is not None
+                ]
+            calibration = {"known": scorer.known} | to_plain(config.score_calibration)
         _, warning = self.pair.alignment.select_pose(flip=False)
         header = {
             "pose": self.pose.name,
@@ -86,6 +98,7 @@ class CompressedPair:
                 "layout": config.consensus.affine_weight,
             },
             "guides": priors,
+            "calibration": calibration,
             "sides": images,
             "arrays": [{"type": str(a.dtype), "length": a.size} for a in arrays],
         }

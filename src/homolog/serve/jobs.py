@@ -163,8 +163,8 @@ class MatchService:
         """The pair of two images, packed for a browser (`CompressedPair.pack`)."""
         return self.pair(request).pack()
 
-    def transfer(self, request: PairRequest, origin: int, x: float, y: float) -> dict[str, float]:
-        """Match a point of either image in the other: x, y and score.
+    def transfer(self, request: PairRequest, origin: int, x: float, y: float) -> dict[str, Any]:
+        """Match a point of either image in the other: x, y, score, and whether it is visible.
 
         Args:
             request: which pair.
@@ -184,7 +184,9 @@ class MatchService:
             )
         matches = pair.transfer([[x, y]])
         ((found_x, found_y),) = matches.keypoints1.tolist()
-        return {"x": found_x, "y": found_y, "score": float(matches.matching_scores[0])}
+        visible = None if matches.visible is None else bool(matches.visible[0])
+        score = float(matches.matching_scores[0])
+        return {"x": found_x, "y": found_y, "score": score, "visible": visible}
 
     def match(self, request: PairRequest) -> dict[str, Any]:
         """Mutual nearest neighbours of two images (`Matches.to_dict`)."""

@@ -68,6 +68,7 @@ class ModelBundle:
             post_processor=PostProcessorConfig(
                 "maps" if published else "descriptors", config.network.zero_shot, config.tuning
             ),
+            score_calibration=None,
         )
 
     def trained_matcher(self) -> Matcher:

@@ -1,4 +1,6 @@
 // Pinned pairs as files; the names in them are those of homolog's Matches.
+import { isDoubtful } from "./pins.js";
+
 
 /** Save the pinned pairs in a format: json, csv, coco or png. */
 export async function download(format, match) {
@@ -27,6 +29,9 @@ function json(match) {
     keypoints0: pins.map(({ points }) => points[0]),
     keypoints1: pins.map(({ points }) => points[1]),
     matching_scores: pins.map(({ score }) => score),
+    // Where somebody put a point, it is.
+    visible: pins.some(({ visible }) => visible === null)
+      ? null : pins.map(({ corrected, visible }) => corrected || visible),
     pair_score: pair.score,
     pose,
     pose_distances: Object.fromEntries(match.distances()),
@@ -129,7 +134,7 @@ async function png({ images, pins }) {
   context.textBaseline = "middle";
   context.font = "600 14px system-ui, sans-serif";
   for (const pin of pins) {
-    const doubtful = pin.score < 0.5 && !pin.corrected;
+    const doubtful = isDoubtful(pin);
     for (const index of [0, 1]) {
       const [x, y] = position(pin, index);
       context.beginPath();

@@ -3,6 +3,7 @@
 
 const SCORE_TEMPERATURE = 0.05; // as in homolog.matching.confidence
 const FLOOR = 0.05; // as in homolog.matching.consensus
+const FARTHEST = 2; // as in homolog.scores
 
 const ARRAY_TYPES = { int8: Int8Array, float32: Float32Array, uint8: Uint8Array };
 
@@ -16,6 +17,18 @@ export function applyAffine(matrix, [x, y]) {
 }
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+
+/** The value of a map, with one or more channels, at a position between cells. */
+function bilinear(map, channels, { height, width }, [x, y]) {
+  x = clamp(x, 0, width - 1);
+  y = clamp(y, 0, height - 1);
+  const left = Math.floor(x), top = Math.floor(y);
+  const next = Math.min(left + 1, width - 1), below = Math.min(top + 1, height - 1);
+  const at = (row, column, c) => map[(row * width + column) * channels + c];
+  return Array.from({ length: channels }, (_, c) =>
+    (at(top, left, c) * (1 - (x - left)) + at(top, next, c) * (x - left)) * (1 - (y - top))
+    + (at(below, left, c) * (1 - (x - left)) + at(below, next, c) * (x - left)) * (y - top));
+}
 
 /** The channels of one image, on a grid of cells. */
 class ImageMap {
@@ -126,6 +139,11 @@ export class Pair {
       affinePrior: each.layout,
       hubness: arrays[6 + i],
     });
+    // What makes scores probabilities, for a model that is calibrated.
+    const own = arrays.slice(6 + this.consensus.filter((each) => each).length);
+    this.calibration = header.calibration && {
+      ...header.calibration, objects: own.slice(0, 2), coordinates: own.slice(2, 4),
+    };
   }
 
   /**
@@ -134,7 +152,7 @@ export class Pair {
    * @param {number} source 0 or 1, the image that the point is on
    * @param {number[]} point x, y in its pixels
    * @returns the similarity of each cell (-Infinity where no match may lie), the match in pixels
-   *   of the other image, and the confidence in it, 0 to 1
+   *   of the other image, the score, 0 to 1, and whether the part is visible (null if unknown)
    */
   heatmap(source, point) {
     const from = this.maps[source], to = this.maps[1 - source];
@@ -149,8 +167,40 @@ export class Pair {
     const position = windowSoftArgmax(map, to, best, this.window, this.temperature);
     const [back] = from.similarity([to.sample(position)]);
     for (let i = 0; i < back.length; i++) if (!from.matchable[i]) back[i] = -Infinity;
-    const score = Math.sqrt(windowProbability(map, to, position) * windowProbability(back, from, cells));
-    return { map, best, score, height: to.height, width: to.width, point: to.toPoint(position) };
+    const confidence = Math.sqrt(windowProbability(map, to, position) * windowProbability(back, from, cells));
+    return {
+      map, best, height: to.height, width: to.width, point: to.toPoint(position),
+      ...this.#scored(source, cells, position, confidence),
+    };
+  }
+
+  /** The score of a match, and whether it is visible, as homolog.scores has them. */
+  #scored(source, cells, position, confidence) {
+    if (!this.calibration) return { score: confidence, visible: null };
+    const { right, visible, known, objects, coordinates } = this.calibration;
+    const from = this.maps[source], to = this.maps[1 - source];
+    const query = from.sample(cells), found = to.sample(position);
+    let distance = 0;
+    if (known > 0) {
+      const at = bilinear(coordinates[source], 3, from, cells);
+      const other = bilinear(coordinates[1 - source], 3, to, position);
+      distance = known * Math.min(Math.hypot(...at.map((value, i) => value - other[i])), FARTHEST);
+    }
+    const evidence = {
+      confidence: Math.log(Math.max(confidence, 1e-6)),
+      similarity: query.reduce((sum, value, i) => sum + value * found[i], 0),
+      source_object: bilinear(objects[source], 1, from, cells)[0],
+      target_object: bilinear(objects[1 - source], 1, to, position)[0],
+      coordinates: distance,
+      pair_score: this.score,
+      offset: 1,
+    };
+    const probability = (weights) => {
+      let logit = 0;
+      for (const [name, weight] of Object.entries(weights)) logit += weight * evidence[name];
+      return 1 / (1 + Math.exp(-logit));
+    };
+    return { score: probability(right), visible: probability(visible) >= 0.5 };
   }
 
   /** Similarity corrected by the consensus of the pair, as homolog.matching.consensus does. */

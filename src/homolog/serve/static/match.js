@@ -319,10 +319,11 @@ export class Match {
       });
     }
     if (!this.heatmap) return;
-    const { hovered, point, score } = this.heatmap, isSource = hovered.index === index;
+    const { hovered, point, score, visible } = this.heatmap, isSource = hovered.index === index;
     const position = panel.toStage(isSource ? hovered.point : point);
     drawCrosshair(context, position);
-    if (!isSource) drawLabel(context, [position[0] + 14, position[1] - 16], score.toFixed(2));
+    const label = score.toFixed(2) + (visible === false ? ", not visible" : "");
+    if (!isSource) drawLabel(context, [position[0] + 14, position[1] - 16], label);
   }
 
   // Layers that can be switched on.

@@ -52,7 +52,7 @@ export class Pins {
     if (turn !== pin.turn) return;
     pin.matched = [x, y];
     pin.points[1 - pin.origin] = [found.x, found.y];
-    Object.assign(pin, { score: found.score, corrected: false });
+    Object.assign(pin, { score: found.score, visible: found.visible, corrected: false });
   }
 
   #show(pin) {
@@ -142,10 +142,11 @@ export class Pins {
   }
 }
 
-function isDoubtful(pin) {
-  return pin.score < 0.5 && !pin.corrected;
+export function isDoubtful(pin) {
+  return (pin.score < 0.5 || pin.visible === false) && !pin.corrected;
 }
 
 function scoreText(pin) {
-  return pin.corrected ? "corrected" : pin.score.toFixed(2);
+  if (pin.corrected) return "corrected";
+  return pin.score.toFixed(2) + (pin.visible === false ? ", not visible" : "");
 }

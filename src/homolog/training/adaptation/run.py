@@ -286,7 +286,9 @@ def _run(
     masks = {Path(image): Path(mask) for image, mask in workspace.read(MASKS).items()}
     network = matcher.network
     assert network is None or isinstance(network, (AttentionHead, PostProcessor))
-    start = Model(matcher.config, network, matcher.side_head)
+    # What makes scores probabilities was fitted to other descriptors.
+    begun = dataclasses.replace(matcher.config, score_calibration=None)
+    start = Model(begun, network, matcher.side_head)
     teacher = Teacher(store, start.config, start.network, start.side_head, masks)
     if not workspace.exists(_PREPARED):
         own = {annotation.path.resolve() for annotation in labelled}

@@ -80,6 +80,6 @@ def train(
         rendered = renders.to_dataset(unseen, _CALIBRATION_OBJECTS).subsample(_CALIBRATION_PAIRS)
         sets = [data for data in (rendered, validation) if data is not None and data.pairs]
         config = calibrate(matcher, network, sets)[0] if sets else network.config
-        trained = dataclasses.replace(matcher.config, sides=config)
+        trained = dataclasses.replace(matcher.config, sides=config, score_calibration=None)
         checkpoints.save(out, None, trained, side_head=network)
         return score(network, examples, unseen) if unseen else None
