@@ -15,7 +15,9 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import Tensor
 
-from homolog.backbones import Backbone, adapters, create
+from homolog.backbones import Backbone, DinoConfig, adapters, create
+from homolog.backbones.licences import notice
+from homolog.backbones.registry import licences_of
 from homolog.config import MatcherConfig, PostProcessorConfig
 from homolog.errors import HomologError
 from homolog.networks.context import AttentionHead
@@ -36,6 +38,8 @@ _PUBLISHED_WINDOW = 7
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 BACKBONE, SIDES = "backbone.safetensors", "sides.safetensors"
+LICENCE = "LICENSE-backbone.txt"  # of the fine-tuned weights of the backbone
+FILES = (CONFIG, WEIGHTS, BACKBONE, SIDES, LICENCE)
 
 # By their names in model folders, which are older than the classes' names.
 _NETWORKS: Mapping[str, type[PostProcessor | AttentionHead]] = {
@@ -60,7 +64,8 @@ def save(
         folder: made if it does not exist; a model in it is replaced.
         network: the post-processor, if there is one.
         matcher: the configuration of a matcher that uses the networks.
-        backbone_state: the fine-tuned weights of the backbone, if it was fine-tuned.
+        backbone_state: the fine-tuned weights of the backbone, if it was fine-tuned; beside them
+            stands the licence of the weights that they come from.
         side_head: the side head, if there is one.
 
     >>> import tempfile
@@ -91,7 +96,10 @@ def save(
     if matcher is not None:
         config["matcher"] = to_plain(matcher)
     if backbone_state is not None:
-        write_atomically(folder / BACKBONE, tensor_bytes(backbone_state))
+        licences = () if matcher is None else licences_of(matcher.backbone)
+        marks = {each.name: each.url for each in licences}
+        write_atomically(folder / BACKBONE, tensor_bytes(backbone_state, marks or None))
+        write_atomically(folder / LICENCE, notice(licences, BACKBONE).encode())
     if side_head is not None:
         write_atomically(folder / SIDES, tensor_bytes(side_head.state_dict()))
     if network is not None:
@@ -191,7 +199,7 @@ def _folder(name: str) -> Path:
             f"name: expected one of {presets}, a folder, or a hub's owner/name, got {name!r}"
         )
     try:
-        return Path(snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS, BACKBONE, SIDES]))
+        return Path(snapshot_download(name, allow_patterns=list(FILES)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise HomologError(
@@ -232,8 +240,16 @@ def published_config(feature_dims: Sequence[int]) -> MatcherConfig | None:
     preset = _PUBLISHED.get(tuple(feature_dims))
     if preset is None:
         return None
+    config = PRESETS[preset]()
+    backbone = config.backbone
+    if isinstance(backbone, DinoConfig):
+        # Where DINOv2 is used alone, too, the features were made with the original code.
+        backbone = dataclasses.replace(backbone, pos_embed_mode="published")
     return dataclasses.replace(
-        PRESETS[preset](), window=_PUBLISHED_WINDOW, post_processor=PostProcessorConfig("maps")
+        config,
+        backbone=backbone,
+        window=_PUBLISHED_WINDOW,
+        post_processor=PostProcessorConfig("maps"),
     )
 
 

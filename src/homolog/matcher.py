@@ -754,6 +754,51 @@ class Matcher:
         assert found.sides is not None
         return Sides.from_maps(found.sides, found.transform, features.image)
 
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        results: str | os.PathLike[str] | None = None,
+    ) -> str:
+        """Push the trained parts to a model hub, with a model card; returns the commit's address.
+
+        Args:
+            repo_id: `owner/name`; made on the hub if it is not there. `from_pretrained` takes it
+                afterwards.
+            private: whether a repository that is made is private; None for the owner's default.
+            results: the folder that `homolog evaluate --out` wrote, or its `results.json`, for the
+                card; None for the report of the run that the matcher was loaded from, if any.
+
+        Raises:
+            HomologError: nothing was trained, fine-tuned weights are rounded to half precision, the
+                name or the results cannot be used, or the hub refuses or cannot be reached.
+        """
+        # Imported late: what talks to model hubs takes longer to import than all the rest.
+        from homolog.hub import push_matcher
+
+        return push_matcher(
+            self.config, self.backbone, self.network, self.side_head, self.name, repo_id,
+            private=private, results=results,
+        )  # fmt: skip
+
+    def refiner(self, refine: Any) -> Refiner | None:
+        """What refines matches on closer looks, or None where that is not wanted.
+
+        Args:
+            refine: as for `pair`.
+
+        Raises:
+            HomologError: it is something else.
+        """
+        if isinstance(refine, (bool, np.bool_)):
+            if not refine:
+                return None
+            refine = RefinementConfig()
+        if not isinstance(refine, RefinementConfig):
+            raise HomologError(f"refine: expected True, False or how to, got {refine!r}")
+        return Refiner(self.loader, self._add_poses, self.config.sides, refine)
+
     def replace(self, **changes: Any) -> Matcher:
         """What `with_config` was in version 0.1.0, with the field names of that version."""
         warnings.warn("Matcher.replace is with_config now", DeprecationWarning, stacklevel=2)

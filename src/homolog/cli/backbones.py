@@ -6,7 +6,7 @@ import sys
 
 
 def backbones() -> None:
-    """List the backbones: what each needs, its size and its licence.
+    """List the backbones: what each needs, its size, its licence and where to read that.
 
     Weights are taken from the hub's cache on this machine, from the hub, or from folders that
     `--weights` names. Nothing is ever unpickled.
@@ -15,6 +15,7 @@ def backbones() -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from homolog.backbones.licences import LICENCES
     from homolog.backbones.registry import FAMILIES
 
     table = Table("--model", "needs", "weights", "licence of these", "descriptors", "s, 2 cores")
@@ -31,3 +32,7 @@ def backbones() -> None:
     console.print(table)
     for family in families:
         console.print(f"{family.name}: {family.description}", highlight=False, markup=False)
+    presets = [preset for family in families for preset in family.presets.values()]
+    for licence in LICENCES:
+        if any(licence.name in preset.licence for preset in presets):
+            console.print(f"{licence.name}: {licence.url}", highlight=False, markup=False)
