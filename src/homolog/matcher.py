@@ -782,23 +782,6 @@ class Matcher:
             private=private, results=results,
         )  # fmt: skip
 
-    def refiner(self, refine: Any) -> Refiner | None:
-        """What refines matches on closer looks, or None where that is not wanted.
-
-        Args:
-            refine: as for `pair`.
-
-        Raises:
-            HomologError: it is something else.
-        """
-        if isinstance(refine, (bool, np.bool_)):
-            if not refine:
-                return None
-            refine = RefinementConfig()
-        if not isinstance(refine, RefinementConfig):
-            raise HomologError(f"refine: expected True, False or how to, got {refine!r}")
-        return Refiner(self.loader, self._add_poses, self.config.sides, refine)
-
     def replace(self, **changes: Any) -> Matcher:
         """What `with_config` was in version 0.1.0, with the field names of that version."""
         warnings.warn("Matcher.replace is with_config now", DeprecationWarning, stacklevel=2)
