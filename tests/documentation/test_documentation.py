@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from helpers.hub import Hub
 
 import homolog
 from documentation import command_pages, pages
@@ -44,6 +45,7 @@ def page(tmp_path_factory) -> Iterator[Callable[[str], pages.Page]]:
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub))
         patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        patch.setattr("homolog.hub.HfApi", lambda: Hub(hub))
         _remember_maps(patch)
         before = set(FAMILIES), set(DATASETS)
         yield page_of
