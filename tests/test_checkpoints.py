@@ -1,20 +1,32 @@
 """Published checkpoints become folders that load, and what is none is named."""
 
+import dataclasses
+import hashlib
 import os
 import pickle
+from pathlib import Path
 
+import numpy as np
 import pytest
+import real_images
 import torch
+import torch.nn.functional as F
 from helpers import parity
 from helpers.command import run
+from helpers.foundation import save_dino
+from helpers.toys import random_image
 
-from homolog import HomologError
-from homolog.checkpoints import convert
+from homolog import HomologError, Matcher
+from homolog.backbones import DinoConfig, create
+from homolog.checkpoints import convert, load
+from homolog.config import PostProcessorConfig
 from homolog.networks.post_processor import PostProcessor
 
 STORED = parity.tensors("post_processor")
 STATE = {name[len("state.") :]: x for name, x in STORED.items() if name.startswith("state.")}
 DIMS = (64, 128, 128, 96)
+DIY_SC = real_images.ROOT.parent / "weights" / "diy_sc_dinov2_base.pth"
+MODELS = Path(__file__).parents[1] / "docs" / "reference" / "models.md"
 
 
 @pytest.mark.parametrize("wrap", ["plain", "nested", "parallel"])
@@ -36,6 +48,65 @@ def test_a_published_checkpoint(capsys, tmp_path, wrap):
         "config.json",
         "model.safetensors",
     ]
+
+
+def published_head(state: dict[str, torch.Tensor], features: torch.Tensor) -> torch.Tensor:
+    """A head of one map as wide as its output, written out."""
+    found = features
+    for number in (1, 2, 3):
+        name = f"bottleneck_layers.0.0.conv{number}"
+        kernel = state[f"{name}.weight"]
+        found = F.conv2d(found, kernel, padding=kernel.shape[2] // 2)
+        found = F.group_norm(found, 32, state[f"{name}.norm.weight"], state[f"{name}.norm.bias"])
+        found = F.relu(found if number < 3 else found + features)
+    return found
+
+
+def test_a_head_for_dinov2_alone_gets_the_features_that_it_was_trained_on(tmp_path):
+    torch.manual_seed(0)
+    network = PostProcessor((768,), 768)
+    torch.save(network.state_dict(), tmp_path / "head.pth")
+    convert(tmp_path / "head.pth", tmp_path / "model")
+    config, loaded = load(str(tmp_path / "model"), torch.device("cpu"))
+    assert config.backbone == DinoConfig(
+        "facebook/dinov2-base", 840, layers=(-1,), facet="tokens", pos_embed_mode="published"
+    )
+    assert config.post_processor == PostProcessorConfig("maps") and config.window == 7
+
+    # On a small canvas and a small model of that width: the output alone is normalised.
+    folder = str(save_dino(tmp_path / "dinov2", "dinov2", layers=1, width=768))
+    own = dataclasses.replace(config.backbone, model=folder, canvas_size=84)
+    config = dataclasses.replace(config, backbone=own)
+    backbone = create(own, torch.device("cpu"))
+    image = random_image(84, 84)
+    found = Matcher(backbone, config, network=loaded).extract(image).descriptors
+    canvas = torch.from_numpy(np.array(image))[None]
+    (features,) = backbone(canvas)
+    (exact,) = create(dataclasses.replace(own, pos_embed_mode="exact"), backbone.device)(canvas)
+    for given, same in ((features, True), (exact, False)):
+        expected = F.normalize(published_head(network.state_dict(), given).detach(), dim=1)
+        close = torch.allclose(found, expected[0].permute(1, 2, 0), atol=1e-4)
+        assert close == same
+
+
+@pytest.mark.skipif(not DIY_SC.is_file(), reason=f"{DIY_SC} is not there")
+def test_the_head_of_diy_sc_gives_its_own_codes_output(tmp_path, capsys):
+    """At nine of 9 x 9 cells of random input; the figures are those of the published code."""
+    digest = hashlib.sha256(DIY_SC.read_bytes()).hexdigest()
+    assert digest in MODELS.read_text()
+    status, out, err = run(capsys, "convert", DIY_SC, tmp_path / "model")
+    assert status == 0 and "768 channels, width 768" in out, err
+    config, network = load(str(tmp_path / "model"), torch.device("cpu"))
+    assert config.backbone.pos_embed_mode == "published"
+    numbers = np.random.RandomState(7).standard_normal((1, 768, 9, 9)).astype(np.float32)
+    with torch.no_grad():
+        found = network(torch.from_numpy(numbers))
+    expected = parity.tensors("diy_sc_head")["output"]
+    assert (found[0, :, ::4, ::4] - expected).abs().max() <= 1e-5
+    state = network.state_dict()
+    torch.testing.assert_close(
+        published_head(state, torch.from_numpy(numbers)), found, rtol=1e-4, atol=1e-4
+    )
 
 
 class Malicious:
