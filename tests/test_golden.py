@@ -353,7 +353,7 @@ def evaluate(matcher: Matcher, folder: Path) -> Results:
         "--threshold", "image", "--alphas", "0.2", "--alphas", "0.03")  # fmt: skip
     lines = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
     figures = {
-        name: {k: v for k, v in json.loads(path.read_text()).items() if isinstance(v, dict)}
+        name: recorded(json.loads(path.read_text()))
         for name, path in (("results", out / "results.json"), ("scored", folder / "scored.json"))
     }
     fields = ("predicted_xy_in_target_pixels", "unaligned_xy_in_target_pixels")
@@ -363,6 +363,16 @@ def evaluate(matcher: Matcher, folder: Path) -> Results:
         for line in lines
     }
     return {"predictions": predictions, **figures}
+
+
+def recorded(report: Results) -> Results:
+    """The kinds of metrics in a report whose numbers are on file; others were added later."""
+    kinds = (
+        "per_image", "per_point", "geometry_aware_per_image", "geometry_aware_per_point",
+        "left_right_confusion", "per_category_per_image", "per_category_geometry_aware_per_image",
+    )  # fmt: skip
+    found: Results = {kind: report[kind] for kind in kinds if kind in report}
+    return found | {k: recorded(report[k]) for k in ("unaligned",) if k in report}
 
 
 def train(matcher: Matcher, folder: Path) -> Results:

@@ -16,6 +16,7 @@ from homolog.config import MatcherConfig
 from homolog.descriptors import DescriptorMap, Features
 from homolog.errors import HomologError
 from homolog.flow import DenseMatches, Flow, FlowField
+from homolog.image.geometry import CanvasTransform
 from homolog.image.points import PointsLike, as_points
 from homolog.image.poses import FLIP, IDENTITY, PoseVariant, as_pose
 from homolog.keypoints import KeypointSchema
@@ -215,6 +216,24 @@ class ImagePair:
         for rows, pose, queries, pair in parts:
             keypoints1[rows], _, _, _ = pair._match_points(queries, pose, confidence=False)
         return keypoints1
+
+    def similarity_maps(
+        self, points: PointsLike, point_ids: Sequence[int | str] | None = None
+    ) -> list[tuple[Bool[np.ndarray, "K"], CanvasTransform, Float[Tensor, "_K _H _W"]]]:
+        """The similarity maps that `transfer` reads matches from.
+
+        Named points are looked up in the pose that fits, as for `transfer`, whose arguments and
+        errors these are.
+
+        Returns:
+            For each part of the points that is matched alike: which ones they are, from points of
+            the target to cells of their maps, and the maps; -inf where no match may lie.
+        """
+        maps = []
+        for rows, pose, queries, pair in self._queries(points, point_ids)[-1]:
+            *_, similarity = pair._match_points(queries, pose, confidence=False)
+            maps.append((rows, pair.target_map.transform, similarity))
+        return maps
 
     def similarity(self, points: PointsLike) -> Float[Tensor, "K H W"]:
         """The similarity of free points of the source to every cell of the target.

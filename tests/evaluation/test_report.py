@@ -4,9 +4,11 @@ import csv
 import dataclasses
 import io
 import json
+import re
 
 from helpers.toy_evaluation import BOTH, score_file
 from PIL import Image
+from rich.console import Console
 
 from homolog import evaluation
 from homolog.evaluation.charts import plot_best_and_worst, plot_pck
@@ -43,5 +45,26 @@ def test_published_methods_stand_beside_their_benchmark(data):
     predictions = {p.name: p.target.keypoints[p.keypoint_ids] for p in named.pairs}
     markdown = Report.of(named, evaluation.score(named, predictions), "perfect").to_markdown()
     assert "| perfect (here) | 100.0 | 100.0 | 100.0 |" in markdown
-    assert "GeoAware, zero-shot (2024)" in markdown and "| 8.9 | 48.7 | 64.2 | 54.8 |" in markdown
+    assert "GeoAware, zero-shot (2024)" in markdown and "| 64.2 | 48.7 | 8.9 | 54.8 |" in markdown
     assert "GeoAware" not in Report.of(data, evaluation.score(data, predictions), "x").to_markdown()
+    by_image = evaluation.score(named, predictions, threshold="image")
+    assert "GeoAware" not in Report.of(named, by_image, "x").to_markdown(), "another protocol"
+
+
+def test_printed_tables(data):
+    """Within 80 columns, names as they are given, thresholds from the largest to the smallest."""
+    odd = dataclasses.replace(data, name="the :cat: set", alphas=(0.05, 0.15, 0.1, 0.005))
+    scored = evaluation.score(odd, {p.name: p.target.keypoints[p.keypoint_ids] for p in odd.pairs})
+    report = Report.of(odd, scored, "my:dog:model", ["a note on [bold]:fox:[/bold]"])
+    text = io.StringIO()
+    report.print(Console(file=text, width=80))
+    lines = text.getvalue().splitlines()
+    assert lines[0] == "the :cat: set, my:dog:model"
+    assert lines[-1] == "note: a note on [bold]:fox:[/bold]"
+    assert max(len(line) for line in lines if not line.startswith("PCK@alpha:")) <= 80
+    order = ["pck@0.15", "pck@0.10", "pck@0.05", "pck@0.005"]
+    (markdown,) = [x for x in report.to_markdown().splitlines() if x.startswith("| category, per i")
+                   and "aware" not in x]  # fmt: skip
+    assert re.findall(r"pck@[\d.]+", markdown) == order
+    assert "macro" not in text.getvalue().partition("% (95")[2], "there is one category"
+    assert report.to_dict()["alphas"] == [0.15, 0.1, 0.05, 0.005]

@@ -1,6 +1,7 @@
 """Predictions of a matcher: every image once, resumed after interruptions, within memory."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -137,3 +138,43 @@ def test_a_pair_without_visible_source_keypoints(colour_matcher, data, tmp_path)
         predictions, _ = evaluation.read_predictions(path, few, field)
         assert predictions["a-b"].shape == (0, 2)
         assert np.isnan(evaluation.score(few, predictions).pck_of_pairs(0.1)[0])
+
+
+def test_lines_have_what_kap_and_n01_need(colour_matcher, data, tmp_path):
+    """Points of keypoints that only the source shows, and similarities of the maps matched in."""
+    path = evaluation.predict(colour_matcher, data, tmp_path / "run", poses=BOTH)
+    predictions, _ = evaluation.read_predictions(path, data)
+    assert list(predictions.details) == [pair.name for pair in data.pairs]
+    for pair in data.pairs:
+        details = predictions.details[pair.name]
+        given = np.flatnonzero(pair.source.visible)
+        hidden = [k for k in given if not pair.target.visible[k]]
+        assert details.source_only_ids.tolist() == hidden
+        source, target = colour_matcher.extract([pair.source.path, pair.target.path])
+        prepared = colour_matcher.pair(source, target, poses=BOTH, schema=SCHEMA)
+        found = prepared.transfer(pair.source.keypoints[given], given.tolist())
+        rows = [found.point_ids.index(k) for k in hidden]
+        np.testing.assert_allclose(details.source_only_Q2, found.keypoints1[rows])
+        similarities = details.similarities
+        assert similarities.ids_S.tolist() == given.tolist()
+        assert (similarities.threshold, similarities.alphas) == ("box", (0.1, 0.05))
+        best = np.fmax(similarities.inside_SA, similarities.outside_SA)
+        maps = prepared.similarity_maps(pair.source.keypoints[given], given.tolist())
+        finite = [each[each.isfinite()] for _, _, each in maps]
+        low, high = min(map(float, map(min, finite))), max(map(float, map(max, finite)))
+        for rows, _, each in maps:
+            expected = (each.flatten(1).amax(1).numpy() - low) / (high - low)
+            np.testing.assert_allclose(best[rows], np.stack([expected] * 2, 1), atol=1e-5)
+    rows = {row.kind for row in evaluation.score(data, predictions).rows()}
+    assert {"kap", "kap_published", "geco_n01_mirror"} <= rows
+
+
+def test_an_old_run_resumes_with_a_note(colour_matcher, data, tmp_path):
+    """Lines that were written before have nothing of KAP; the report says of how many it is."""
+    path = evaluation.predict(colour_matcher, data, tmp_path / "run")
+    lines = read_lines(path)
+    old = [{k: line[k] for k in ("pair", "keypoint_ids", evaluation.ALIGNED)} for line in lines[:2]]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in old))
+    report = evaluation.evaluate(colour_matcher, data, tmp_path / "run", "toy")
+    assert read_lines(path) == old + lines[2:]
+    assert any(note.startswith("KAP and n01 are of 4 of 6 pairs") for note in report.notes)

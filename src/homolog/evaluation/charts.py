@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from homolog.evaluation.estimates import metric_name
 from homolog.evaluation.metrics import PCKAccumulator
 from homolog.evaluation.predictions import Predictions
 from homolog.evaluation.report import Report
@@ -41,10 +43,10 @@ def plot_pck(
     alphas = [1.5 * max(scored.alphas) * step / 60 for step in range(61)]
     chart = plot_curves(
         {name: (alphas, of.curve(alphas)) for name, (of, _) in series.items()},
-        "alpha", "PCK per image, %",
+        "alpha", "PCK per image, %", title=f"{report.data}: PCK over alpha",
     )  # fmt: skip
     save_image(chart, folder / "pck.png")
-    alpha = f"pck@{_alpha(scored):.2f}"
+    alpha = metric_name("pck", shown_alpha(scored.alphas))
     by_azimuth = {
         name: [row for row in rows if row.kind == "per_azimuth_difference_per_image"]
         for name, (_, rows) in series.items()
@@ -60,6 +62,7 @@ def plot_pck(
                 name: [r.estimates[alpha].interval for r in rows]
                 for name, rows in by_azimuth.items()
             },
+            title=f"{report.data}: {alpha} over the difference in viewpoint",
         )  # fmt: skip
         save_image(chart, folder / "azimuth.png")
 
@@ -75,7 +78,7 @@ def plot_best_and_worst(folder: Path, scored: PCKAccumulator, predictions: Predi
     from homolog.viz.pairs import plot_errors
     from homolog.viz.raster import save_image, stack_vertically
 
-    alpha = _alpha(scored)
+    alpha = shown_alpha(scored.alphas)
     errors = scored.mean_errors()
     order = [i for i in np.argsort(errors, kind="stable").tolist() if np.isfinite(errors[i])]
     for name, ranked in (("best", order), ("worst", order[::-1])):
@@ -98,6 +101,6 @@ def plot_best_and_worst(folder: Path, scored: PCKAccumulator, predictions: Predi
         save_image(stack_vertically(drawings), folder / f"{name}.png")
 
 
-def _alpha(scored: PCKAccumulator) -> float:
+def shown_alpha(alphas: Sequence[float]) -> float:
     """The threshold to show: 0.1 if it is one of them, otherwise the largest."""
-    return 0.1 if 0.1 in scored.alphas else max(scored.alphas)
+    return 0.1 if 0.1 in alphas else max(alphas)

@@ -6,36 +6,68 @@ import csv
 import functools
 import io
 import json
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from homolog.data import DataSet
 from homolog.data.pairs import out_of_bounds
-from homolog.evaluation.metrics import PCKAccumulator, Row
+from homolog.evaluation.metrics import Estimate, PCKAccumulator, Row
+from homolog.evaluation.tables import Table, new_console, print_line
 from homolog.evaluation.views import ObjectViews
 from homolog.utils.outputs import write_atomically
 
-HEADINGS = {
+PCK_KINDS = {
     "per_image": "per image",
     "per_point": "per point",
+    "macro_per_image": "macro, per image",
+    "macro_per_point": "macro, per point",
     "geometry_aware_per_image": "geometry-aware, per image",
     "geometry_aware_per_point": "geometry-aware, per point",
+}
+OTHER_KINDS = {
+    "pck_dagger_per_image": "PCK†, per image",
+    "pck_dagger_per_point": "PCK†, per point",
+    "cc_per_image": "CC, per image",
+    "cc_per_point": "CC, per point",
+    "cc_confusion_per_image": "CC - PCK, per image",
+    "cc_confusion_per_point": "CC - PCK, per point",
+    "geco_n11": "GECO n11",
+    "geco_n11_mirror": "GECO n11, mirror",
+    "geco_n11_both": "GECO n11, both",
+    "geco_n10": "GECO n10",
+    "geco_n1x": "GECO n1x",
+    "geco_n01_mirror": "GECO n01, mirror",
+    "kap": "KAP",
+    "kap_published": "KAP, as published",
+}
+CHOICE_KINDS = {
     "left_right_confusion": "left/right confusion",
-    "per_category_per_image": "",
-    "per_category_geometry_aware_per_image": "geometry-aware",
+    "soc_geo_per_image": "SOC-geo, per image",
+    "soc_geo_chance_per_image": "chance, per image",
+    "soc_geo_per_point": "SOC-geo, per point",
+    "soc_geo_chance_per_point": "chance, per point",
+}
+"""Without a threshold."""
+LABELLED_KINDS = {
+    "per_category_per_image": "category",
+    "per_category_per_point": "category",
+    "per_category_geometry_aware_per_image": "category",
     "per_azimuth_difference_per_image": "azimuth difference",
 }
+"""By what each row is labelled."""
+_PUBLISHED_KINDS = {
+    "per_image": "",
+    "macro_per_image": "macro ",
+    "geometry_aware_per_image": "geometry_aware ",
+}
+"""How published figures of a kind begin."""
+HEADINGS = PCK_KINDS | OTHER_KINDS | CHOICE_KINDS | dict.fromkeys(LABELLED_KINDS, "")
 """By the kind of a row its heading in tables."""
-
-_Table = tuple[list[str], list[list[str]]]
-"""Headings and cells."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +84,9 @@ class Report:
         notes: remarks, such as what was left out.
         boxes: of which objects boxes were used; None for predictions of which that is not known.
         zoom: the way of zooming, likewise.
+        settings: the protocol again, for programs: `threshold`, `alphas` and `strict`.
+        beside_published: whether that is the data set's own protocol, so that published figures
+            may stand beside it.
     """
 
     data: str
@@ -63,6 +98,8 @@ class Report:
     notes: Sequence[str]
     boxes: str | None = None
     zoom: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    beside_published: bool = True
 
     @classmethod
     def of(
@@ -86,18 +123,26 @@ class Report:
             unaligned: the predictions without pose alignment, if it was used.
             views: what the method was shown of the images, if that is known.
         """
-        protocol = (
-            f"PCK@alpha: within alpha times the longer side of the target's {scored.threshold}, in "
-            "pixels of the original images; 95 % confidence intervals by bootstrap over pairs."
-        )
+        protocol = describe_protocol(scored)
         outliers = out_of_bounds(data.annotations)
         if outliers:
             note = f"{len(outliers)} keypoints lie outside their image, such as {outliers[0]}"
             notes = [*notes, note]
         rows = () if unaligned is None else unaligned.rows()
-        all_notes = [*data.notes, *(() if views is None else views.notes), *notes]
-        shown = (None, None) if views is None else (views.boxes_name, views.zoom_name)
-        return cls(data.name, model, poses, protocol, scored.rows(), rows, all_notes, *shown)
+        of_views = () if views is None else views.notes
+        all_notes = [*data.notes, *of_views, *notes, *scored.notes]
+        settings = {
+            "threshold": scored.threshold,
+            "alphas": list(scored.alphas),
+            "strict": scored.strict,
+        }
+        return cls(
+            data.name, model, poses, protocol, scored.rows(), rows, all_notes,
+            boxes=None if views is None else views.boxes_name,
+            zoom=None if views is None else views.zoom_name,
+            settings=settings,
+            beside_published=scored.threshold == data.threshold,
+        )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """All metrics as fractions, 0 to 1, by kind (and label) and name, ready for JSON."""
@@ -106,6 +151,7 @@ class Report:
             "model": self.model,
             "poses": self.poses,
             "protocol": self.protocol,
+            **self.settings,
             "notes": list(self.notes),
         }
         shown = {"boxes": self.boxes, "zoom": self.zoom}
@@ -135,7 +181,7 @@ class Report:
     def to_markdown(self) -> str:
         """The report as Markdown: tables in percent."""
         parts = [f"## {self.data}, {self.model}", self.protocol]
-        parts += [_markdown(heading, cells) for heading, cells in self._tables()]
+        parts += [table.to_markdown() for table in self._tables()]
         parts += [f"- {note}" for note in self.notes]
         return "\n\n".join(parts) + "\n"
 
@@ -154,94 +200,92 @@ class Report:
 
     def print(self, console: Console | None = None) -> None:
         """Print the tables, by default on standard output."""
-        # Lines are not wrapped where the output is not a terminal.
-        console = console or Console(width=None if sys.stdout.isatty() else 160)
-        console.print(f"{self.data}, {self.model}", style="bold", highlight=False)
-        console.print(self.protocol, highlight=False)
-        for heading, cells in self._tables():
-            table = Table(*heading)
-            for column in table.columns[1:]:
-                column.justify = "right"
-            for line in cells:
-                table.add_row(*line)
-            console.print(table)
+        console = console or new_console()
+        print_line(console, f"{self.data}, {self.model}", "bold")
+        print_line(console, self.protocol)
+        console.print()
+        for table in self._tables():
+            table.print(console)
         for note in self.notes:
-            console.print(f"note: {note}", highlight=False, markup=False)
+            print_line(console, f"note: {note}")
 
-    def _tables(self) -> list[_Table]:
+    def _tables(self) -> list[Table]:
         """The tables that are not empty."""
         tables = [
-            self._overall(),
-            self._by_label("category"),
-            self._by_label("azimuth difference"),
+            self._overall(PCK_KINDS, self._names),
+            self._overall(OTHER_KINDS, [f"@{name.partition('@')[2]}" for name in self._names]),
+            self._overall(CHOICE_KINDS, ["share"]),
+            *(self._by_label(kind) for kind in LABELLED_KINDS if kind != "per_category_per_point"),
             self._beside_published(),
         ]
-        return [table for table in tables if table[1]]
+        return [table for table in tables if table.cells]
 
     @property
     def _names(self) -> list[str]:
         """The names of the thresholds, such as `pck@0.10`."""
         return list(next(row for row in self.rows if row.kind == "per_image").estimates)
 
-    def _overall(self) -> _Table:
+    def _overall(self, kinds: Collection[str], names: Sequence[str]) -> Table:
         """Metrics over all keypoints, with intervals."""
         cells = []
         for rows, suffix in ((self.rows, ""), (self.unaligned, ", not aligned")):
-            for row in rows:
-                if row.label:
-                    continue
-                estimates = list(row.estimates.values())
-                values = [
-                    f"{100 * e.value:.1f} ({100 * e.interval[0]:.1f} to {100 * e.interval[1]:.1f})"
-                    for e in estimates
-                ]
-                values += [""] * (len(self._names) - len(values))
-                cells.append([HEADINGS[row.kind] + suffix, *values, f"{estimates[0].count:,}"])
-        return ["% (95 % interval)", *self._names, "of"], cells
-
-    def _by_label(self, name: str) -> _Table:
-        """Metrics of each category, or of each azimuth difference."""
-        kinds = [k for k in HEADINGS if k.startswith(f"per_{name.replace(' ', '_')}")]
-        by_label: dict[str, dict[str, Row]] = {}
-        for row in self.rows:
-            if row.kind in kinds:
-                by_label.setdefault(row.label, {})[row.kind] = row
-        kinds = [k for k in kinds if any(k in rows for rows in by_label.values())]
-        heading = [name]
-        for kind in kinds:
-            prefix = "geometry-aware " if "geometry_aware" in kind else ""
-            heading += [f"{prefix}{threshold}" for threshold in self._names]
-        cells = []
-        for label, rows in by_label.items():
-            line = [label]
+            by_kind = {row.kind: row for row in rows if not row.label}
             for kind in kinds:
-                found = rows[kind].estimates if kind in rows else {}
-                line += [f"{100 * found[n].value:.1f}" if found else "" for n in self._names]
-            cells.append([*line, f"{next(iter(rows[kinds[0]].estimates.values())).count:,}"])
-        return [*heading, "pairs"], cells
+                # The mean over one category is that over all pairs.
+                if kind not in by_kind or (kind.startswith("macro") and self._categories < 2):
+                    continue
+                by_alpha = {
+                    name.partition("@")[2]: e for name, e in by_kind[kind].estimates.items()
+                }
+                found = [by_alpha.get(name.partition("@")[2]) for name in names]
+                values = ["" if estimate is None else with_interval(estimate) for estimate in found]
+                count = next(iter(by_alpha.values())).count
+                cells.append([HEADINGS[kind] + suffix, *values, f"{count:,}"])
+        return Table(["% (95 % interval)", *names, "of"], cells)
 
-    def _beside_published(self) -> _Table:
+    @property
+    def _categories(self) -> int:
+        return sum(row.kind == "per_category_per_image" for row in self.rows)
+
+    def _by_label(self, kind: str) -> Table:
+        """Metrics of each category, or of each azimuth difference."""
+        cells = [
+            [
+                row.label,
+                *(f"{100 * row.estimates[name].value:.1f}" for name in self._names),
+                f"{row.estimates[self._names[0]].count:,}",
+            ]
+            for row in self.rows
+            if row.kind == kind
+        ]
+        subset = ", geometry-aware" if "geometry_aware" in kind else ""
+        return Table([f"{LABELLED_KINDS[kind]}, per image{subset}", *self._names, "pairs"], cells)
+
+    def _beside_published(self) -> Table:
         """The evaluated method, and below it the published ones on the same data set."""
-        published = [method for method in _published() if self.data in method["results"]]
-        if not published:
-            return [], []
-        names = list(dict.fromkeys(n for m in published for n in m["results"][self.data]))
+        known = _published()
+        name = known["same_as"].get(self.data, self.data)
+        published = [method for method in known["methods"] if name in method["results"]]
+        if not published or not self.beside_published:
+            return Table([], [])
+        names = sorted({n for m in published for n in m["results"][name]}, key=_column_order)
         own: dict[str, float] = {}
         for row in self.rows:
-            prefix = {"per_image": "", "geometry_aware_per_image": "geometry_aware "}.get(row.kind)
+            prefix = _PUBLISHED_KINDS.get(row.kind)
             if prefix is not None:
                 own |= {f"{prefix}{name}": 100 * e.value for name, e in row.estimates.items()}
         lines: list[tuple[str, dict[str, float]]] = [(f"{self.model} (here)", own)]
         for method in published:
             year = f" ({method['year']})" if method["year"] else ""
-            title = f"{method['method']}{year}, {method['backbone']}, {method['supervision']}"
-            lines.append((title, method["results"][self.data]))
+            parts = (f"{method['method']}{year}", method["backbone"], method["supervision"])
+            lines.append((", ".join(filter(None, parts)), method["results"][name]))
         cells = [
             [title, *(f"{values[n]:.1f}" if n in values else "" for n in names)]
             for title, values in lines
         ]
-        heading = ["per image; published, not measured here", *(n.replace("_", "-") for n in names)]
-        return heading, cells
+        heading = ["per image; published, not measured here"]
+        heading += [name.replace("_", "-").replace(" ", "\n") for name in names]
+        return Table(heading, cells, counts=False)
 
 
 def _to_plain(rows: Sequence[Row]) -> dict[str, Any]:
@@ -258,15 +302,33 @@ def _to_plain(rows: Sequence[Row]) -> dict[str, Any]:
     return plain
 
 
-def _markdown(heading: list[str], cells: list[list[str]]) -> str:
-    """A table in Markdown."""
-    lines = [heading, ["---"] + ["---:"] * (len(heading) - 1), *cells]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def describe_protocol(scored: PCKAccumulator) -> str:
+    """How predictions were scored, in two sentences."""
+    distance = "nearer than" if scored.strict else "at most"
+    return (
+        f"PCK@alpha: {distance} alpha times the longer side of the target's {scored.threshold} "
+        "from the truth, in pixels of the original images; per image is the mean over a pair's "
+        "keypoints, then over pairs, per point that over all keypoints (as are GECO's figures and "
+        "left/right confusion), macro that over categories of their means. 95 % confidence "
+        "intervals by bootstrap over pairs."
+    )
+
+
+def with_interval(estimate: Estimate) -> str:
+    """A fraction in percent, with its interval."""
+    low, high = estimate.interval
+    return f"{100 * estimate.value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def _column_order(name: str) -> tuple[str, float]:
+    """PCK before that of subsets, each from the largest alpha to the smallest."""
+    kind, _, alpha = name.rpartition("@")
+    return kind.rpartition(" ")[0], -float(alpha)
 
 
 @functools.cache
-def _published() -> list[dict[str, Any]]:
-    """Results of published methods, in percent."""
+def _published() -> dict[str, Any]:
+    """Results of published methods in percent, and data sets that others' results are of, too."""
     text = resources.files("homolog").joinpath("assets/published_results.json").read_text("utf-8")
-    methods: list[dict[str, Any]] = json.loads(text)["methods"]
-    return methods
+    known: dict[str, Any] = json.loads(text)
+    return known

@@ -7,14 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from homolog.data import Annotation, DataSet, Pair
 from homolog.descriptors import Features
 from homolog.errors import HomologError
+from homolog.evaluation import kap
 from homolog.evaluation.charts import plot_best_and_worst, plot_pck
+from homolog.evaluation.estimates import as_alphas
 from homolog.evaluation.metrics import score
-from homolog.evaluation.predictions import UNALIGNED, read_predictions, to_record
+from homolog.evaluation.predictions import (
+    UNALIGNED,
+    PairDetails,
+    PairPrediction,
+    read_predictions,
+    to_record,
+)
 from homolog.evaluation.report import Report
 from homolog.evaluation.views import Boxes, FeatureStore, ObjectViews, queries
 from homolog.image.poses import IDENTITY, PoseVariant
@@ -43,8 +50,8 @@ def predict(
     """Predict all keypoints of all pairs, with one backbone pass for each object and pose.
 
     The folder gets `run.json`, which identifies the run, and `predictions.jsonl`, a line for each
-    pair as soon as it is done. An interrupted run resumes there. With several poses each line also
-    has the points predicted without alignment.
+    pair as soon as it is done. An interrupted run resumes there. Each line also has what KAP and
+    GECO's n01 are computed from, and with several poses the points predicted without alignment.
 
     Args:
         matcher: the matcher to evaluate.
@@ -102,7 +109,7 @@ def _predict(
     ):
         for pair in remaining.pairs:
             progress.update(f"predicting {data.name}")
-            log.append(to_record(pair, *predict_pair(matcher, data, pair, features, poses)))
+            log.append(to_record(pair, predict_pair(matcher, data, pair, features, poses)))
     return path
 
 
@@ -112,34 +119,39 @@ def predict_pair(
     pair: Pair,
     features: Callable[[Annotation], Features],
     poses: Sequence[PoseVariant],
-) -> tuple[Float[np.ndarray, "K 2"], Float[np.ndarray, "K 2"] | None]:
-    """Predict the keypoints of one pair in pixels of the target.
+) -> PairPrediction:
+    """Predict all keypoints of one pair that the source shows, in pixels of the target.
 
     Args:
         matcher: the matcher.
-        data: has the keypoints' schemas.
+        data: has the keypoints' schemas, and the thresholds at which similarities are kept.
         pair: the pair.
         features: returns the features of an annotated object, or of its image.
         poses: of the source, for pose alignment.
-
-    Returns:
-        The points (x, y) for its `keypoint_ids`, and those without alignment if there are several
-        poses.
     """
     source, target = features(pair.source), features(pair.target)
     # All visible keypoints are given: in a flipped image, mirror counterparts are looked up.
     given = np.flatnonzero(pair.source.visible)
+    hidden = np.setdiff1d(given, np.flatnonzero(pair.target.visible))
     if len(given) == 0:
         nothing = np.empty((0, 2))
-        return nothing, None if len(poses) == 1 else nothing
+        return PairPrediction(
+            nothing, None if len(poses) == 1 else nothing, PairDetails(hidden, nothing)
+        )
     points = queries(pair.source.keypoints[given], source)
     rows = np.searchsorted(given, pair.keypoint_ids)
     schema = data.schemas[pair.source.category]
     aligned = matcher.pair(source, target, poses=poses, schema=schema)
-    predicted = aligned.transfer_points(points, given.tolist())[rows]
-    if len(poses) == 1:
-        return predicted, None
-    return predicted, matcher.pair(source, target).transfer_points(points[rows])
+    predicted = aligned.transfer_points(points, given.tolist())
+    maps = aligned.similarity_maps(points, given.tolist())
+    details = PairDetails(
+        hidden, predicted[np.searchsorted(given, hidden)],
+        kap.of_pair(pair, given, maps, data.threshold, as_alphas(data.alphas)),
+    )  # fmt: skip
+    unaligned = None
+    if len(poses) > 1:
+        unaligned = matcher.pair(source, target).transfer_points(points[rows])
+    return PairPrediction(predicted[rows], unaligned, details)
 
 
 def evaluate(

@@ -43,13 +43,15 @@ def write_report(
         evaluation.evaluate(trained, validation, out, str(folder))
     lines = read_log(folder)
     out.mkdir(exist_ok=True)
-    chart = plot_curves({"loss": curve(lines, "loss")}, "step", "loss", percent=False)
+    curves = {"loss": curve(lines, "loss")}
+    chart = plot_curves(curves, "step", "loss", percent=False, title="training loss")
     save_image(chart, out / "loss.png")
     if validation is not None:
         names = ("pck", "fine pck", "geometry-aware pck", "confusion")
         curves = {name: curve(lines, f"validation {name}") for name in names}
         logged = {name: points for name, points in curves.items() if points[0]}
-        save_image(plot_curves(logged, "step", "%"), out / "validation.png")
+        chart = plot_curves(logged, "step", "%", title="accuracy on the validation set")
+        save_image(chart, out / "validation.png")
 
 
 def read_report(folder: Path, validation: DataSet, config: TrainingConfig) -> Report:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 
 from homolog.data import DataSet
+from homolog.evaluation.estimates import metric_name
 from homolog.evaluation.metrics import PCKAccumulator
 from homolog.evaluation.views import FeatureStore, ObjectViews, queries
 from homolog.matcher import Matcher
@@ -59,7 +60,7 @@ def summarise(accumulator: PCKAccumulator) -> dict[str, float]:
         accumulator: with all pairs of the validation set.
     """
     rows = {row.kind: row.estimates for row in accumulator.rows() if not row.label}
-    wide, fine = (f"pck@{alpha:.2f}" for alpha in accumulator.alphas[:2])
+    wide, fine = (metric_name("pck", alpha) for alpha in accumulator.alphas[:2])
     scores = {"pck": rows["per_image"][wide].value, "fine pck": rows["per_image"][fine].value}
     if "geometry_aware_per_image" in rows:
         scores["geometry-aware pck"] = rows["geometry_aware_per_image"][wide].value

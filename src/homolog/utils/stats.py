@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -74,6 +74,28 @@ def sigmoid(logits: Float[np.ndarray, "N"]) -> Float[np.ndarray, "N"]:
     return 1 / (1 + np.exp(-logits))
 
 
+def resampled_weights(count: int) -> Iterator[Float[np.ndarray, "B N"]]:
+    """How often each of N samples is drawn in each bootstrap resample, some resamples at a time.
+
+    The same at each call, for the resamples are seeded: what is computed of two methods on the
+    same samples is *paired*.
+
+    Args:
+        count: number of samples.
+    """
+    rng = np.random.default_rng(0)
+    chunk = max(1, _MAX_ENTRIES // count)
+    for start in range(0, RESAMPLES, chunk):
+        draws = range(start, min(start + chunk, RESAMPLES))
+        weights = [np.bincount(rng.integers(0, count, count), minlength=count) for _ in draws]
+        yield np.stack(weights).astype(np.float32)
+
+
+def percentile_interval(estimates_BF: Float[np.ndarray, "B F"]) -> Float[np.ndarray, "F 2"]:
+    """95 % confidence intervals from what was computed of each resample, without NaN."""
+    return np.nanquantile(estimates_BF, (0.025, 0.975), axis=0).T
+
+
 def bootstrap_ci(
     numerators_NF: Float[np.ndarray, "N F"], denominators_NF: Float[np.ndarray, "N F"]
 ) -> Float[np.ndarray, "F 2"]:
@@ -86,15 +108,11 @@ def bootstrap_ci(
     Returns:
         Lower and upper bounds; the same at each call, for the resamples are seeded.
     """
-    count, ratios = numerators_NF.shape
+    ratios = numerators_NF.shape[1]
     both = np.concatenate([numerators_NF, denominators_NF], axis=1).astype(np.float32)
-    rng = np.random.default_rng(0)
-    chunk = max(1, _MAX_ENTRIES // count)
     estimates = []
-    for start in range(0, RESAMPLES, chunk):
-        draws = range(start, min(start + chunk, RESAMPLES))
-        weights = [np.bincount(rng.integers(0, count, count), minlength=count) for _ in draws]
-        sums = np.stack(weights).astype(np.float32) @ both
+    for weights in resampled_weights(len(both)):
+        sums = weights @ both
         with np.errstate(invalid="ignore"):  # a subset may be missing from a resample
             estimates.append(sums[:, :ratios] / sums[:, ratios:])
-    return np.nanquantile(np.concatenate(estimates), (0.025, 0.975), axis=0).T
+    return percentile_interval(np.concatenate(estimates))

@@ -375,7 +375,13 @@ def _draw(
         images, before, after = map(list, zip(*sides, strict=True))
         drawings[SIDES] = plot_compared_sides(images, before, after), names
     charts = [
-        plot_curves({name: curve(read_log(log), "loss")}, "step", "loss", percent=False)
+        plot_curves(
+            {name: curve(read_log(log), "loss")},
+            "step",
+            "loss",
+            percent=False,
+            title="training loss",
+        )  # fmt: skip
         for name, log in curves.items()
     ]
     if charts:
