@@ -175,7 +175,7 @@ def test_views(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["evaluate", "imagenet", "willow"], "dataset: expected one of spair, ap10k"),
+        (["evaluate", "imagenet", "willow"], "dataset: expected one of spair, spair-u, "),
         (["evaluate", "pf-willow", "nowhere"], "nowhere"),
         (
             ["evaluate", "pf-willow", "willow", "--split", "test"],
@@ -202,6 +202,10 @@ def test_views(capsys, tmp_path):
             ["score", "pf-willow", "willow", "--predictions", "file", "--threshold", "bbox"],
             "threshold: expected box or image, got 'bbox'",
         ),
+        (
+            ["score", "pf-willow", "willow", "--predictions", "file", "--alphas", "10", "5"],
+            "alphas: expected numbers above 0 and at most 1, got 10; try 0.1 for a tenth",
+        ),
         (["data", "pairs", "coco", "willow", "--out", "x.json"], "dataset: expected ap10k"),
     ],
 )
@@ -218,7 +222,15 @@ def test_other_thresholds(capsys, tmp_path):
     predictions = ("--predictions", "run/predictions.jsonl", "--json", "a.json")
     run(capsys, "score", "pf-willow", root, *predictions, "--threshold", "image",
         "--alphas", "0.3", "--alphas", "0.02")  # fmt: skip
-    figures = json.loads((tmp_path / "a.json").read_text())["per_point"]
+    repeated = json.loads((tmp_path / "a.json").read_text())
+    _, out, _ = run(capsys, "score", "pf-willow", root, "--alphas", "0.02", "0.3", *predictions,
+                    "--threshold", "image", "--name", "mine:cat:")  # fmt: skip
+    assert "PF-WILLOW, mine:cat:\n" in out
+    assert max(len(x) for x in out.splitlines() if not x.startswith(("PCK@", "note"))) <= 80
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found | {"model": "predictions"} == repeated and found["alphas"] == [0.3, 0.02]
+    assert (found["threshold"], found["strict"]) == ("image", False)
+    figures = found["per_point"]
     assert {"pck@0.30", "pck@0.02"} <= figures.keys()
     assert figures["pck@0.02"] <= figures["pck@0.30"]
     lines = (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()

@@ -15,6 +15,7 @@ from homolog.cli import (
     annotate,
     apply,
     backbones,
+    compare,
     convert,
     data,
     evaluate,
@@ -50,6 +51,7 @@ app.command(apply.track)
 app.command(apply.average)
 app.command(evaluate.evaluate)
 app.command(evaluate.score)
+app.command(compare.compare)
 app.command(train.train)
 app.command(train_sides.train_sides)
 app.command(adapt.adapt)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from homolog.cli.options import DatasetOptions, ModelOptions
-from homolog.errors import HomologError
+from homolog.cli.scoring import DataSource, ScoringOptions
 from homolog.utils.outputs import check_output, write_atomically
 
 
@@ -81,6 +81,7 @@ def evaluate(
         matcher, data, out, model.preset, poses, model.poses or "none", boxes,
         None if zoom == "none" else zoom, memory=int(memory * 1e9),
     )  # fmt: skip
+    DataSource(dataset, root, dataset_options).write(out)
     report.print()
     print(f"tables, predictions and charts: {out}", file=sys.stderr)
     if limit is None:
@@ -98,8 +99,7 @@ def score(
     dataset_options: DatasetOptions = DatasetOptions(),
     predictions: Path,
     name: str = "predictions",
-    threshold: str | None = None,
-    alphas: list[float] | None = None,
+    scoring: ScoringOptions = ScoringOptions(),
     json: Path | None = None,
     csv: Path | None = None,
     markdown: Path | None = None,
@@ -118,10 +118,6 @@ def score(
         `predicted_xy_in_target_pixels`.
     name
         The method's name in the tables.
-    threshold
-        Whose longer side alpha multiplies, `box` or `image`, if not as in the data set's protocol.
-    alphas
-        The thresholds, if not those of the data set's protocol.
     json
         A JSON file to write all metrics to.
     csv
@@ -133,14 +129,13 @@ def score(
     for path, suffix, option in outputs:
         if path is not None:
             check_output(path, (suffix,), option)
-    if threshold not in (None, "box", "image"):
-        raise HomologError(f"threshold: expected box or image, got {threshold!r}")
+    protocol = scoring.protocol()
     from homolog import evaluation
     from homolog.evaluation.report import Report
 
     data = dataset_options.load(dataset, root)
     found, notes = evaluation.read_predictions(predictions, data)
-    scored = evaluation.score(data, found, threshold=threshold, alphas=alphas)  # type: ignore[arg-type]
+    scored = evaluation.score(data, found, **protocol)
     report = Report.of(data, scored, name, notes)
     texts = (report.to_json, report.to_csv, report.to_markdown)
     for (path, _, option), text in zip(outputs, texts, strict=True):
