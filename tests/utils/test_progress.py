@@ -35,6 +35,20 @@ def test_long_work_prints_plain_lines_elsewhere(monkeypatch):
     assert text == "reading … 0/3\nlooking … 1/3\nmatching … 2/3\n"
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_names_are_shown_as_given(monkeypatch, terminal):
+    monkeypatch.setattr(progress, "_PATIENCE", 0.02 if terminal else -1)
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=80)
+    with ProgressBar(2, console) as steps:
+        for name in ("a[b].jpg", ":cat:.jpg"):
+            steps.update(f"reading {name}")
+            time.sleep(0.1)
+        steps.log("done with [bold]:dog:[/bold]")
+    text = console.file.getvalue()
+    assert "reading :cat:.jpg" in text and "done with [bold]:dog:[/bold]\n" in text
+    assert terminal or "reading a[b].jpg" in text
+
+
 def test_errors_pass_through(monkeypatch):
     with pytest.raises(KeyError), ProgressBar(2) as steps:
         steps.update("reading")

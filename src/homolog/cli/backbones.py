@@ -12,7 +12,6 @@ def backbones() -> None:
     `--weights` names. Nothing is ever unpickled.
     """
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from homolog.backbones.licences import LICENCES
@@ -25,14 +24,15 @@ def backbones() -> None:
         for name, preset in family.presets.items():
             seconds = "" if preset.seconds is None else f"{preset.seconds:g}"
             cells = (name, needs, preset.weights, preset.licence, preset.descriptors, seconds)
-            table.add_row(*map(escape, cells))
+            table.add_row(*cells)
         table.add_section()
-    # Tables are not folded where the output is no terminal.
-    console = Console(width=None if sys.stdout.isatty() else 200)
+    # Tables are not folded where the output is no terminal; names are printed as given.
+    width = None if sys.stdout.isatty() else 200
+    console = Console(width=width, markup=False, emoji=False, highlight=False)
     console.print(table)
     for family in families:
-        console.print(f"{family.name}: {family.description}", highlight=False, markup=False)
+        console.print(f"{family.name}: {family.description}")
     presets = [preset for family in families for preset in family.presets.values()]
     for licence in LICENCES:
         if any(licence.name in preset.licence for preset in presets):
-            console.print(f"{licence.name}: {licence.url}", highlight=False, markup=False)
+            console.print(f"{licence.name}: {licence.url}")

@@ -10,6 +10,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 _PATIENCE = 2.0
 """Seconds before anything is shown."""
@@ -35,7 +36,7 @@ class ProgressBar:
         others = os.environ.get("RANK", "0") != "0"
         self._console = console or Console(stderr=True, quiet=others)
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # names as they are given
             BarColumn(),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TimeElapsedColumn(),
@@ -71,7 +72,7 @@ class ProgressBar:
 
     def log(self, line: str) -> None:
         """Print a line above the bar, where it stays."""
-        self._console.print(line, highlight=False, soft_wrap=True)
+        self._console.print(Text(line), soft_wrap=True)
 
     def update(self, description: str, completed: int | None = None) -> None:
         """Begin the next step.
@@ -88,7 +89,5 @@ class ProgressBar:
             if self._total > _FEW and self._completed > 0:
                 seconds = (now - self._began) / self._completed * (self._total - self._completed)
                 left = f", {timedelta(seconds=round(seconds))} left"
-            self._console.print(
-                f"{description} … {self._completed}/{self._total}{left}", highlight=False
-            )
+            self._console.print(Text(f"{description} … {self._completed}/{self._total}{left}"))
             self._quiet_until = now + (_INTERVAL if self._total > _FEW else 0)
