@@ -93,9 +93,8 @@ class ImageLoader:
             HomologError: a box cannot be right or has nothing of the mask, or the image can no
                 longer be read.
         """
-        smallest = self.canvas_size / MAX_UPSAMPLING
         regions = [
-            Region.around(box, whole.size, smallest, name=name)
+            self.region_around(box, whole.size, name)
             for box, name in zip(boxes, names, strict=True)
         ]
         pixels, found = self._pixels(whole), []
@@ -107,6 +106,46 @@ class ImageLoader:
             found.append(joined(whole, region, view) if context else part_of(whole, region, view))
             found[-1].mask = mask
         return found
+
+    @property
+    def smallest_region(self) -> float:
+        """Pixels of the longer side of a region at least, if the image has them."""
+        return self.canvas_size / MAX_UPSAMPLING
+
+    def region_around(self, box: Any, size: tuple[int, int], name: str = "box") -> Region:
+        """The region that shows an object.
+
+        Args:
+            box: (x, y, width, height) of the object; whatever users gave, which is checked.
+            size: width and height of the image.
+            name: what error messages call the box.
+
+        Raises:
+            HomologError: the box cannot be right.
+        """
+        return Region.around(box, size, self.smallest_region, name=name)
+
+    def crops(self, features: Features, regions: Sequence[Region]) -> list[Features]:
+        """The features of parts of an image by themselves, which its features keep.
+
+        Args:
+            features: of the image, or of a region of it.
+            regions: the parts; the image is decoded again if one of them is new.
+
+        Raises:
+            HomologError: the image can no longer be read.
+        """
+        kept, mirror = features.crops, features.mirror
+        missing = [region for region in regions if (region, mirror) not in kept]
+        if missing:
+            whole = uncut(features)
+            pixels = self._pixels(whole)
+            for region in missing:
+                view = reading.reduce(pixels.crop(region.box), self.canvas_size).image
+                # Crops of their own: what holds itself is not freed at once.
+                made = dataclasses.replace(part_of(whole, region, view), crops={})
+                kept[region, mirror] = made
+        return [kept[region, mirror] for region in regions]
 
     def mask(self, mask: MaskLike, whole: Features, name: str) -> Bool[np.ndarray, "height width"]:
         """The mask of an image's object.

@@ -33,10 +33,12 @@ from homolog.image.reading import MAX_PIXELS
 from homolog.image.regions import BoxLike, box_of_mask
 from homolog.keypoints import KeypointSchema, check_flips
 from homolog.loading import ImageLoader, MaskLike, joined, mirrored, uncut
+from homolog.matching.refinement import RefinementConfig
 from homolog.mirror import check_mirror, with_mirrored_view
 from homolog.networks.sides import SideHead, load_bundled
 from homolog.pair import ImagePair
 from homolog.presets import PRESETS
+from homolog.refining import Refiner
 from homolog.results import Heatmap, Matches, Sides
 from homolog.utils.serialization import field_values, to_plain
 from homolog.zoom import Zoom, check_zoom, find_object, with_context
@@ -467,6 +469,7 @@ class Matcher:
         box1: BoxLike | None = None,
         zoom: Zoom = None,
         mirror: bool = False,
+        refine: bool | RefinementConfig = False,
         schema: SchemaLike | None = None,
     ) -> ImagePair:
         """Two images prepared for each other, to be asked for matches as often as wanted.
@@ -492,6 +495,8 @@ class Matcher:
             mirror: whether each image is also looked at mirrored, and both views are matched
                 together (`homolog.mirror`); so they are where one image is `Features` of both
                 views.
+            refine: whether the matches of points are looked for again, near where they were found,
+                in closer looks at both images (`homolog.refining`), or how.
             schema: what points mean, or a name or file as for `KeypointSchema.load`; needed to
                 match them in a flipped source.
 
@@ -504,6 +509,7 @@ class Matcher:
         candidates, files = as_poses(poses), (image0, image1)
         if schema is not None:
             check_flips(schema, candidates)
+        refiner = self.refiner(refine)
         check_mirror(mirror)
         mirror = mirror or any(isinstance(f, Features) and f.mirror for f in files)
         if zoom is not None:
@@ -534,14 +540,14 @@ class Matcher:
             object1 = self.loader.mask(mask1, target, "mask1")
         arguments = self.descriptor_map, candidates, self.config, schema, object0, object1
         if source.context is None and target.context is None:
-            return ImagePair(source, target, *arguments)
+            return ImagePair(source, target, *arguments, refiner=refiner)
         # What is joined with its whole image only matches what is so, too.
         source, target = (
             joined(each) if each.context is None else each for each in (source, target)
         )
         assert source.context is not None and target.context is not None
-        whole = ImagePair(source.context, target.context, *arguments)
-        return ImagePair(source, target, *arguments, whole)
+        whole = ImagePair(source.context, target.context, *arguments, refiner=refiner)
+        return ImagePair(source, target, *arguments, whole, refiner)
 
     def transfer(
         self,
@@ -558,6 +564,7 @@ class Matcher:
         box1: BoxLike | None = None,
         zoom: Zoom = None,
         mirror: bool = False,
+        refine: bool | RefinementConfig = False,
     ) -> Matches:
         """Match given points of one image in another: `pair(…).transfer(points, point_ids)`.
 
@@ -575,13 +582,14 @@ class Matcher:
             box1: as for `pair`.
             zoom: as for `pair`.
             mirror: as for `pair`.
+            refine: as for `pair`.
 
         Raises:
             HomologError: an argument cannot be used; the message names it.
         """
         pair = self.pair(
             image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom,
-            mirror=mirror, schema=schema,
+            mirror=mirror, refine=refine, schema=schema,
         )  # fmt: skip
         return pair.transfer(points, point_ids)
 
@@ -598,6 +606,7 @@ class Matcher:
         box1: BoxLike | None = None,
         zoom: Zoom = None,
         mirror: bool = False,
+        refine: bool | RefinementConfig = False,
     ) -> Matches:
         """Mutual nearest neighbours of two images' objects: `pair(…).match(max_matches)`.
 
@@ -612,13 +621,14 @@ class Matcher:
             box1: as for `pair`.
             zoom: as for `pair`.
             mirror: as for `pair`.
+            refine: as for `pair`.
 
         Raises:
             HomologError: an argument cannot be used; the message names it.
         """
         pair = self.pair(
             image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom,
-            mirror=mirror,
+            mirror=mirror, refine=refine,
         )  # fmt: skip
         return pair.match(max_matches)
 
@@ -782,6 +792,23 @@ class Matcher:
             private=private, results=results,
         )  # fmt: skip
 
+    def refiner(self, refine: Any) -> Refiner | None:
+        """What refines matches on closer looks, or None where that is not wanted.
+
+        Args:
+            refine: as for `pair`.
+
+        Raises:
+            HomologError: it is something else.
+        """
+        if isinstance(refine, (bool, np.bool_)):
+            if not refine:
+                return None
+            refine = RefinementConfig()
+        if not isinstance(refine, RefinementConfig):
+            raise HomologError(f"refine: expected True, False or how to, got {refine!r}")
+        return Refiner(self.loader, self._add_poses, self.config.sides, refine)
+
     def replace(self, **changes: Any) -> Matcher:
         """What `with_config` was in version 0.1.0, with the field names of that version."""
         warnings.warn("Matcher.replace is with_config now", DeprecationWarning, stacklevel=2)
@@ -821,7 +848,6 @@ class Matcher:
                 found = with_context(found, features.context.by_pose[pose])
             features.by_pose[pose] = found
 
-
     def _transform(self, features: Features, pose: PoseVariant) -> CanvasTransform:
         backbone = self.backbone
         return CanvasTransform(
@@ -859,6 +885,8 @@ def _forget_pixels(image: FeaturesLike, *made: Features) -> None:
     if isinstance(image, (str, os.PathLike)):
         for each in made:
             each.original = image
+            if each.plain is not None:
+                each.plain.original = image
 
 
 def _renamed(name: str, what: str) -> str:

@@ -22,6 +22,7 @@ from homolog.image.poses import FLIP, IDENTITY, PoseVariant, as_pose
 from homolog.keypoints import KeypointSchema
 from homolog.matching.alignment import FLIPPED, Alignment, mirror_queries, pose_from_heading
 from homolog.matching.consensus import Consensus
+from homolog.refining import Look, Refiner
 from homolog.results import Heatmap, Matches
 from homolog.scores import MatchScorer
 
@@ -47,6 +48,7 @@ class ImagePair:
         mask1: the same for the target.
         whole: the whole images, where these are regions of them joined with them; points of the
             source beyond its region are matched there.
+        refiner: moves matches to where closer looks agree; None to leave them where they are.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class ImagePair:
         mask0: Bool[np.ndarray, "height width"] | None = None,
         mask1: Bool[np.ndarray, "height2 width2"] | None = None,
         whole: ImagePair | None = None,
+        refiner: Refiner | None = None,
     ):
         self.image0 = image0
         self.image1 = image1
@@ -67,6 +70,7 @@ class ImagePair:
         self.config = config
         self.schema = schema
         self.whole = whole
+        self.refiner = refiner
         self._describe, self._mask0, self._mask1 = describe, mask0, mask1
         self._source_maps: dict[PoseVariant, DescriptorMap] = {}
         self._consensus: dict[PoseVariant, Consensus] = {}
@@ -152,7 +156,7 @@ class ImagePair:
         pair = ImagePair(
             self.image1, self.image0, self._describe, [IDENTITY], self.config,
             mask0=self._mask1, mask1=self._mask0,
-            whole=None if self.whole is None else self.whole.reversed(kept),
+            whole=None if self.whole is None else self.whole.reversed(kept), refiner=self.refiner,
         )  # fmt: skip
         pair._source_maps[IDENTITY] = self.target_map
         pair.__dict__["target_map"] = self.source_map(kept)
@@ -196,7 +200,8 @@ class ImagePair:
         visible = np.full(len(keypoints0), True) if calibrated else None
         found_in_pose = np.full(len(keypoints0), True)
         for rows, own_pose, queries, pair in parts:
-            keypoints1[rows], scores[rows], seen, _ = pair._match_points(queries, own_pose)
+            first, scores[rows], seen, similarity = pair._match_points(queries, own_pose)
+            keypoints1[rows] = pair._refined(queries, own_pose, first, similarity)
             if visible is not None:
                 visible[rows] = seen
             found_in_pose[rows] = own_pose == pose
@@ -211,29 +216,29 @@ class ImagePair:
 
         Arguments and errors are those of `transfer`.
         """
-        keypoints0, _, _, _, parts = self._queries(points, point_ids)
-        keypoints1 = np.empty_like(keypoints0)
-        for rows, pose, queries, pair in parts:
-            keypoints1[rows], _, _, _ = pair._match_points(queries, pose, confidence=False)
-        return keypoints1
+        return self.transfer_with_maps(points, point_ids)[0]
 
-    def similarity_maps(
+    def transfer_with_maps(
         self, points: PointsLike, point_ids: Sequence[int | str] | None = None
-    ) -> list[tuple[Bool[np.ndarray, "K"], CanvasTransform, Float[Tensor, "_K _H _W"]]]:
-        """The similarity maps that `transfer` reads matches from.
+    ) -> tuple[
+        Float[np.ndarray, "K 2"],
+        list[tuple[Bool[np.ndarray, "K"], CanvasTransform, Float[Tensor, "_K _H _W"]]],
+    ]:
+        """The points that `transfer_points` returns, and the similarity maps they are read from.
 
-        Named points are looked up in the pose that fits, as for `transfer`, whose arguments and
-        errors these are.
+        Arguments and errors are those of `transfer`.
 
         Returns:
-            For each part of the points that is matched alike: which ones they are, from points of
-            the target to cells of their maps, and the maps; -inf where no match may lie.
+            The points, and for each part of them that is matched alike which ones they are, from
+            points of the target to cells of their maps, and the maps; -inf where no match may lie.
         """
-        maps = []
-        for rows, pose, queries, pair in self._queries(points, point_ids)[-1]:
-            *_, similarity = pair._match_points(queries, pose, confidence=False)
+        keypoints0, _, _, _, parts = self._queries(points, point_ids)
+        keypoints1, maps = np.empty_like(keypoints0), []
+        for rows, pose, queries, pair in parts:
+            first, *_, similarity = pair._match_points(queries, pose, confidence=False)
+            keypoints1[rows] = pair._refined(queries, pose, first, similarity)
             maps.append((rows, pair.target_map.transform, similarity))
-        return maps
+        return keypoints1, maps
 
     def similarity(self, points: PointsLike) -> Float[Tensor, "K H W"]:
         """The similarity of free points of the source to every cell of the target.
@@ -306,6 +311,9 @@ class ImagePair:
         seen = None if visible is None else visible[chosen].cpu().numpy()
         keypoints0 = source.transform.to_points(found[0], clip=True)
         keypoints1 = target.transform.to_points(found[1], clip=True)
+        if self.refiner is not None:
+            _, _, _, similarity = self._match_points(keypoints0, pose, confidence=False)
+            keypoints1 = self._refined(keypoints0, pose, keypoints1, similarity)
         return self._matches(keypoints0, keypoints1, found[2], seen, pose, warning)
 
     def flow(self, flip: bool = False) -> Flow:
@@ -406,6 +414,20 @@ class ImagePair:
         scores, visible = self.scorer(pose)(cells, found, cycle)
         seen = None if visible is None else visible.cpu().numpy()
         return points1, scores.double().cpu().numpy(), seen, similarity
+
+    def _refined(
+        self,
+        points0: Float[np.ndarray, "K 2"],
+        pose: PoseVariant,
+        points1: Float[np.ndarray, "K 2"],
+        similarity: Float[Tensor, "K H W"],
+    ) -> Float[np.ndarray, "K 2"]:
+        """Matches of points of the source in a pose after closer looks, if these are wanted."""
+        if self.refiner is None:
+            return points1
+        source = Look(self.image0, self.source_map(pose), self._mask0)
+        target = Look(self.image1, self.target_map, self._mask1)
+        return self.refiner.refine(source, target, points0, points1, similarity)
 
     def scorer(self, pose: PoseVariant) -> MatchScorer:
         """What makes scores of the matches of the source in a pose."""

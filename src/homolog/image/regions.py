@@ -94,6 +94,38 @@ class Region:
         return [self.x, self.y, self.width, self.height]
 
 
+def tiles(
+    region: Region, size: tuple[int, int], share: float, step: float, smallest: float = 1.0
+) -> list[Region]:
+    """Square tiles of one size that cover a region, row by row, evenly spread and overlapping.
+
+    A tile may reach beyond the region, but not beyond the image: where that is narrower than a
+    tile, tiles are as wide as the image.
+
+    Args:
+        region: the region.
+        size: width and height of the image.
+        share: the tiles' width and height as a share of the region's longer side.
+        step: from one tile to the next at most, as a share of a tile.
+        smallest: pixels of a tile at least, if the image has them.
+
+    >>> [tile.box for tile in tiles(Region(0, 0, 100, 50), (100, 80), 0.6, 1.0)]
+    [(0, 0, 60, 60), (40, 0, 100, 60)]
+    """
+    wanted = math.ceil(max(share * max(region.width, region.height), smallest) - 1e-6)
+    starts, lengths = [], []
+    for start, length, limit in zip(
+        region.box[:2], (region.width, region.height), size, strict=True
+    ):
+        tile = min(wanted, limit)
+        count = 1 + math.ceil(max(0.0, (length - tile) / (step * tile)) - 1e-6)
+        spread = (np.arange(count) + 0.5) / count if count == 1 else np.linspace(0, 1, count)
+        first = np.rint(start + spread * (length - tile)).astype(int)
+        starts.append(first.clip(0, limit - tile).tolist())
+        lengths.append(tile)
+    return [Region(x, y, *lengths) for y in starts[1] for x in starts[0]]
+
+
 def as_box(box: Any, size: tuple[int, int], name: str = "box") -> tuple[float, float, float, float]:
     """A box after a check, cut off at the image's border.
 

@@ -21,24 +21,25 @@ class LRUCache(Generic[K, V]):
 
     def __init__(self, max_bytes: int, sizeof: Callable[[V], int], min_items: int = 1):
         self._max_bytes, self._sizeof, self._min_items = max_bytes, sizeof, min_items
-        self._values: OrderedDict[K, V] = OrderedDict()
+        self._values: OrderedDict[K, tuple[V, int]] = OrderedDict()
         self._used_bytes = 0
 
     def get(self, key: K, make: Callable[[], V]) -> V:
-        """The value stored under a key; computed and stored if there is none."""
-        if key in self._values:
-            self._values.move_to_end(key)
-            return self._values[key]
-        value = make()
+        """The value stored under a key; computed and stored if there is none.
+
+        A value that is there is measured again, for it may have grown.
+        """
+        value = self._values[key][0] if key in self._values else make()
         self.put(key, value)
         return value
 
     def put(self, key: K, value: V) -> None:
         """Store a value, perhaps in place of one that is there."""
         if key in self._values:
-            self._used_bytes -= self._sizeof(self._values.pop(key))
-        self._values[key] = value
-        self._used_bytes += self._sizeof(value)
+            self._used_bytes -= self._values.pop(key)[1]
+        size = self._sizeof(value)
+        self._values[key] = value, size
+        self._used_bytes += size
         while self._used_bytes > self._max_bytes and len(self._values) > self._min_items:
-            _, evicted = self._values.popitem(last=False)
-            self._used_bytes -= self._sizeof(evicted)
+            _, (_, evicted) = self._values.popitem(last=False)
+            self._used_bytes -= evicted
