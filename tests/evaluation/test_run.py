@@ -159,7 +159,7 @@ def test_lines_have_what_kap_and_n01_need(colour_matcher, data, tmp_path):
         assert similarities.ids_S.tolist() == given.tolist()
         assert (similarities.threshold, similarities.alphas) == ("box", (0.1, 0.05))
         best = np.fmax(similarities.inside_SA, similarities.outside_SA)
-        maps = prepared.similarity_maps(pair.source.keypoints[given], given.tolist())
+        _, maps = prepared.transfer_with_maps(pair.source.keypoints[given], given.tolist())
         finite = [each[each.isfinite()] for _, _, each in maps]
         low, high = min(map(float, map(min, finite))), max(map(float, map(max, finite)))
         for rows, _, each in maps:

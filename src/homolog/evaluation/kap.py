@@ -60,16 +60,16 @@ def best_similarities(
     Returns:
         Inside and outside; NaN where there is no cell.
     """
-    distances_SM = np.linalg.norm(positions_M2[None] - truth_S2[:, None], axis=2)
-    found = []
-    for inside in (True, False):
-        columns = [
-            np.where((distances_SM <= radius) == inside, similarity_SM, -np.inf).max(axis=1)
-            for radius in radii_A
-        ]
-        values_SA = np.stack(columns, axis=1).astype(float)
-        found.append(np.where(np.isfinite(values_SA), values_SA, np.nan))
-    return found[0], found[1]
+    x_M, y_M = positions_M2.T
+    squares_SM = (x_M - truth_S2[:, :1]) ** 2 + (y_M - truth_S2[:, 1:]) ** 2
+    found_AS = []
+    for radius in radii_A:
+        inside_SM = squares_SM <= radius**2
+        for chosen_SM in (inside_SM, ~inside_SM):
+            found_AS.append(np.where(chosen_SM, similarity_SM, -np.inf).max(axis=1))
+    values_SA = np.stack(found_AS, axis=1).astype(float)
+    values_SA[np.isinf(values_SA)] = np.nan
+    return values_SA[:, ::2], values_SA[:, 1::2]
 
 
 def of_pair(
@@ -87,7 +87,7 @@ def of_pair(
     Args:
         pair: the pair.
         ids_S: the keypoints, visible in the source.
-        maps: their similarity maps (`ImagePair.similarity_maps`).
+        maps: their similarity maps (`ImagePair.transfer_with_maps`).
         threshold: whose longer side alpha multiplies.
         alphas: the thresholds.
     """
@@ -95,7 +95,7 @@ def of_pair(
     inside_SA, outside_SA = np.full((2, len(ids_S), len(alphas)), np.nan)
     finite = [np.empty(0)]
     for rows, transform, similarity in maps:
-        flat = similarity.flatten(1).double().cpu().numpy()
+        flat = similarity.flatten(1).cpu().numpy()
         finite.append(flat[np.isfinite(flat)])
         truth = pair.target.keypoints[ids_S[rows]]
         corner = transform.to_points(transform.grid.to_cells(np.zeros((1, 2))))

@@ -142,8 +142,7 @@ def predict_pair(
     rows = np.searchsorted(given, pair.keypoint_ids)
     schema = data.schemas[pair.source.category]
     aligned = matcher.pair(source, target, poses=poses, schema=schema)
-    predicted = aligned.transfer_points(points, given.tolist())
-    maps = aligned.similarity_maps(points, given.tolist())
+    predicted, maps = aligned.transfer_with_maps(points, given.tolist())
     details = PairDetails(
         hidden, predicted[np.searchsorted(given, hidden)],
         kap.of_pair(pair, given, maps, data.threshold, as_alphas(data.alphas)),

@@ -91,7 +91,7 @@ def draw_differences(
     axes.hlines(rows, low, high, color=INK, linewidth=1.2)
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_yticks(rows, [*differences], fontsize="small")
-    axes.invert_yaxis()
+    axes.set_ylim(max(len(rows), 4) - 0.4, -0.6)  # a bar alone is no wider than others
     axes.set(xlabel=xlabel)
     axes.grid(alpha=0.25, axis="x")
     axes.spines[["top", "right"]].set_visible(False)

@@ -381,7 +381,7 @@ def _draw(
             "loss",
             percent=False,
             title="training loss",
-        )  # fmt: skip
+        )
         for name, log in curves.items()
     ]
     if charts:
