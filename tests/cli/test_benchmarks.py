@@ -6,6 +6,8 @@ from helpers.command import run
 from helpers.toys import ColourBackbone
 
 from homolog import Matcher
+from homolog.cli import train
+from homolog.cli.options import DatasetOptions
 from homolog.utils import progress
 
 BENCHMARKS = {
@@ -54,6 +56,14 @@ def test_checks_print_the_checksum(folder, capsys):
     status, out, _ = run(capsys, "data", "check", root)
     assert status == 0 and "AP-10K test intra-species: 9 images, 9 pairs" in out
     assert out.count("SHA-256 of their names: ") == 3
+
+
+def test_splits_without_validation_hold_images_out(tmp_path):
+    root = benchmarks.make_cub(tmp_path, species=1, images=24)
+    training, held_out = train._load("cub", root, DatasetOptions(), None, 0.2)
+    assert training.name == "CUB intra-species trn" and held_out.name.endswith("held out")
+    paths = [{each.path for each in data.annotations} for data in (training, held_out)]
+    assert not paths[0] & paths[1] and len(paths[0] | paths[1]) == 12
 
 
 @pytest.mark.parametrize(

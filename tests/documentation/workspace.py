@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import av
 import torch
-from helpers import datasets, foundation, toy_models
+from helpers import benchmarks, datasets, foundation, toy_models
 from PIL import Image, ImageOps
 
 import homolog
@@ -425,6 +425,9 @@ FILES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     # Benchmarks
     "SPair-71k": (lambda folder: datasets.make_spair(folder, ["cat"], images=2), ()),
     "ap-10k": (lambda folder: datasets.make_ap10k(folder, images=True), ()),
+    "listed/ap-10k": (lambda folder: benchmarks.make_ap10k_pairs(folder, images=1), ()),
+    "SOCOv1": (benchmarks.make_soco, ()),
+    "mp100_all": (benchmarks.make_mp100, ()),
     "PF-WILLOW": (lambda folder: datasets.make_pf_willow(folder, ["duck(S)"]), ()),
     "yours.jsonl": (_predictions, ("SPair-71k",)),
     # Models

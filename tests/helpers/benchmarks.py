@@ -182,7 +182,7 @@ def make_cub(folder: Path, species: int = 2, images: int = 4) -> Path:
 
 
 def make_spair_u(folder: Path, images: int = 3) -> Path:
-    """SPair-U beside a folder `SPair-71k` that has the images: other keypoints, by new numbers."""
+    """SPair-U beside a folder `SPair-71k` that has its images; its keypoints have new numbers."""
     rng = np.random.default_rng(0)
     photos = folder.parent / "SPair-71k" / "JPEGImages"
     for category, ids in {"cat": [0, 1, 17, 29], "bus": [2, 5, 6]}.items():
