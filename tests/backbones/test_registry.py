@@ -12,7 +12,17 @@ from helpers.toys import ColourBackbone, random_image
 
 import homolog
 from homolog import HomologError, Matcher, MatcherConfig, backbones
-from homolog.backbones import BackboneConfig, BackboneFamily, FusedConfig, Preset, registry
+from homolog.backbones import (
+    BackboneConfig,
+    BackboneFamily,
+    DinoConfig,
+    FusedConfig,
+    Preset,
+    StableDiffusionConfig,
+    licences,
+    registry,
+)
+from homolog.backbones.registry import licences_of
 from homolog.presets import PRESETS
 from homolog.utils.serialization import to_plain
 
@@ -130,3 +140,25 @@ def test_every_preset_is_listed(capsys):
     for name in PRESETS:
         assert f" {name} " in out
         assert isinstance(PRESETS[name](), MatcherConfig)
+    for family in registry.FAMILIES.values():
+        for name, preset in family.presets.items():
+            found = licences_of(preset.backbone)
+            assert found and all(each.name in preset.licence for each in found), name
+            assert all(f"{each.name}: {each.url}" in out for each in found)
+
+
+def test_licences_are_those_of_the_architecture_where_it_is_known(tmp_path):
+    """Of a folder by what its own file says; of a name on the hub by the name."""
+    from helpers.foundation import save_dino
+
+    assert DinoConfig("someone/dinov3-finetuned").licences == (licences.DINOV3,)
+    assert DinoConfig("someone/model").licences == DinoConfig("no such name!").licences == ()
+    pytest.importorskip("transformers")
+    for kind, expected in (("dinov3_vit", licences.DINOV3), ("dinov2", licences.APACHE_2)):
+        (tmp_path / "mine").mkdir(exist_ok=True)
+        save_dino(tmp_path / "mine", kind)
+        assert DinoConfig(str(tmp_path / "mine")).licences == (expected,)
+    (tmp_path / "mine" / "config.json").write_text("[]")
+    assert DinoConfig(str(tmp_path / "mine")).licences == ()
+    assert licences_of("nobody") == ()
+    assert StableDiffusionConfig(str(tmp_path)).licences == ()
