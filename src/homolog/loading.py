@@ -258,4 +258,5 @@ def without_descriptors(features: Features) -> Features:
         context=None if context is None else without_descriptors(context),
         plain=None if plain is None else without_descriptors(plain),
         both_views={},
+        crops={},
     )

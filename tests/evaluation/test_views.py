@@ -13,6 +13,7 @@ from homolog import HomologError, Matcher, evaluation
 from homolog.data import coco
 from homolog.evaluation.views import FeatureStore, ObjectViews, queries
 from homolog.image import reading
+from homolog.image.poses import FLIP, IDENTITY
 from homolog.image.regions import MARGIN
 
 
@@ -67,6 +68,27 @@ def test_images_are_read_once_and_each_object_is_a_pass(
     again = Matcher(ColourBackbone(), colour_matcher.config)
     evaluation.predict(again, crowd, tmp_path / "zoom", boxes="annotated", zoom="auto")
     assert again.backbone.seen == 6 + 3
+    # Mirrored views are passes of their own, and those of flipped poses, too.
+    again = Matcher(ColourBackbone(), colour_matcher.config)
+    folder, poses = tmp_path / "mirror", (IDENTITY, FLIP)
+    look = {"boxes": "annotated", "zoom": "auto", "poses": poses}
+    path = evaluation.predict(again, crowd, folder, **look, mirror=True)
+    assert again.backbone.seen == 2 * (6 + 3)
+    assert json.loads((folder / "run.json").read_text())["mirror"] is True
+    with pytest.raises(HomologError, match="holds another run"):
+        evaluation.predict(again, crowd, folder, **look)
+    # Each object's both views, and those of its whole image, are those of the library.
+    first, *_ = map(json.loads, path.read_text().splitlines())
+    pair = next(pair for pair in crowd.pairs if pair.name == first["pair"])
+    box0, box1 = pair.source.xywh, pair.target.xywh
+    found = again.pair(
+        pair.source.path, pair.target.path, poses=poses, schema=crowd.schemas[pair.source.category],
+        box0=box0, box1=box1, zoom="auto", mirror=True,
+    )  # fmt: skip
+    given = np.flatnonzero(pair.source.visible)
+    points = found.transfer_points(pair.source.keypoints[given], given.tolist())
+    rows = np.searchsorted(given, pair.keypoint_ids)
+    np.testing.assert_allclose(first[evaluation.ALIGNED], points[rows], atol=1e-3)
 
 
 def test_results_do_not_depend_on_the_memory(colour_matcher, crowd, tmp_path):

@@ -118,6 +118,24 @@ def test_the_shortlist_is_that_of_brute_force(toy, data):
     assert [id(each) for each in chosen] == [id(exemplars.posed[i]) for i in best]
 
 
+def test_mirrored_views_of_exemplars_cost_nothing(toy, data):
+    """In both views of every pose, from as many passes as poses; so are the images they meet."""
+    first, *_, last = data.annotations
+    exemplars = Exemplars(toy, [first], data.schemas, mirror=True)
+    assert toy.backbone.seen == len(EXEMPLAR_POSES) == len(exemplars.posed)
+    assert {each.pose for each in exemplars.posed} == set(EXEMPLAR_POSES)
+    found = exemplars.find(toy.extract(first.path, mirror=True))
+    assert toy.backbone.seen == len(EXEMPLAR_POSES) + 2
+    assert found.exemplars[0] == (first.name, "identity")
+    np.testing.assert_allclose(found.points, first.keypoints, atol=4)
+    # Descriptors are those of the image in that pose.
+    both = toy.extract(first.path, [FLIP], mirror=True).by_pose[FLIP]
+    (posed,) = Exemplars(toy, [first], data.schemas, [FLIP], mirror=True).posed
+    anchors = both.descriptors_HWC[posed.anchors_P2[:, 1], posed.anchors_P2[:, 0]]
+    torch.testing.assert_close(posed.anchors_PC @ posed.anchors_PC.T, anchors @ anchors.T)
+    exemplars.find(toy.extract(last.path, mirror=True))
+
+
 def test_several_categories_do_not_mix(toy, data, tmp_path):
     """The category of an image is that of the exemplars most similar to it."""
     others = toy_data(tmp_path / "others", 2, "other")

@@ -328,15 +328,16 @@ def test_exemplars_are_looked_at_one_by_one(scene):
         assert (errors < 0.1 * annotation.reference_length("box")).mean() >= 0.8
 
 
-def test_zoomed_exemplars_and_images(scene):
+@pytest.mark.parametrize("mirror", [False, True])
+def test_zoomed_exemplars_and_images(scene, mirror):
     """Descriptors of both scales are compared, in images of one object and in boxes."""
-    labels, _ = run(scene, config=AnnotateConfig(poses=(IDENTITY,), zoom="auto"))
+    config = AnnotateConfig(poses=(IDENTITY,), zoom="auto", mirror=mirror)
+    labels, _ = run(scene, config=config)
     assert len(labels.annotations) == sum(COUNTS)
     folder = scene[1].parent / "images"
     out = scene[1].parent / "whole.json"
     summary = annotate(
-        toy_matcher(), read(scene[0]), folder, out,
-        config=AnnotateConfig(poses=(IDENTITY,), zoom="auto"),
+        toy_matcher(), read(scene[0]), folder, out, config=config,
     )  # fmt: skip
     assert summary.objects == summary.images == len(COUNTS)
 

@@ -45,6 +45,7 @@ def predict(
     poses: Sequence[PoseVariant] = (IDENTITY,),
     boxes: Boxes = None,
     zoom: Zoom = None,
+    mirror: bool = False,
     memory: int = MEMORY,
 ) -> Path:
     """Predict all keypoints of all pairs, with one backbone pass for each object and pose.
@@ -61,6 +62,7 @@ def predict(
         boxes: `annotated` to match in the regions around the objects' boxes, `none` to match whole
             images; None for boxes where an image has several objects.
         zoom: `auto` for a second look at each object that does not fill its image.
+        mirror: whether to look at every image mirrored, too.
         memory: bytes of features to keep in memory; the others are in the matcher's cache, or in a
             temporary one in the folder.
 
@@ -72,10 +74,13 @@ def predict(
             keypoints' sides are not known, the box of an object that shares its image cannot be
             right, the folder has another run, or it cannot be written.
     """
-    return _predict(matcher, data, folder, poses, _views(data, poses, boxes, zoom), memory)
+    views = _views(data, poses, boxes, zoom, mirror)
+    return _predict(matcher, data, folder, poses, views, memory)
 
 
-def _views(data: DataSet, poses: Sequence[PoseVariant], boxes: Boxes, zoom: Zoom) -> ObjectViews:
+def _views(
+    data: DataSet, poses: Sequence[PoseVariant], boxes: Boxes, zoom: Zoom, mirror: bool
+) -> ObjectViews:
     """How the objects of a data set are shown, after a check of its images and of the poses."""
     check_flips(data.schemas, poses)
     if not data.pairs:
@@ -85,7 +90,7 @@ def _views(data: DataSet, poses: Sequence[PoseVariant], boxes: Boxes, zoom: Zoom
             raise HomologError(
                 f"{annotation.path}: expected the image of {annotation.name}, got none"
             )
-    return ObjectViews.of(data, boxes, zoom)
+    return ObjectViews.of(data, boxes, zoom, mirror)
 
 
 def _predict(
@@ -163,6 +168,7 @@ def evaluate(
     boxes: Boxes = None,
     zoom: Zoom = None,
     memory: int = MEMORY,
+    mirror: bool = False,
 ) -> Report:
     """Predict all keypoints, score them, and write tables, predictions and charts into a folder.
 
@@ -175,12 +181,13 @@ def evaluate(
         poses_name: their name in the tables.
         boxes: as for `predict`.
         zoom: as for `predict`.
+        mirror: as for `predict`.
         memory: bytes of features to keep in memory.
 
     Raises:
         HomologError: as `predict`.
     """
-    views = _views(data, poses, boxes, zoom)
+    views = _views(data, poses, boxes, zoom, mirror)
     path = _predict(matcher, data, folder, poses, views, memory)
     predictions, notes = read_predictions(path, data)
     scored, unaligned = score(data, predictions), None

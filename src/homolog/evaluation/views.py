@@ -23,6 +23,7 @@ from homolog.image import reading
 from homolog.image.poses import IDENTITY, PoseVariant
 from homolog.image.regions import MARGIN, MAX_UPSAMPLING, Region, as_box
 from homolog.matcher import Matcher
+from homolog.mirror import check_mirror
 from homolog.utils.lru_cache import LRUCache
 from homolog.zoom import CONTEXT_WEIGHT, Zoom, check_zoom
 
@@ -40,15 +41,19 @@ class ObjectViews:
             whole image does.
         zoom: as `Matcher.extract` takes it.
         notes: what a reader of results should know of it, a line each.
+        mirror: whether every image is also looked at mirrored (`homolog.mirror`).
     """
 
     data: DataSet
     boxes: Mapping[Annotation, tuple[float, float, float, float]] = field(repr=False)
     zoom: Zoom
     notes: tuple[str, ...]
+    mirror: bool = False
 
     @classmethod
-    def of(cls, data: DataSet, boxes: Boxes = None, zoom: Zoom = None) -> ObjectViews:
+    def of(
+        cls, data: DataSet, boxes: Boxes = None, zoom: Zoom = None, mirror: bool = False
+    ) -> ObjectViews:
         """Choose what is shown of each object.
 
         Without its box, nothing tells an object from others of its image. So objects that share an
@@ -58,6 +63,7 @@ class ObjectViews:
             data: the data set.
             boxes: `annotated` to show every object by its box, `none` to show whole images.
             zoom: `auto` for a second look at each object.
+            mirror: whether to look at every image mirrored, too.
 
         Raises:
             HomologError: an argument is something else, an image cannot be read, or the box of an
@@ -66,6 +72,7 @@ class ObjectViews:
         if boxes is not None:
             check_choice("boxes", boxes, ("none", "annotated"))
         check_zoom(zoom)
+        check_mirror(mirror)
         chosen: dict[Annotation, tuple[float, float, float, float]] = {}
         unusable: list[str] = []
         outside = 0
@@ -82,7 +89,10 @@ class ObjectViews:
                 continue
             chosen[annotation] = as_box(annotation.xywh, size)
             outside += int((~region.contains(annotation.keypoints[annotation.visible])).sum())
-        return cls(data, chosen, zoom, tuple(_notes(data, chosen, zoom, unusable, outside)))
+        notes = list(_notes(data, chosen, zoom, unusable, outside))
+        if mirror:
+            notes.append("every image is also looked at mirrored (mirror)")
+        return cls(data, chosen, zoom, tuple(notes), bool(mirror))
 
     @property
     def boxes_name(self) -> str:
@@ -109,6 +119,8 @@ class ObjectViews:
             }  # fmt: skip
         if self.zoom is not None:
             found["zoom"] = {"way": self.zoom, "context_weight": CONTEXT_WEIGHT}
+        if self.mirror:
+            found["mirror"] = True
         return found
 
 
@@ -195,13 +207,13 @@ class FeatureStore:
 
     def _extract(self, key: ViewKey) -> Features:
         path, category, box = key
-        if box is None and self.views.zoom is None:
-            return self.matcher.extract(path, self.poses, category)
+        look: dict[str, Any] = {"zoom": self.views.zoom, "mirror": self.views.mirror}
         if box is None:
-            return self.matcher.extract(path, self.poses, category, zoom=self.views.zoom)
+            return _settled(self.matcher.extract(path, self.poses, category, **look))
         keys = list(self._of_image[path, category])
         boxes = np.array([each[2] for each in keys])
-        found = self.matcher.extract(path, self.poses, category, box=boxes, zoom=self.views.zoom)
+        found = self.matcher.extract(path, self.poses, category, box=boxes, **look)
+        found = [_settled(features) for features in found]
         wanted = dict(zip(keys, found, strict=True))
         own = wanted.pop(key)
         for other, features in wanted.items():
@@ -228,8 +240,17 @@ ViewKey = tuple[Path, str, tuple[float, float, float, float] | None]
 
 
 def _nbytes(features: Features) -> int:
-    """Bytes that descriptors take, with those of the whole image that a region is joined with."""
-    return features.nbytes + (0 if features.context is None else features.context.nbytes)
+    """Bytes that descriptors take, with those of crops and of what a region is joined with."""
+    closer = sum(crop.nbytes for crop in features.crops.values())
+    return features.nbytes + closer + (0 if features.context is None else features.context.nbytes)
+
+
+def _settled(features: Features) -> Features:
+    """The same without what their descriptors were joined from: no further pose is wanted."""
+    for each in (features, features.context):
+        if each is not None and each.plain is not None:
+            each.plain.by_pose.clear()
+    return features
 
 
 def _notes(

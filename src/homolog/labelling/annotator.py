@@ -50,6 +50,7 @@ class AnnotateConfig:
             labelled wherever it is.
         errors: the share of the keypoints that are not doubtful which may be wrong, as expected
             from their scores, where the threshold is chosen.
+        mirror: whether images are also looked at mirrored (`homolog.mirror`).
     """
 
     review: float | None = None
@@ -57,6 +58,7 @@ class AnnotateConfig:
     zoom: Zoom = ZOOM
     max_objects: int | None = None
     errors: float = 0.05
+    mirror: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +111,8 @@ class Annotator:
         }
         self.exemplars = Exemplars(
             matcher, exemplars.annotations, exemplars.schemas, config.poses,
-            regions=self.several, zoom=config.zoom, prepared=prepared, known=known,
+            regions=self.several, zoom=config.zoom, mirror=config.mirror, prepared=prepared,
+            known=known,
         )  # fmt: skip
         self._finder = None
         if config.max_objects is not None:
@@ -173,7 +176,7 @@ class Annotator:
     def _whole(self, features: Features) -> Features:
         """Descriptors of an image of one object, zoomed in on if that is wanted."""
         zoom = self.config.zoom
-        features = self.matcher.load_image(features, zoom=zoom)
+        features = self.matcher.load_image(features, zoom=zoom, mirror=self.config.mirror)
         if zoom is not None and features.context is None:
             features = joined(features)  # exemplars are joined, too
         return self.matcher.extract(features)
@@ -210,8 +213,9 @@ class Annotator:
             chosen = todo[start : start + BATCH]
             boxes = [objects[index].box for index in chosen]
             loaded = self.matcher.load_regions(
-                features, boxes, str(path), features.category, zoom=self.config.zoom
-            )
+                features, boxes, str(path), features.category, zoom=self.config.zoom,
+                mirror=self.config.mirror,
+            )  # fmt: skip
             for index, found in zip(chosen, self.matcher.extract(loaded), strict=True):
                 cells, log_shares = territories.restrict(found.by_pose[IDENTITY], index)
                 category = objects[index].category

@@ -15,7 +15,7 @@ from homolog.image import reading
 from homolog.image.poses import PoseVariant
 from homolog.image.regions import as_box
 from homolog.labelling.neighbours import Territories
-from homolog.loading import joined
+from homolog.loading import joined, without_descriptors
 from homolog.matcher import Matcher
 from homolog.zoom import Zoom
 
@@ -30,6 +30,7 @@ def exemplar_features(
     *,
     regions: bool = False,
     zoom: Zoom = None,
+    mirror: bool = False,
 ) -> Iterator[tuple[Annotation, DescriptorMap]]:
     """Descriptors of labelled objects, in one pose after the other.
 
@@ -43,6 +44,8 @@ def exemplar_features(
         poses: of the objects of each category.
         regions: whether every object is looked at in the region around its box.
         zoom: whether regions, or objects found, are joined with their whole images.
+        mirror: whether they are joined with their mirrored views, which costs nothing where these
+            are among the poses.
 
     Raises:
         HomologError: an image cannot be read.
@@ -52,10 +55,10 @@ def exemplar_features(
         by_image.setdefault(annotation.path, []).append(annotation)
     for path, own in by_image.items():
         if len(own) == 1 and not regions and zoom is None:
-            features = matcher.load_image(path, str(path), own[0].category)
+            features = matcher.load_image(path, str(path), own[0].category, mirror=mirror)
             yield from _in_poses(matcher, own, [features], poses, None)
         else:
-            yield from _in_regions(matcher, path, own, poses, zoom)
+            yield from _in_regions(matcher, path, own, poses, zoom, mirror)
 
 
 def _in_regions(
@@ -64,6 +67,7 @@ def _in_regions(
     own: Sequence[Annotation],
     poses: Mapping[str, Sequence[PoseVariant]],
     zoom: Zoom,
+    mirror: bool,
 ) -> Iterator[tuple[Annotation, DescriptorMap]]:
     """The objects of one image, each in its region, or in the whole where its box cannot be."""
     pixels = reading.load_image(path, max_pixels=matcher.max_pixels, name=str(path)).image
@@ -71,7 +75,7 @@ def _in_regions(
     boxed = [annotation for annotation, box in zip(own, boxes, strict=True) if box is not None]
     territories = Territories([box for box in boxes if box is not None])
     for category in dict.fromkeys(annotation.category for annotation in own):
-        whole = matcher.load_image(pixels, str(path), category)
+        whole = matcher.load_image(pixels, str(path), category, mirror=mirror)
         for annotation, box in zip(own, boxes, strict=True):
             if annotation.category == category and box is None:
                 features = whole if zoom is None else joined(whole)
@@ -96,17 +100,22 @@ def _in_poses(
     shares: tuple[Territories, Sequence[int]] | None,
 ) -> Iterator[tuple[Annotation, DescriptorMap]]:
     """Objects of one image and category in every pose."""
-    for pose in poses[own[0].category]:
-        # One pose at a time: all of them at once would take eight times the memory.
-        whole = loaded[0].context
-        if whole is not None:
-            whole = dataclasses.replace(whole, by_pose={}, zoomed={})
-        fresh = [dataclasses.replace(f, by_pose={}, zoomed={}, context=whole) for f in loaded]
-        for n, features in enumerate(matcher.extract(fresh, [pose])):
-            descriptor_map = features.by_pose[pose]
-            if shares is not None:
-                descriptor_map, _ = shares[0].restrict(descriptor_map, shares[1][n])
-            yield own[n], descriptor_map
+    left = list(poses[own[0].category])
+    while left:
+        # One pose at a time: all of them at once would take eight times the memory. But two that
+        # are each other's mirrored view share their passes.
+        mirror_image = [left[0].mirrored] if loaded[0].mirror else []
+        chosen = [left[0], *(pose for pose in left[1:] if pose in mirror_image)]
+        left = [pose for pose in left if pose not in chosen]
+        context = loaded[0].context
+        whole = None if context is None else without_descriptors(context)
+        fresh = [dataclasses.replace(without_descriptors(f), context=whole) for f in loaded]
+        for n, features in enumerate(matcher.extract(fresh, chosen)):
+            for pose in chosen:
+                descriptor_map = features.by_pose[pose]
+                if shares is not None:
+                    descriptor_map, _ = shares[0].restrict(descriptor_map, shares[1][n])
+                yield own[n], descriptor_map
 
 
 def object_box(

@@ -111,6 +111,7 @@ class Exemplars:
         regions: whether every exemplar is looked at in the region around its box, because other
             images are; otherwise only those are that share an image.
         zoom: `auto` if other images are zoomed in on.
+        mirror: whether other images are joined with their mirrored views.
         prepared: what was computed before of some of the annotations, to which is added what is
             computed of the others.
         known: of annotations that are partly labelled, of which keypoints somebody has said where
@@ -129,6 +130,7 @@ class Exemplars:
         *,
         regions: bool = False,
         zoom: Zoom = None,
+        mirror: bool = False,
         prepared: MutableMapping[Annotation, PreparedExemplar] | None = None,
         known: Mapping[Annotation, Bool[np.ndarray, "K"]] | None = None,
     ):
@@ -142,7 +144,7 @@ class Exemplars:
         store: MutableMapping[Annotation, PreparedExemplar] = {} if prepared is None else prepared
         fresh = [annotation for annotation in annotations if annotation not in store]
         for annotation, descriptor_map in exemplar_features(
-            matcher, fresh, usable, regions=regions, zoom=zoom
+            matcher, fresh, usable, regions=regions, zoom=zoom, mirror=mirror
         ):
             schema = schemas[annotation.category]
             each = PosedExemplar.create(

@@ -362,7 +362,11 @@ def _describe_run(
             if not each.complete:
                 digest.update(each.known.tobytes())
     # What is not used is left out, so that runs that began before it was there can be resumed.
-    objects: dict[str, Any] = {"zoom": config.zoom, "max_objects": config.max_objects}
+    objects: dict[str, Any] = {
+        "zoom": config.zoom,
+        "mirror": config.mirror or None,
+        "max_objects": config.max_objects,
+    }
     if boxes is not None:
         listed = [
             f"{path} {each.instance!r} {each.box} {each.category} {each.mask is not None}"
