@@ -73,8 +73,8 @@ class Features:
         plain: the same features of one view, where these are joined with those of the mirrored
             view (`homolog.mirror`).
         both_views: descriptors joined with those of the mirrored view, by pose.
-        crops: of parts of the image by themselves, by region and by whether they are joined with a
-            mirrored view: closer looks at it (`homolog.refining`).
+        crops: of parts of the image by themselves, by region: closer looks at it
+            (`homolog.refining`).
         size: width and height.
     """
 
@@ -94,7 +94,7 @@ class Features:
     )
     plain: Features | None = field(default=None, repr=False)
     both_views: dict[PoseVariant, DescriptorMap] = field(default_factory=dict, repr=False)
-    crops: dict[tuple[Region, bool], Features] = field(default_factory=dict, repr=False)
+    crops: dict[Region, Features] = field(default_factory=dict, repr=False)
     size: tuple[int, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -128,6 +128,9 @@ class ImageLoader:
     def crops(self, features: Features, regions: Sequence[Region]) -> list[Features]:
         """The features of parts of an image by themselves, which its features keep.
 
+        Of one view, whatever the features are of: at the crops' scale a mirrored one brings nothing
+        (docs/experiments.md).
+
         Args:
             features: of the image, or of a region of it.
             regions: the parts; the image is decoded again if one of them is new.
@@ -135,17 +138,16 @@ class ImageLoader:
         Raises:
             HomologError: the image can no longer be read.
         """
-        kept, mirror = features.crops, features.mirror
-        missing = [region for region in regions if (region, mirror) not in kept]
+        kept = features.crops
+        missing = [region for region in regions if region not in kept]
         if missing:
-            whole = uncut(features)
+            whole = uncut(features.plain or features)
             pixels = self._pixels(whole)
             for region in missing:
                 view = reading.reduce(pixels.crop(region.box), self.canvas_size).image
                 # Crops of their own: what holds itself is not freed at once.
-                made = dataclasses.replace(part_of(whole, region, view), crops={})
-                kept[region, mirror] = made
-        return [kept[region, mirror] for region in regions]
+                kept[region] = dataclasses.replace(part_of(whole, region, view), crops={})
+        return [kept[region] for region in regions]
 
     def mask(self, mask: MaskLike, whole: Features, name: str) -> Bool[np.ndarray, "height width"]:
         """The mask of an image's object.

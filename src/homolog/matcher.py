@@ -38,6 +38,7 @@ from homolog.mirror import check_mirror, with_mirrored_view
 from homolog.networks.sides import SideHead, load_bundled
 from homolog.pair import ImagePair
 from homolog.presets import PRESETS
+from homolog.quality import QualityName, ZoomChoice, choose
 from homolog.refining import Refiner
 from homolog.results import Heatmap, Matches, Sides
 from homolog.utils.serialization import field_values, to_plain
@@ -198,9 +199,9 @@ class Matcher:
         if "post_processor" in changes and changes["post_processor"] is None:
             threshold = self.config.without_post_processor().same_category_threshold
             changes = {"same_category_threshold": threshold, **changes}
-        if any(known[name] != changes.get(name, known[name]) for name in _DESCRIBING):
-            changes = {"score_calibration": None, **changes}
-        config = MatcherConfig(**known | changes)
+        config = MatcherConfig(**known | changes)  # refuses what cannot be compared
+        if any(known[name] != getattr(config, name) for name in _DESCRIBING):
+            config = MatcherConfig(**known | {"score_calibration": None, **changes})
         for field, network in (("post_processor", self.network), ("sides", self.side_head)):
             if getattr(config, field) is not None and network is None:
                 raise HomologError(f"{field}: expected None for a model without a network for it")
@@ -318,8 +319,9 @@ class Matcher:
         *,
         box: Sequence[float] | None = None,
         mask: MaskLike | None = None,
-        zoom: Zoom = None,
-        mirror: bool = False,
+        quality: QualityName = "default",
+        zoom: ZoomChoice = None,
+        mirror: bool | None = None,
     ) -> Features: ...
 
     @overload
@@ -331,8 +333,9 @@ class Matcher:
         *,
         box: Sequence[BoxLike | None] | np.ndarray | Tensor | None = None,
         mask: Sequence[MaskLike | None] | None = None,
-        zoom: Zoom = None,
-        mirror: bool = False,
+        quality: QualityName = "default",
+        zoom: ZoomChoice = None,
+        mirror: bool | None = None,
     ) -> list[Features]: ...
 
     def extract(
@@ -343,8 +346,9 @@ class Matcher:
         *,
         box: Any = None,
         mask: Any = None,
-        zoom: Zoom = None,
-        mirror: bool = False,
+        quality: QualityName = "default",
+        zoom: ZoomChoice = None,
+        mirror: bool | None = None,
     ) -> Features | list[Features]:
         """Features of an image, of regions of it, or of several images, to be used again.
 
@@ -360,8 +364,9 @@ class Matcher:
                 a box or None for each of several images.
             mask: the object, which fills the canvas likewise, and which matches lie on; or a list
                 with a mask or None for each of several images.
+            quality: `fast`, `default` or `best` (`homolog.quality`), which says what is left open.
             zoom: `auto` joins the descriptors of a region with those of the whole image
-                (`homolog.zoom`), and finds the object where none is given.
+                (`homolog.zoom`), and finds the object where none is given; `none` does not.
             mirror: whether the descriptors are joined with those of the mirrored view
                 (`homolog.mirror`), which takes one more pass for each image or region; none where
                 the flipped pose is wanted, too.
@@ -370,17 +375,16 @@ class Matcher:
             HomologError: an image cannot be read, a box or a mask cannot be right, or a prompt asks
                 for a category.
         """
-        wanted = as_poses(poses)
+        wanted, chosen = as_poses(poses), choose(quality, zoom, mirror)
+        look: dict[str, Any] = {"zoom": chosen.zoom, "mirror": chosen.mirror}
         if is_one_image(images):
             if not _are_several(box):
-                features = self.load_image(
-                    images, "image", category, box=box, mask=mask, zoom=zoom, mirror=mirror
-                )
+                features = self.load_image(images, "image", category, box=box, mask=mask, **look)
                 self._add_poses([(features, pose) for pose in wanted])
                 return features
             if mask is not None:
                 raise HomologError("mask: expected none with several boxes, got one")
-            several = self.load_regions(images, box, "image", category, zoom=zoom, mirror=mirror)
+            several = self.load_regions(images, box, "image", category, **look)
         else:
             listed = _as_list(images, "images", "an image or several")
             boxes, masks = (
@@ -395,8 +399,7 @@ class Matcher:
                     )
             several = [
                 self.load_image(
-                    image, f"image {index}", category, box=boxes[index], mask=masks[index],
-                    zoom=zoom, mirror=mirror,
+                    image, f"image {index}", category, box=boxes[index], mask=masks[index], **look
                 )
                 for index, image in enumerate(listed)
             ]  # fmt: skip
@@ -467,9 +470,10 @@ class Matcher:
         mask1: MaskLike | None = None,
         box0: BoxLike | None = None,
         box1: BoxLike | None = None,
-        zoom: Zoom = None,
-        mirror: bool = False,
-        refine: bool | RefinementConfig = False,
+        quality: QualityName = "default",
+        zoom: ZoomChoice = None,
+        mirror: bool | None = None,
+        refine: bool | RefinementConfig | None = None,
         schema: SchemaLike | None = None,
     ) -> ImagePair:
         """Two images prepared for each other, to be asked for matches as often as wanted.
@@ -489,9 +493,12 @@ class Matcher:
             box0: (x, y, width, height) of the object in the source, in pixels; with a margin around
                 it, it fills the canvas.
             box1: of the object in the target, likewise; matches lie in it or in its margin.
+            quality: `fast`, `default` or `best` (`homolog.quality`), which says what `zoom`,
+                `mirror` and `refine` are where they are not given.
             zoom: `auto` takes a second look at each object that does not fill its image, given by
                 its box, its mask, or found, and matches both views together (`homolog.zoom`).
-                `Features` of a region are used as they were extracted, with a second look or not.
+                `none` does not. `Features` of a region are used as they were extracted, with a
+                second look or not.
             mirror: whether each image is also looked at mirrored, and both views are matched
                 together (`homolog.mirror`); so they are where one image is `Features` of both
                 views.
@@ -509,28 +516,27 @@ class Matcher:
         candidates, files = as_poses(poses), (image0, image1)
         if schema is not None:
             check_flips(schema, candidates)
-        refiner = self.refiner(refine)
-        check_mirror(mirror)
-        mirror = mirror or any(isinstance(f, Features) and f.mirror for f in files)
-        if zoom is not None:
-            check_zoom(zoom)
+        chosen = choose(quality, zoom, mirror, refine)
+        refiner, look = self.refiner(chosen.refine), chosen.zoom
+        both = chosen.mirror or any(isinstance(f, Features) and f.mirror for f in files)
+        if look is not None:
             given = box0, mask0, box1, mask1
             image0 = self.loader.whole(image0, "image0", keep=True)
             image1 = self.loader.whole(image1, "image1", keep=True)
-            if mirror:
+            if both:
                 image0, image1 = mirrored(image0), mirrored(image1)
             if all(each is None for each in (*given, image0.region, image1.region)):
                 box0, box1 = self.find_object(image0), self.find_object(image1)
                 # One look at the one object and two at the other are worse than one at each.
                 if box0 is None or box1 is None:
-                    box0 = box1 = zoom = None
+                    box0 = box1 = look = None
         # By itself, a mask says where matches lie; only a second look cuts it out.
         cut0, cut1 = (
-            None if box is None and zoom is None else mask
+            None if box is None and look is None else mask
             for mask, box in ((mask0, box0), (mask1, box1))
         )
-        source = self.load_image(image0, "image0", box=box0, mask=cut0, zoom=zoom, mirror=mirror)
-        target = self.load_image(image1, "image1", box=box1, mask=cut1, zoom=zoom, mirror=mirror)
+        source = self.load_image(image0, "image0", box=box0, mask=cut0, zoom=look, mirror=both)
+        target = self.load_image(image1, "image1", box=box1, mask=cut1, zoom=look, mirror=both)
         for features, file in zip((source, target), files, strict=True):
             _forget_pixels(file, features, features.context or features)
         object0, object1 = source.mask, target.mask
@@ -562,9 +568,10 @@ class Matcher:
         mask1: MaskLike | None = None,
         box0: BoxLike | None = None,
         box1: BoxLike | None = None,
-        zoom: Zoom = None,
-        mirror: bool = False,
-        refine: bool | RefinementConfig = False,
+        quality: QualityName = "default",
+        zoom: ZoomChoice = None,
+        mirror: bool | None = None,
+        refine: bool | RefinementConfig | None = None,
     ) -> Matches:
         """Match given points of one image in another: `pair(…).transfer(points, point_ids)`.
 
@@ -580,6 +587,7 @@ class Matcher:
             mask1: as for `pair`.
             box0: as for `pair`.
             box1: as for `pair`.
+            quality: as for `pair`.
             zoom: as for `pair`.
             mirror: as for `pair`.
             refine: as for `pair`.
@@ -588,8 +596,8 @@ class Matcher:
             HomologError: an argument cannot be used; the message names it.
         """
         pair = self.pair(
-            image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom,
-            mirror=mirror, refine=refine, schema=schema,
+            image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1,
+            quality=quality, zoom=zoom, mirror=mirror, refine=refine, schema=schema,
         )  # fmt: skip
         return pair.transfer(points, point_ids)
 
@@ -604,9 +612,10 @@ class Matcher:
         mask1: MaskLike | None = None,
         box0: BoxLike | None = None,
         box1: BoxLike | None = None,
-        zoom: Zoom = None,
-        mirror: bool = False,
-        refine: bool | RefinementConfig = False,
+        quality: QualityName = "default",
+        zoom: ZoomChoice = None,
+        mirror: bool | None = None,
+        refine: bool | RefinementConfig | None = None,
     ) -> Matches:
         """Mutual nearest neighbours of two images' objects: `pair(…).match(max_matches)`.
 
@@ -619,6 +628,7 @@ class Matcher:
             mask1: as for `pair`; matches lie on it.
             box0: as for `pair`.
             box1: as for `pair`.
+            quality: as for `pair`.
             zoom: as for `pair`.
             mirror: as for `pair`.
             refine: as for `pair`.
@@ -627,8 +637,8 @@ class Matcher:
             HomologError: an argument cannot be used; the message names it.
         """
         pair = self.pair(
-            image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom,
-            mirror=mirror, refine=refine,
+            image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1,
+            quality=quality, zoom=zoom, mirror=mirror, refine=refine,
         )  # fmt: skip
         return pair.match(max_matches)
 
@@ -642,8 +652,9 @@ class Matcher:
         mask1: MaskLike | None = None,
         box0: BoxLike | None = None,
         box1: BoxLike | None = None,
-        zoom: Zoom = None,
-        mirror: bool = False,
+        quality: QualityName = "default",
+        zoom: ZoomChoice = None,
+        mirror: bool | None = None,
     ) -> Flow:
         """Dense correspondence of two images, both ways: `pair(…).flow()`.
 
@@ -655,6 +666,7 @@ class Matcher:
             mask1: as for `pair`.
             box0: as for `pair`.
             box1: as for `pair`.
+            quality: as for `pair`.
             zoom: as for `pair`.
             mirror: as for `pair`.
 
@@ -662,8 +674,8 @@ class Matcher:
             HomologError: an argument cannot be used; the message names it.
         """
         pair = self.pair(
-            image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom,
-            mirror=mirror,
+            image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1,
+            quality=quality, zoom=zoom, mirror=mirror,
         )  # fmt: skip
         return pair.flow()
 
@@ -678,8 +690,9 @@ class Matcher:
         mask1: MaskLike | None = None,
         box0: BoxLike | None = None,
         box1: BoxLike | None = None,
-        zoom: Zoom = None,
-        mirror: bool = False,
+        quality: QualityName = "default",
+        zoom: ZoomChoice = None,
+        mirror: bool | None = None,
     ) -> Heatmap:
         """Where in the second image points of the first could be: `pair(…).heatmap(points)`.
 
@@ -692,6 +705,7 @@ class Matcher:
             mask1: as for `pair`.
             box0: as for `pair`.
             box1: as for `pair`.
+            quality: as for `pair`.
             zoom: as for `pair`.
             mirror: as for `pair`.
 
@@ -699,8 +713,8 @@ class Matcher:
             HomologError: an argument cannot be used; the message names it.
         """
         pair = self.pair(
-            image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom,
-            mirror=mirror,
+            image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1,
+            quality=quality, zoom=zoom, mirror=mirror,
         )  # fmt: skip
         return pair.heatmap(points)
 
@@ -713,8 +727,9 @@ class Matcher:
         mask1: MaskLike | None = None,
         box0: BoxLike | None = None,
         box1: BoxLike | None = None,
-        zoom: Zoom = None,
-        mirror: bool = False,
+        quality: QualityName = "default",
+        zoom: ZoomChoice = None,
+        mirror: bool | None = None,
     ) -> float:
         """The instance matching distance of two images as they are: `pair(…).distance()`.
 
@@ -725,6 +740,7 @@ class Matcher:
             mask1: as for `pair`.
             box0: as for `pair`.
             box1: as for `pair`.
+            quality: as for `pair`.
             zoom: as for `pair`.
             mirror: as for `pair`.
 
@@ -732,8 +748,9 @@ class Matcher:
             HomologError: an argument cannot be used; the message names it.
         """
         pair = self.pair(
-            image0, image1, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom, mirror=mirror
-        )
+            image0, image1, mask0=mask0, mask1=mask1, box0=box0, box1=box1,
+            quality=quality, zoom=zoom, mirror=mirror,
+        )  # fmt: skip
         return pair.distance()
 
     def sides(
@@ -842,8 +859,8 @@ class Matcher:
         for features, pose in needed:
             if features.plain is None or pose in features.by_pose:
                 continue
-            own = features.plain.by_pose
-            found = with_mirrored_view(own[pose], own[pose.mirrored], self.config.sides)
+            views_of = features.plain.by_pose
+            found = with_mirrored_view(views_of[pose], views_of[pose.mirrored], self.config.sides)
             if features.context is not None:
                 found = with_context(found, features.context.by_pose[pose])
             features.by_pose[pose] = found

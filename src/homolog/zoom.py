@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool
@@ -33,7 +33,7 @@ CONTEXT_WEIGHT = 0.5
 _PRESENT, _OBJECT, _PIECE = 0.8, 0.2, 0.3
 
 
-def check_zoom(zoom: Zoom) -> None:
+def check_zoom(zoom: Any) -> None:
     """Refuse what is no way to zoom.
 
     Raises:

@@ -84,7 +84,8 @@ def test_objects_that_share_an_image(capsys, tmp_path):
     path = crowds.make_crowds(tmp_path / "herd", [2, 1, 2])
     shown = {}
     for options in (
-        (), ("--boxes", "annotated"), ("--boxes", "none"), ("--zoom", "auto"), ("--single",),
+        (), ("--boxes", "annotated"), ("--boxes", "none"), ("--zoom", "auto"),
+        ("--quality", "best", "--zoom", "none"), ("--single",),
     ):  # fmt: skip
         status, out, err = run(capsys, "evaluate", "coco", path, *options, "--limit", "4")
         assert status == (2 if options == ("--single",) else 0), err
@@ -92,15 +93,19 @@ def test_objects_that_share_an_image(capsys, tmp_path):
     assert "expected pairs in herd crowds, got none" in err and err.count("\n") == 1
     names = sorted(folder.name for folder in (tmp_path / "evaluations").iterdir())
     assert names == [
-        "herd-crowds-embedded", "herd-crowds-embedded-boxes", "herd-crowds-embedded-whole-images",
-        "herd-crowds-embedded-zoom",
+        "herd-crowds-embedded", "herd-crowds-embedded-boxes", "herd-crowds-embedded-mirror-refine",
+        "herd-crowds-embedded-whole-images", "herd-crowds-embedded-zoom",
     ]  # fmt: skip
     assert "note: images with several annotated objects: 2, with 4 objects" in shown[()]
     assert "share their image with others; each of these is matched in the region" in shown[()]
     assert "a second look is taken" in shown["--zoom", "auto"]
+    identity = json.loads((tmp_path / "evaluations" / names[2] / "run.json").read_text())
+    assert identity["mirror"] is True and identity["refine"]["scales"] and "zoom" not in identity
+    assert "every image is also looked at mirrored" in shown["--quality", "best", "--zoom", "none"]
     for folder, expected in zip(
         names, (("annotated where images are shared", "none"), ("annotated", "none"),
-                ("none", "none"), ("annotated where images are shared", "auto")), strict=True,
+                ("annotated where images are shared", "none"), ("none", "none"),
+                ("annotated where images are shared", "auto")), strict=True,
     ):  # fmt: skip
         found = json.loads((tmp_path / "evaluations" / folder / "results.json").read_text())
         assert (found["boxes"], found["zoom"]) == expected

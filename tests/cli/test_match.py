@@ -193,6 +193,19 @@ def test_boxes_fill_the_canvas(capsys, folder, matcher):
     assert json.loads(out) == whole
 
 
+def test_named_settings(capsys, folder, matcher):
+    points = [[41, 186], [109, 163]]
+    common = ["match", "a.jpg", "b.jpg", "--points", "41,186", "109,163", "--json", "-"]
+    for options, arguments in (
+        (["--quality", "best"], {"zoom": "auto", "mirror": True, "refine": True}),
+        (["--quality", "best", "--zoom", "none", "--no-refine"], {"mirror": True}),
+        (["--quality", "fast", "--mirror"], {"mirror": True}),
+    ):
+        status, out, _ = run(capsys, *common, *options)
+        expected = matcher.transfer("a.jpg", "b.jpg", points, **arguments)
+        assert status == 0 and json.loads(out)["keypoints1"] == expected.keypoints1.tolist()
+
+
 def test_a_grid_of_points_in_a_box(capsys, folder):
     arguments = ["--grid", "4", "--box0", "20,60,200,150", "--json", "-"]
     _, out, _ = run(capsys, "match", "a.jpg", "b.jpg", *arguments)

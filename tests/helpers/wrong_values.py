@@ -95,7 +95,7 @@ def calls(matcher: Matcher) -> dict[str, Callable[[Any], Any]]:
         "extract, poses": lambda v: matcher.extract(source, v),
         "extract, category": lambda v: matcher.load_image(Image.new("RGB", (9, 9)), "image", v),
     }  # fmt: skip
-    for name in ("poses", "mask0", "box1", "zoom", "mirror", "schema"):
+    for name in ("poses", "mask0", "box1", "zoom", "mirror", "refine", "quality", "schema"):
         found[f"pair, {name}"] = lambda v, name=name: matcher.pair(source, target, **{name: v})
     for name in (
         "window",

@@ -18,8 +18,8 @@ from homolog.image.regions import BoxLike
 from homolog.loading import MaskLike
 from homolog.matcher import Matcher, PosesLike
 from homolog.pair import ImagePair
+from homolog.quality import QualityName, ZoomChoice
 from homolog.viz.raster import MAX_SIZE, UNMATCHED_GREY, reduced_size, sample_along_flow
-from homolog.zoom import Zoom
 
 Background = Literal["target", "grey", "transparent"]
 """What is visible where the source was not warped to."""
@@ -52,7 +52,9 @@ def warp(
     mask1: MaskLike | None = None,
     box0: BoxLike | None = None,
     box1: BoxLike | None = None,
-    zoom: Zoom = None,
+    quality: QualityName = "default",
+    zoom: ZoomChoice = None,
+    mirror: bool | None = None,
 ) -> Warped:
     """Warp the source's object onto the shape of the target's object.
 
@@ -70,7 +72,9 @@ def warp(
         mask1: the object in the target.
         box0: as for `Matcher.pair`; nothing beyond its margin is warped.
         box1: as for `Matcher.pair`; nothing is warped to beyond its margin.
+        quality: as for `Matcher.pair`.
         zoom: as for `Matcher.pair`.
+        mirror: as for `Matcher.pair`.
 
     Raises:
         HomologError: an argument cannot be used; the message names it.
@@ -82,8 +86,9 @@ def warp(
             f"background: expected {', '.join(get_args(Background))}, got {background!r}"
         )
     pair = matcher.pair(
-        image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1, zoom=zoom
-    )
+        image0, image1, poses=poses, mask0=mask0, mask1=mask1, box0=box0, box1=box1,
+        quality=quality, zoom=zoom, mirror=mirror,
+    )  # fmt: skip
     object0, object1 = (
         None
         if mask is None

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from homolog.cli.options import ModelOptions, SidesOption, with_sides
+from homolog.cli.options import LookOptions, ModelOptions, SidesOption, with_sides
 from homolog.errors import HomologError
 
 
@@ -21,7 +21,7 @@ def annotate(
     model: ModelOptions = ModelOptions(),
     boxes: Path | None = None,
     max_objects: int | None = None,
-    zoom: Literal["auto", "none"] | None = None,
+    looks: LookOptions = LookOptions(),
     errors: float | None = None,
     review: float | None = None,
     overwrite: bool = False,
@@ -62,8 +62,6 @@ def annotate(
         and perhaps instance (.csv), or a folder of masks.
     max_objects
         Look for so many objects in each image at most, and label these.
-    zoom
-        `auto` takes a second look at objects that do not fill their images.
     errors
         The share of errors, as expected from the scores, that may remain in the points that are not
         marked doubtful: 0.05 by default.
@@ -102,7 +100,7 @@ def annotate(
     from homolog.image.folders import search
     from homolog.keypoints import check_flips, unknown_sides
     from homolog.labelling import propagate
-    from homolog.labelling.annotator import ZOOM, AnnotateConfig
+    from homolog.labelling.annotator import AnnotateConfig
     from homolog.labelling.exemplars import EXEMPLAR_POSES
 
     labelled = read(exemplars, images, images=exemplar_images)
@@ -119,8 +117,11 @@ def annotate(
     given = None if boxes is None else read_boxes(boxes, images)
     for message in [] if given is None else given.messages:
         print(f"note: {message}", file=sys.stderr)
-    chosen = ZOOM if zoom is None else None if zoom == "none" else zoom
-    config = AnnotateConfig(review, poses, chosen, max_objects, 0.05 if errors is None else errors)
+    chosen = looks.choose(None)
+    config = AnnotateConfig(
+        review, poses, chosen.zoom, max_objects, 0.05 if errors is None else errors,
+        mirror=chosen.mirror,
+    )  # fmt: skip
     executor = None
     matcher = model.matcher()
     if adapt:

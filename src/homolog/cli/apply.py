@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from homolog.cli.match import print_pair
 from homolog.cli.options import (
     IMAGE_SUFFIXES,
+    LookOptions,
     ModelOptions,
     PairOptions,
     parse_box,
@@ -31,6 +32,7 @@ def warp(
     *,
     model: ModelOptions = ModelOptions(),
     pair_options: PairOptions = PairOptions(),
+    looks: LookOptions = LookOptions(),
     size: int = 1024,
     background: Annotated[
         Literal["target", "grey", "transparent"], Parameter(name=["--background", "--rest"])
@@ -64,8 +66,9 @@ def warp(
         matcher = model.matcher()
         progress.update("warping")
         warped = warping.warp(
-            matcher, image0, image1, size=size, background=background, poses=poses, **objects
-        )
+            matcher, image0, image1, size=size, background=background, poses=poses, **objects,
+            **looks.to_arguments(),
+        )  # fmt: skip
         progress.update("writing")
         save_image(warped.image, out)
     flow = warped.flow

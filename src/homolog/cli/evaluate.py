@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from homolog.cli.options import DatasetOptions, ModelOptions
+from homolog.cli.options import DatasetOptions, LookOptions, ModelOptions
 from homolog.cli.scoring import DataSource, ScoringOptions
 from homolog.utils.outputs import check_output, write_atomically
 
@@ -20,7 +20,8 @@ def evaluate(
     dataset_options: DatasetOptions = DatasetOptions(),
     model: ModelOptions = ModelOptions(),
     boxes: Literal["none", "annotated"] | None = None,
-    zoom: Literal["auto", "none"] = "none",
+    looks: LookOptions = LookOptions(),
+    refine: bool | None = None,
     limit: int | None = None,
     out: Path | None = None,
     memory: float = 4.0,
@@ -43,9 +44,8 @@ def evaluate(
         `annotated` matches in the region around each object's box, `none` matches whole images. By
         default boxes are used where an image has several annotated objects, for nothing else tells
         which of them is meant.
-    zoom
-        `auto` takes a second look at each object that does not fill its image, given by its box or
-        found, and matches both views together.
+    refine
+        Look for matches again, near where they were found, in closer looks at both images.
     limit
         Evaluate at most as many pairs, evenly sampled.
     out
@@ -62,13 +62,17 @@ def evaluate(
         return
     from homolog.keypoints import check_flips
 
-    poses = model.pose_list()
+    poses, chosen = model.pose_list(), looks.choose(refine)
     data = dataset_options.load(dataset, root).subsample(limit)
     check_flips(data.schemas, poses)  # before the weights are read
     if out is None:
         parts = [data.name, model.preset, "" if len(poses) == 1 else model.poses or ""]
         parts += [{"annotated": "boxes", "none": "whole images"}.get(boxes or "", "")]
-        parts += ["zoom" if zoom == "auto" else ""]
+        parts += [
+            name for name, value in (
+                ("zoom", chosen.zoom), ("mirror", chosen.mirror), ("refine", chosen.refine),
+            ) if value
+        ]  # fmt: skip
         slug = re.sub(r"[^a-z0-9]+", "-", " ".join(parts).lower()).strip("-")
         out = Path("evaluations") / slug
     from homolog import evaluation
@@ -79,7 +83,7 @@ def evaluate(
         matcher = matcher.with_cache(FeatureCache(cache))
     report = evaluation.evaluate(
         matcher, data, out, model.preset, poses, model.poses or "none", boxes,
-        None if zoom == "none" else zoom, memory=int(memory * 1e9),
+        chosen.zoom, memory=int(memory * 1e9), mirror=chosen.mirror, refine=bool(chosen.refine),
     )  # fmt: skip
     DataSource(dataset, root, dataset_options).write(out)
     report.print()

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from homolog.cli.options import (
     IMAGE_SUFFIXES,
+    LookOptions,
     ModelOptions,
     PairOptions,
     SidesOption,
@@ -31,12 +32,14 @@ def match(
     *,
     model: ModelOptions = ModelOptions(),
     pair_options: PairOptions = PairOptions(),
+    looks: LookOptions = LookOptions(),
     points: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     grid: int | None = None,
     schema: str | None = None,
     sides: SidesOption = (),
     point_ids: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     max_matches: int = 20,
+    refine: bool | None = None,
     out: Path | None = None,
     json: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
 ) -> None:
@@ -66,6 +69,8 @@ def match(
         Ids or names of the points in the schema.
     max_matches
         How many mutual nearest neighbours to find at most.
+    refine
+        Look for matches again, near where they were found, in closer looks at both images.
     out
         Draw the matches into this image.
     json
@@ -91,7 +96,9 @@ def match(
             raise HomologError("sides: expected --schema with it, got none")
         if named is not None and sides:
             named = named.with_sides(sides)
-        matcher, pair = pair_options.prepare(model, image0, image1, progress, named)
+        matcher, pair = pair_options.prepare(
+            model, image0, image1, progress, named, **looks.to_arguments(), refine=refine
+        )
         if grid is not None:
             mask, box, size = None, pair_options.objects()["box0"], pair.image0.size
             if pair_options.mask0 is not None:
@@ -119,6 +126,7 @@ def flow(
     *,
     model: ModelOptions = ModelOptions(),
     pair_options: PairOptions = PairOptions(),
+    looks: LookOptions = LookOptions(),
     out: Path,
 ) -> None:
     """Draw the dense correspondence of two images, and warp each onto the other.
@@ -137,7 +145,9 @@ def flow(
         from homolog.viz.pairs import plot_flow
         from homolog.viz.raster import save_image
 
-        matcher, pair = pair_options.prepare(model, image0, image1, progress)
+        matcher, pair = pair_options.prepare(
+            model, image0, image1, progress, **looks.to_arguments()
+        )
         found = pair.flow()
         progress.update("drawing")
         save_image(plot_flow(image0, image1, found), out)
@@ -151,6 +161,7 @@ def heatmap(
     *,
     model: ModelOptions = ModelOptions(),
     pair_options: PairOptions = PairOptions(),
+    looks: LookOptions = LookOptions(),
     point: Annotated[str, Parameter(allow_leading_hyphen=True)],
     out: Path,
 ) -> None:
@@ -173,7 +184,9 @@ def heatmap(
         from homolog.viz.pairs import plot_heatmap
         from homolog.viz.raster import save_image
 
-        matcher, pair = pair_options.prepare(model, image0, image1, progress)
+        matcher, pair = pair_options.prepare(
+            model, image0, image1, progress, **looks.to_arguments()
+        )
         found = pair.heatmap([query])
         progress.update("drawing")
         save_image(plot_heatmap(image0, image1, found), out)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # imported only when there is work to do, so that --help is q
     from homolog.keypoints import KeypointSchema
     from homolog.matcher import Matcher
     from homolog.pair import ImagePair
+    from homolog.quality import Quality
     from homolog.utils.progress import ProgressBar
 
 SidesOption = Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)]
@@ -161,9 +162,6 @@ class PairOptions:
         margin around it.
     box1
         The same for the second image.
-    zoom
-        `auto` takes a second look at each object that does not fill its image, given by its box or
-        mask, or found, and matches both views together.
     """
 
     pose: str | None = None
@@ -171,7 +169,6 @@ class PairOptions:
     mask1: Path | None = None
     box0: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
     box1: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
-    zoom: Literal["auto", "none"] = "none"
 
     def poses(self, model: ModelOptions) -> tuple[PoseVariant, ...]:
         """The poses of the first image to choose from.
@@ -194,7 +191,6 @@ class PairOptions:
             "mask1": self.mask1,
             "box0": None if self.box0 is None else parse_box(self.box0, "box0"),
             "box1": None if self.box1 is None else parse_box(self.box1, "box1"),
-            "zoom": None if self.zoom == "none" else self.zoom,
         }
 
     def prepare(
@@ -204,8 +200,17 @@ class PairOptions:
         image1: Path,
         progress: ProgressBar,
         schema: KeypointSchema | None = None,
+        **looks: Any,
     ) -> tuple[Matcher, ImagePair]:
         """Load the model, extract the features of both images, and pair them.
+
+        Args:
+            model: the model.
+            image0: the first image.
+            image1: the second image.
+            progress: is told what is done.
+            schema: what points mean.
+            looks: how closely the images are looked at, as arguments of `Matcher.pair`.
 
         Raises:
             HomologError: an option or an image cannot be used.
@@ -220,13 +225,49 @@ class PairOptions:
         progress.update(f"extracting features of {image0}")
         # Both are read before the first is worked on, except by a zoom without boxes, which looks
         # for the objects: a broken file is found at once.
-        pair = matcher.pair(image0, image1, poses=poses, schema=schema, **objects)
+        pair = matcher.pair(image0, image1, poses=poses, schema=schema, **objects, **looks)
         matcher.extract(pair.image0, poses)
         progress.update(f"extracting features of {image1}")
         matcher.extract(pair.image1)
         progress.update("matching")
         _log.info("%r", pair)
         return matcher, pair
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class LookOptions:
+    """Options of how closely images are looked at.
+
+    Parameters
+    ----------
+    quality
+        `fast`, `default` or `best`: what the options for closer looks are where they are not given.
+        `best` is `--zoom auto --mirror`, with `--refine` where there is such an option.
+    zoom
+        `auto` takes a second look at each object that does not fill its image, given by its box or
+        mask, or found, and matches both views together; `none` does not.
+    mirror
+        Look at every image mirrored, too, and match both views together.
+    """
+
+    quality: Literal["fast", "default", "best"] = "default"
+    zoom: Literal["auto", "none"] | None = None
+    mirror: bool | None = None
+
+    def to_arguments(self) -> dict[str, Any]:
+        """The same as arguments of `Matcher.pair`."""
+        return {"quality": self.quality, "zoom": self.zoom, "mirror": self.mirror}
+
+    def choose(self, refine: bool | None) -> Quality:
+        """What is looked at, for commands that do not ask `Matcher.pair`.
+
+        Args:
+            refine: whether matches are looked for again, if that is said.
+        """
+        from homolog.quality import choose
+
+        return choose(**self.to_arguments(), refine=refine)
 
 
 @Parameter(name="*")

@@ -46,6 +46,7 @@ def predict(
     boxes: Boxes = None,
     zoom: Zoom = None,
     mirror: bool = False,
+    refine: bool = False,
     memory: int = MEMORY,
 ) -> Path:
     """Predict all keypoints of all pairs, with one backbone pass for each object and pose.
@@ -63,6 +64,7 @@ def predict(
             images; None for boxes where an image has several objects.
         zoom: `auto` for a second look at each object that does not fill its image.
         mirror: whether to look at every image mirrored, too.
+        refine: whether to look for matches again, in closer looks.
         memory: bytes of features to keep in memory; the others are in the matcher's cache, or in a
             temporary one in the folder.
 
@@ -74,12 +76,17 @@ def predict(
             keypoints' sides are not known, the box of an object that shares its image cannot be
             right, the folder has another run, or it cannot be written.
     """
-    views = _views(data, poses, boxes, zoom, mirror)
+    views = _views(data, poses, boxes, zoom, mirror, refine)
     return _predict(matcher, data, folder, poses, views, memory)
 
 
 def _views(
-    data: DataSet, poses: Sequence[PoseVariant], boxes: Boxes, zoom: Zoom, mirror: bool
+    data: DataSet,
+    poses: Sequence[PoseVariant],
+    boxes: Boxes,
+    zoom: Zoom,
+    mirror: bool,
+    refine: bool,
 ) -> ObjectViews:
     """How the objects of a data set are shown, after a check of its images and of the poses."""
     check_flips(data.schemas, poses)
@@ -90,7 +97,7 @@ def _views(
             raise HomologError(
                 f"{annotation.path}: expected the image of {annotation.name}, got none"
             )
-    return ObjectViews.of(data, boxes, zoom, mirror)
+    return ObjectViews.of(data, boxes, zoom, mirror, refine)
 
 
 def _predict(
@@ -114,7 +121,8 @@ def _predict(
     ):
         for pair in remaining.pairs:
             progress.update(f"predicting {data.name}")
-            log.append(to_record(pair, predict_pair(matcher, data, pair, features, poses)))
+            found = predict_pair(matcher, data, pair, features, poses, views.refine)
+            log.append(to_record(pair, found))
     return path
 
 
@@ -124,6 +132,7 @@ def predict_pair(
     pair: Pair,
     features: Callable[[Annotation], Features],
     poses: Sequence[PoseVariant],
+    refine: bool = False,
 ) -> PairPrediction:
     """Predict all keypoints of one pair that the source shows, in pixels of the target.
 
@@ -133,6 +142,7 @@ def predict_pair(
         pair: the pair.
         features: returns the features of an annotated object, or of its image.
         poses: of the source, for pose alignment.
+        refine: whether to look for matches again, in closer looks.
     """
     source, target = features(pair.source), features(pair.target)
     # All visible keypoints are given: in a flipped image, mirror counterparts are looked up.
@@ -146,7 +156,7 @@ def predict_pair(
     points = queries(pair.source.keypoints[given], source)
     rows = np.searchsorted(given, pair.keypoint_ids)
     schema = data.schemas[pair.source.category]
-    aligned = matcher.pair(source, target, poses=poses, schema=schema)
+    aligned = matcher.pair(source, target, poses=poses, schema=schema, refine=refine)
     predicted, maps = aligned.transfer_with_maps(points, given.tolist())
     details = PairDetails(
         hidden, predicted[np.searchsorted(given, hidden)],
@@ -154,7 +164,8 @@ def predict_pair(
     )  # fmt: skip
     unaligned = None
     if len(poses) > 1:
-        unaligned = matcher.pair(source, target).transfer_points(points[rows])
+        alone = matcher.pair(source, target, refine=refine)
+        unaligned = alone.transfer_points(points[rows])
     return PairPrediction(predicted[rows], unaligned, details)
 
 
@@ -169,6 +180,7 @@ def evaluate(
     zoom: Zoom = None,
     memory: int = MEMORY,
     mirror: bool = False,
+    refine: bool = False,
 ) -> Report:
     """Predict all keypoints, score them, and write tables, predictions and charts into a folder.
 
@@ -182,12 +194,13 @@ def evaluate(
         boxes: as for `predict`.
         zoom: as for `predict`.
         mirror: as for `predict`.
+        refine: as for `predict`.
         memory: bytes of features to keep in memory.
 
     Raises:
         HomologError: as `predict`.
     """
-    views = _views(data, poses, boxes, zoom, mirror)
+    views = _views(data, poses, boxes, zoom, mirror, refine)
     path = _predict(matcher, data, folder, poses, views, memory)
     predictions, notes = read_predictions(path, data)
     scored, unaligned = score(data, predictions), None

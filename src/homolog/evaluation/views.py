@@ -23,8 +23,10 @@ from homolog.image import reading
 from homolog.image.poses import IDENTITY, PoseVariant
 from homolog.image.regions import MARGIN, MAX_UPSAMPLING, Region, as_box
 from homolog.matcher import Matcher
+from homolog.matching.refinement import RefinementConfig
 from homolog.mirror import check_mirror
 from homolog.utils.lru_cache import LRUCache
+from homolog.utils.serialization import to_plain
 from homolog.zoom import CONTEXT_WEIGHT, Zoom, check_zoom
 
 Boxes = Literal["none", "annotated"] | None
@@ -42,6 +44,7 @@ class ObjectViews:
         zoom: as `Matcher.extract` takes it.
         notes: what a reader of results should know of it, a line each.
         mirror: whether every image is also looked at mirrored (`homolog.mirror`).
+        refine: whether matches are looked for again in closer looks (`homolog.refining`).
     """
 
     data: DataSet
@@ -49,10 +52,16 @@ class ObjectViews:
     zoom: Zoom
     notes: tuple[str, ...]
     mirror: bool = False
+    refine: bool = False
 
     @classmethod
     def of(
-        cls, data: DataSet, boxes: Boxes = None, zoom: Zoom = None, mirror: bool = False
+        cls,
+        data: DataSet,
+        boxes: Boxes = None,
+        zoom: Zoom = None,
+        mirror: bool = False,
+        refine: bool = False,
     ) -> ObjectViews:
         """Choose what is shown of each object.
 
@@ -64,6 +73,7 @@ class ObjectViews:
             boxes: `annotated` to show every object by its box, `none` to show whole images.
             zoom: `auto` for a second look at each object.
             mirror: whether to look at every image mirrored, too.
+            refine: whether to look for matches again, in closer looks.
 
         Raises:
             HomologError: an argument is something else, an image cannot be read, or the box of an
@@ -73,6 +83,8 @@ class ObjectViews:
             check_choice("boxes", boxes, ("none", "annotated"))
         check_zoom(zoom)
         check_mirror(mirror)
+        if not isinstance(refine, (bool, np.bool_)):
+            raise HomologError(f"refine: expected True or False, got {refine!r}")
         chosen: dict[Annotation, tuple[float, float, float, float]] = {}
         unusable: list[str] = []
         outside = 0
@@ -92,7 +104,9 @@ class ObjectViews:
         notes = list(_notes(data, chosen, zoom, unusable, outside))
         if mirror:
             notes.append("every image is also looked at mirrored (mirror)")
-        return cls(data, chosen, zoom, tuple(notes), bool(mirror))
+        if refine:
+            notes.append("matches are looked for again, in closer looks at both images (refine)")
+        return cls(data, chosen, zoom, tuple(notes), bool(mirror), bool(refine))
 
     @property
     def boxes_name(self) -> str:
@@ -121,6 +135,8 @@ class ObjectViews:
             found["zoom"] = {"way": self.zoom, "context_weight": CONTEXT_WEIGHT}
         if self.mirror:
             found["mirror"] = True
+        if self.refine:
+            found["refine"] = to_plain(RefinementConfig())
         return found
 
 
@@ -240,9 +256,9 @@ ViewKey = tuple[Path, str, tuple[float, float, float, float] | None]
 
 
 def _nbytes(features: Features) -> int:
-    """Bytes that descriptors take, with those of crops and of what a region is joined with."""
-    closer = sum(crop.nbytes for crop in features.crops.values())
-    return features.nbytes + closer + (0 if features.context is None else features.context.nbytes)
+    """Bytes that descriptors take, with those of crops and of what they are joined from."""
+    parts = (features.context, features.plain, *features.crops.values())
+    return features.nbytes + sum(part.nbytes for part in parts if part is not None)
 
 
 def _settled(features: Features) -> Features:

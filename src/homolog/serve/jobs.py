@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import inspect
 import io
 import logging
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from homolog.descriptors import Features
 from homolog.errors import HomologError
 from homolog.image.poses import IDENTITY, POSE_SETS, PoseVariant
 from homolog.matcher import Matcher
+from homolog.quality import QUALITIES
 from homolog.serve.compression import CompressedPair
 from homolog.serve.uploads import StoredImage, hide_path
 from homolog.utils.lru_cache import LRUCache
@@ -36,7 +36,7 @@ _MAX_MATCHES = 40
 _MIN_FEATURES = 4  # kept however large they are: two images, each in two poses
 _MIN_PAIRS = 2  # kept however large they are: the pair on the page, and the one before
 
-ZOOM: Zoom = inspect.signature(Matcher.pair).parameters["zoom"].default
+ZOOM: Zoom = QUALITIES["default"].zoom
 """Whether the page zooms until it is told otherwise: as the library does."""
 
 _log = logging.getLogger(__name__)
