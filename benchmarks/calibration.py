@@ -20,6 +20,7 @@ from pathlib import Path
 from unittest import mock
 
 import calibration_objects
+import calibration_scores
 import numpy as np
 import real_images
 from calibration_fits import auc, balanced_threshold, calibration_error, fit, quantiles
@@ -128,10 +129,19 @@ def calibrate_model(matcher: Matcher, evidence: Evidence) -> MatcherConfig:
     )
     least = calibration_objects.calibrate_least_likeness(matcher, features, photos, evidence)
     fitted = CalibrationConfig(keypoints, adapted, *likeness, least_likeness=least)
-    config = dataclasses.replace(matcher.config, same_category_threshold=threshold)
+    sets = {"renders": evidence.single, "bees": evidence.bees}
+    scores = calibration_scores.calibrate_scores(
+        {
+            kind: scored_points(matcher, kind, features, sets[kind], photos, evidence)
+            for kind in sets
+        }
+    )
+    config = dataclasses.replace(
+        matcher.config, same_category_threshold=threshold, score_calibration=scores
+    )
     settings = config.post_processor
     if settings is None:
-        print(f"\n{fitted}")
+        print(f"\n{fitted}\n{scores}")
         return config
     before = settings.zero_shot_threshold
     settings = dataclasses.replace(
@@ -140,6 +150,23 @@ def calibrate_model(matcher: Matcher, evidence: Evidence) -> MatcherConfig:
         zero_shot_threshold=matcher.config.same_category_threshold if before is None else before,
     )
     return dataclasses.replace(config, post_processor=settings)
+
+
+def scored_points(
+    matcher: Matcher,
+    kind: str,
+    features: AnnotatedFeatures,
+    data: DataSet,
+    photos: Sequence[Features],
+    evidence: Evidence,
+) -> calibration_scores.Points:
+    """Matched points of a set that scores are fitted on."""
+    own = dict(zip(*features[kind], strict=True))
+    pairs = [pair for pair in data.pairs if pair.source in own and pair.target in own]
+    mask_of = calibration_scores.rendered_masks(evidence.renders) if kind == "renders" else None
+    return calibration_scores.match_points(
+        matcher, spread(pairs, 4 * evidence.count), own.__getitem__, mask_of, photos
+    )
 
 
 def extract(matcher: Matcher, paths: Sequence[Path]) -> list[Features]:

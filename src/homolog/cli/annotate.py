@@ -26,6 +26,7 @@ def annotate(
     review: float | None = None,
     overwrite: bool = False,
     adapt: bool = False,
+    refine: bool | None = None,
     engine: Literal["local", "ray"] = "local",
     workers: int | None = None,
 ) -> None:
@@ -75,6 +76,9 @@ def annotate(
         if there are fifty or more. The adapted model is written beside OUT, as `labels.model` for
         `labels.json`, and used if cycle consistency on images kept aside has grown. Given again,
         the command uses it again.
+    refine
+        Look for each keypoint again, near where it was found, in closer looks at the image and the
+        exemplars. Off by default.
     engine
         `ray` distributes the work over processes, or over the machines of a cluster.
     workers
@@ -117,10 +121,10 @@ def annotate(
     given = None if boxes is None else read_boxes(boxes, images)
     for message in [] if given is None else given.messages:
         print(f"note: {message}", file=sys.stderr)
-    chosen = looks.choose(None)
+    chosen = looks.choose(refine)
     config = AnnotateConfig(
         review, poses, chosen.zoom, max_objects, 0.05 if errors is None else errors,
-        mirror=chosen.mirror,
+        refine=bool(chosen.refine), mirror=chosen.mirror,
     )  # fmt: skip
     executor = None
     matcher = model.matcher()

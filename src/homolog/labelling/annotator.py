@@ -15,11 +15,12 @@ from homolog.data.formats.document import box_of_keypoints
 from homolog.data.formats.entries import InstanceId, as_instance
 from homolog.data.labels import EXTRA
 from homolog.data.pairs import Annotation
-from homolog.descriptors import Features
+from homolog.descriptors import DescriptorMap, Features
 from homolog.errors import HomologError
 from homolog.image import reading
 from homolog.image.poses import IDENTITY, PoseVariant
 from homolog.image.regions import as_box
+from homolog.labelling.closer import CloserLooks
 from homolog.labelling.exemplar_features import BATCH
 from homolog.labelling.exemplars import EXEMPLAR_POSES, Exemplars, KeypointPrediction
 from homolog.labelling.instances import INSTANCE, free_instance, match_instances
@@ -37,6 +38,9 @@ Record = dict[str, Any]
 ZOOM: Zoom = None
 """Whether images are zoomed in on by default."""
 
+REFINE = False
+"""Whether keypoints are refined by default."""
+
 
 @dataclass(frozen=True)
 class AnnotateConfig:
@@ -50,6 +54,7 @@ class AnnotateConfig:
             labelled wherever it is.
         errors: the share of the keypoints that are not doubtful which may be wrong, as expected
             from their scores, where the threshold is chosen.
+        refine: whether keypoints are refined by closer looks (`homolog.labelling.closer`).
         mirror: whether images are also looked at mirrored (`homolog.mirror`).
     """
 
@@ -58,6 +63,7 @@ class AnnotateConfig:
     zoom: Zoom = ZOOM
     max_objects: int | None = None
     errors: float = 0.05
+    refine: bool = REFINE
     mirror: bool = False
 
 
@@ -114,6 +120,7 @@ class Annotator:
             regions=self.several, zoom=config.zoom, mirror=config.mirror, prepared=prepared,
             known=known,
         )  # fmt: skip
+        self._closer = CloserLooks(matcher, exemplars.schemas) if config.refine else None
         self._finder = None
         if config.max_objects is not None:
             self._finder = ObjectFinder(matcher, exemplars.annotations)
@@ -171,7 +178,16 @@ class Annotator:
             return {"annotations": [], "unlabelled": []}
         whole = self._whole(features)
         prediction = self.exemplars.find(whole, category, None, without, path.name)
+        prediction = self._refined(whole, whole.by_pose[IDENTITY], prediction)
         return {"annotation": self._annotation(prediction, features.size)}
+
+    def _refined(
+        self, features: Features, descriptor_map: DescriptorMap, prediction: KeypointPrediction
+    ) -> KeypointPrediction:
+        """The prediction after closer looks, if these are wanted."""
+        if self._closer is None:
+            return prediction
+        return self._closer.refine(features, descriptor_map, prediction)
 
     def _whole(self, features: Features) -> Features:
         """Descriptors of an image of one object, zoomed in on if that is wanted."""
@@ -226,8 +242,10 @@ class Annotator:
                 if not self.exemplars.has_others(itself, category):
                     continue
                 prediction = self.exemplars.find(cells, category, log_shares, itself, path.name)
+                prediction = self._refined(found, cells, prediction)
                 self._add(record, objects[index], prediction, features.size)
             features.zoomed.clear()  # a thousand regions would fill the memory
+            features.crops.clear()
         return record
 
     def _append(

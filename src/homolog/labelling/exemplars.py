@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -65,6 +65,21 @@ EXEMPLAR_POSES = tuple(
 """All poses that move pixels without resampling them: exemplars are tried in these."""
 
 
+@dataclass(frozen=True, eq=False)
+class Blend:
+    """What a prediction was read from.
+
+    Attributes:
+        exemplars: those that were blended, in one pose each, best first.
+        shares_VK: how much each counts for each keypoint.
+        similarity_KHW: the blended similarity to each cell; -inf where no keypoint may lie.
+    """
+
+    exemplars: Sequence[PosedExemplar]
+    shares_VK: Float[Tensor, "V K"]
+    similarity_KHW: Float[Tensor, "K H W"]
+
+
 @dataclass(frozen=True)
 class KeypointPrediction:
     """The predicted keypoints of an image's object.
@@ -83,6 +98,7 @@ class KeypointPrediction:
             whether the exemplars agree, how similar the best exemplar is, and how far the keypoint
             is from where the exemplars' shapes have it, as a share of the box's longer edge.
         likeness: the mean similarity of the best exemplar's keypoints to what is most like them.
+        blend: what the points were read from.
         mirrored: whether the object seems mirrored, and its keypoints do not tell their sides, so
             that left and right ones are probably exchanged.
     """
@@ -96,6 +112,7 @@ class KeypointPrediction:
     exemplars: tuple[tuple[str, str], ...]
     confidence_features: Float[np.ndarray, "K 5"]
     likeness: float
+    blend: Blend = field(repr=False)
     mirrored: bool = False
 
 
@@ -365,6 +382,7 @@ class Exemplars:
             exemplars=tuple((each.annotation.name, each.pose.name) for each in exemplars),
             confidence_features=confidence_features,
             likeness=quality,
+            blend=Blend(exemplars, shares_VK, blended),
         )
 
     def _similarity(self, exemplar: PosedExemplar, target: DescriptorMap) -> Float[Tensor, "K H W"]:

@@ -29,6 +29,7 @@ from homolog.labelling.coco_output import Summary, make_document
 from homolog.labelling.provenance import file_annotations, is_done, labelled_keypoints, own_objects
 from homolog.labelling.review import mark_doubtful
 from homolog.matcher import Matcher
+from homolog.matching.refinement import RefinementConfig
 from homolog.utils.locks import lock_file
 from homolog.utils.outputs import check_output
 from homolog.utils.prefetch import prefetch
@@ -365,6 +366,7 @@ def _describe_run(
     objects: dict[str, Any] = {
         "zoom": config.zoom,
         "mirror": config.mirror or None,
+        "refine": to_plain(RefinementConfig()) if config.refine else None,
         "max_objects": config.max_objects,
     }
     if boxes is not None:

@@ -1,0 +1,134 @@
+"""Closer looks at predicted keypoints: crops of the image, matched with crops of the exemplars.
+
+The descriptors of an exemplar's keypoints in its crops are computed when it is first blended in
+some pose, and are all that is kept of these. An image's own crops are few, and shared by all
+exemplars: their descriptors are averaged, which averages similarities.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from homolog.data.pairs import Annotation
+from homolog.descriptors import DescriptorMap, Features
+from homolog.image.poses import IDENTITY, PoseVariant
+from homolog.keypoints import KeypointSchema
+from homolog.labelling.exemplar_features import object_box
+from homolog.labelling.exemplars import KeypointPrediction
+from homolog.matcher import Matcher
+from homolog.matching.refinement import RefinementConfig, local_similarity, queries
+from homolog.refining import Look, cells_in
+
+
+class CloserLooks:
+    """Refines predicted keypoints.
+
+    Args:
+        matcher: extracts descriptors.
+        schemas: what the keypoints mean, by category.
+        config: how they are refined; None for the defaults.
+    """
+
+    def __init__(
+        self,
+        matcher: Matcher,
+        schemas: Mapping[str, KeypointSchema],
+        config: RefinementConfig | None = None,
+    ):
+        self.matcher = matcher
+        self.schemas = schemas
+        self.config = config or RefinementConfig()
+        refiner = matcher.refiner(self.config)
+        assert refiner is not None, "it says how to refine"
+        self._refiner = refiner
+        self._queries: dict[tuple[Annotation, PoseVariant], list[Float[Tensor, "S K C"]]] = {}
+
+    def refine(
+        self, features: Features, descriptor_map: DescriptorMap, prediction: KeypointPrediction
+    ) -> KeypointPrediction:
+        """The same prediction with its points moved to where closer looks agree.
+
+        Args:
+            features: of the image, or of the region around the object.
+            descriptor_map: its descriptors, as the keypoints were predicted with them.
+            prediction: the keypoints.
+
+        Raises:
+            HomologError: an image can no longer be read.
+        """
+        x0, y0, x1, y1 = prediction.box
+        if x1 - x0 < 1 or y1 - y0 < 1:  # flat, as around a single keypoint
+            return prediction
+        refiner = self._refiner
+        extent = refiner.loader.region_around((x0, y0, x1 - x0, y1 - y0), features.size)
+        blend, points = prediction.blend, prediction.points
+        asked = [
+            self._of_exemplar(each.annotation, each.pose, features.mirror)
+            for each in blend.exemplars
+        ]
+        size = 2 * self.config.steps + 1
+        closer = []
+        for number, scale in enumerate(self.config.scales):
+            blended_SKC = sum(
+                share_K[:, None] * own[number]
+                for share_K, own in zip(blend.shares_VK, asked, strict=True)
+            )
+            assert isinstance(blended_SKC, Tensor), "a prediction without exemplars"
+            crops, chosen = refiner.crops(scale, features, points, extent)
+            self.matcher.extract([crops[index] for index in np.unique(chosen)])
+            similarity = blended_SKC.new_empty(len(points), size, size)
+            for index in np.unique(chosen):
+                rows = torch.from_numpy(np.flatnonzero(chosen == index)).to(similarity.device)
+                found = crops[index].by_pose[IDENTITY]
+                cells = torch.from_numpy(found.transform.to_cells(points)).to(similarity)[rows]
+                similarity[rows] = local_similarity(
+                    blended_SKC[:, rows], found.descriptors_HWC, found.matchable_HW, cells,
+                    cells_in(extent, found.transform), self.config,
+                )  # fmt: skip
+            closer.append(similarity)
+        look = Look(features, descriptor_map, None)
+        moved = refiner.moved(look, points, blend.similarity_KHW, closer, extent)
+        return dataclasses.replace(prediction, points=moved)
+
+    def _of_exemplar(
+        self, annotation: Annotation, pose: PoseVariant, mirror: bool
+    ) -> list[Float[Tensor, "S K C"]]:
+        """Descriptors of an exemplar's keypoints and their neighbours in crops of each scale."""
+        key = annotation, pose
+        if key not in self._queries:
+            self._queries[key] = self._look_at(annotation, pose, mirror)
+        return self._queries[key]
+
+    def _look_at(
+        self, annotation: Annotation, pose: PoseVariant, mirror: bool
+    ) -> list[Float[Tensor, "S K C"]]:
+        path, category = annotation.path, annotation.category
+        features = self.matcher.load_image(path, str(path), category, mirror=mirror)
+        refiner = self._refiner
+        box = object_box(annotation, features.size) or (0.0, 0.0, *map(float, features.size))
+        extent = refiner.loader.region_around(box, features.size)
+        keypoints = annotation.keypoints
+        if pose.flip:  # the left paw is now where the right paw would be
+            keypoints = keypoints[list(self.schemas[category].mirror)]
+        points = np.nan_to_num(keypoints)
+        found = []
+        for scale in self.config.scales:
+            crops, chosen = refiner.crops(scale, features, points, extent)
+            self.matcher.extract([crops[index] for index in np.unique(chosen)], [pose])
+            parts: list[Float[Tensor, "S C"]] = []
+            for point, index in zip(points, chosen, strict=True):
+                own = crops[index].by_pose[pose]
+                cells = torch.from_numpy(own.transform.to_cells(point[None]))
+                asked = queries(
+                    own.descriptors_HWC, cells.to(own.descriptors_HWC),
+                    cells_in(extent, own.transform), self.config,
+                )  # fmt: skip
+                parts.append(asked[:, 0])
+            found.append(torch.stack(parts, dim=1))
+        return found
