@@ -225,7 +225,7 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
         "scores": "match_confidence",
         "dense": "dense_matches",
         "way_back": "cycle_log_prob",
-        "spread": "adaptive_nms",
+        "spread": "spread_matches",
         "foreground": "saliency",
         "pair_score": "pair_similarity",
         "thinned_cells": "subsample_cells",

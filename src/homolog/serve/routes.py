@@ -122,7 +122,7 @@ def add_pair_routes(app: FastAPI) -> None:
     @app.get(f"{route}/point")
     async def point(
         request: Request, wanted: _Wanted, source: int, x: float, y: float
-    ) -> dict[str, float]:
+    ) -> dict[str, float | bool | None]:
         state = app_state(request)
         if source not in (0, 1):
             raise HomologError(f"source: expected 0 or 1, got {source}")
