@@ -28,7 +28,7 @@ from review import EXCHANGED
 
 from homolog import Features, Matcher, MatcherConfig
 from homolog.config import CalibrationConfig
-from homolog.data import Annotation, DataSet
+from homolog.data import Annotation, DataSet, Pair
 from homolog.image.poses import IDENTITY
 from homolog.image.reading import find_images
 from homolog.labelling.exemplar_features import BATCH
@@ -122,14 +122,14 @@ def calibrate_model(matcher: Matcher, evidence: Evidence) -> MatcherConfig:
     }
     photos = extract(matcher, spread(evidence.photos, evidence.count))
     threshold = calibrate_pair_score(matcher, features, photos)
-    match_scores(matcher, features, {"renders": evidence.single, "bees": evidence.bees})
+    sets = {"renders": evidence.single, "bees": evidence.bees}
+    match_scores(matcher, features, sets)
     keypoints, adapted = calibrate_keypoints(matcher, evidence, features)
     likeness = calibration_objects.calibrate_likeness(
         matcher, evidence.renders, evidence.held_out, evidence.photos, evidence.count // 2
     )
     least = calibration_objects.calibrate_least_likeness(matcher, features, photos, evidence)
     fitted = CalibrationConfig(keypoints, adapted, *likeness, least_likeness=least)
-    sets = {"renders": evidence.single, "bees": evidence.bees}
     scores = calibration_scores.calibrate_scores(
         {
             kind: scored_points(matcher, kind, features, sets[kind], photos, evidence)
@@ -161,12 +161,19 @@ def scored_points(
     evidence: Evidence,
 ) -> calibration_scores.Points:
     """Matched points of a set that scores are fitted on."""
-    own = dict(zip(*features[kind], strict=True))
-    pairs = [pair for pair in data.pairs if pair.source in own and pair.target in own]
+    own, pairs = extracted_pairs(features[kind], data)
     mask_of = calibration_scores.rendered_masks(evidence.renders) if kind == "renders" else None
     return calibration_scores.match_points(
         matcher, spread(pairs, 4 * evidence.count), own.__getitem__, mask_of, photos
     )
+
+
+def extracted_pairs(
+    of_set: tuple[Sequence[Annotation], list[Features]], data: DataSet
+) -> tuple[dict[Annotation, Features], list[Pair]]:
+    """The features of each object of a set, and the pairs that these are known of."""
+    own = dict(zip(*of_set, strict=True))
+    return own, [pair for pair in data.pairs if pair.source in own and pair.target in own]
 
 
 def extract(matcher: Matcher, paths: Sequence[Path]) -> list[Features]:
@@ -267,11 +274,11 @@ def pair_scores(
 
 def match_scores(matcher: Matcher, features: AnnotatedFeatures, sets: dict[str, DataSet]) -> None:
     """Print how well scores of matches rank right and wrong ones, at several temperatures."""
+    matcher = matcher.with_config(score_calibration=None)
     print("\n| AUC of matching scores at temperature |", " | ".join(map(str, TEMPERATURES)), "|")
     print("|---" * (len(TEMPERATURES) + 1) + "|")
     for kind, data in sets.items():
-        own = dict(zip(*features[kind], strict=True))
-        pairs = [p for p in data.pairs if p.source in own and p.target in own]
+        own, pairs = extracted_pairs(features[kind], data)
         ranked = []
         for temperature in TEMPERATURES:
             scores, correct = [], []

@@ -8,7 +8,7 @@ of, so that they show more detail than the first look has, if the image does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +57,24 @@ class Look:
     def pose(self) -> PoseVariant:
         """The pose of the descriptors."""
         return self.descriptor_map.transform.pose
+
+
+@dataclass(frozen=True, eq=False)
+class Crops:
+    """Crops of an image at one scale, and which of them each of K points is looked at in.
+
+    Attributes:
+        features: of each crop.
+        chosen_K: index of the crop in whose middle each point lies most.
+    """
+
+    features: Sequence[Features]
+    chosen_K: Int[np.ndarray, "K"]
+
+    @property
+    def used(self) -> list[Features]:
+        """Those that a point lies in."""
+        return [self.features[index] for index in np.unique(self.chosen_K)]
 
 
 class Refiner:
@@ -122,15 +140,17 @@ class Refiner:
             )
         ]
         self._extract(
-            (each[index], look.pose)
+            (crop, look.pose)
             for look, several in zip((source, target), crops, strict=True)
-            for each, chosen in several
-            for index in np.unique(chosen)
+            for each in several
+            for crop in each.used
         )
-        closer = [
-            self._closer_look(source, target, own, other, points0, points1, extents)
-            for own, other in zip(*crops, strict=True)
-        ]
+        closer = []
+        for own, other in zip(*crops, strict=True):
+            asked = self.queries(own, source.pose, points0, extents[0], source.mask)
+            closer.append(
+                self.similarity(asked, other, target.pose, points1, extents[1], target.mask)
+            )
         return self.moved(target, points1, similarity_KHW, closer, extents[1])
 
     def moved(
@@ -166,8 +186,8 @@ class Refiner:
         features: Features,
         points: Float[np.ndarray, "K 2"],
         extent: Region,
-    ) -> tuple[list[Features], Int[np.ndarray, "K"]]:
-        """The crops of an image, and for each point the one in whose middle it lies most.
+    ) -> Crops:
+        """The crops of an image, chosen for points.
 
         Args:
             scale: of the crops, as a share of the extent.
@@ -182,45 +202,76 @@ class Refiner:
         regions = tiles(extent, features.size, scale, self.config.step, smallest)
         centres = np.array([[r.x + r.width / 2, r.y + r.height / 2] for r in regions])
         distances = np.abs(points[:, None] - centres[None]).max(axis=2)
-        return self.loader.crops(features, regions), distances.argmin(axis=1)
+        return Crops(self.loader.crops(features, regions), distances.argmin(axis=1))
 
-    def _closer_look(
+    def queries(
         self,
-        source: Look,
-        target: Look,
-        crops0: tuple[list[Features], Int[np.ndarray, "K"]],
-        crops1: tuple[list[Features], Int[np.ndarray, "K"]],
-        points0: Float[np.ndarray, "K 2"],
-        points1: Float[np.ndarray, "K 2"],
-        extents: tuple[Region, Region],
-    ) -> Float[Tensor, "K L L"]:
-        """Similarity of points around their first matches, by crops of one scale."""
-        size = 2 * self.config.steps + 1
-        found: Float[Tensor, "K L L"] | None = None
-        for index0, index1 in sorted(set(zip(crops0[1].tolist(), crops1[1].tolist(), strict=True))):
-            rows = (crops0[1] == index0) & (crops1[1] == index1)
-            own = self._descriptors(crops0[0][index0], source)
-            other = self._descriptors(crops1[0][index1], target)
-            cells0, cells1 = (
-                torch.from_numpy(each.transform.to_cells(points[rows])).to(each.descriptors_HWC)
-                for each, points in ((own, points0), (other, points1))
-            )
-            asked = queries(
-                own.descriptors_HWC, cells0, cells_in(extents[0], own.transform), self.config
-            )
-            similar = local_similarity(
-                asked, other.descriptors_HWC, other.matchable_HW, cells1,
-                cells_in(extents[1], other.transform), self.config,
-            )  # fmt: skip
-            if found is None:
-                found = similar.new_empty(len(points0), size, size)
-            found[torch.from_numpy(rows).to(found.device)] = similar
-        assert found is not None, "there is no match without points"
-        return found
+        crops: Crops,
+        pose: PoseVariant,
+        points: Float[np.ndarray, "K 2"],
+        extent: Region,
+        mask: Mask | None = None,
+    ) -> Float[Tensor, "S K C"]:
+        """Descriptors of points and of their neighbours, each in its crop.
 
-    def _descriptors(self, crop: Features, look: Look) -> DescriptorMap:
-        found = crop.by_pose[look.pose]
-        return found if look.mask is None else found.masked(look.mask)
+        Args:
+            crops: of the points' image, with descriptors in the pose.
+            pose: of the image.
+            points: (x, y) in pixels of the upright image, at least one.
+            extent: of the image.
+            mask: the pixels that show the object, if they are known.
+        """
+        parts = []
+        for rows, found, cells in _by_crop(crops, pose, points, mask):
+            unit = cells_in(extent, found.transform)
+            parts.append((rows, queries(found.descriptors_HWC, cells, unit, self.config)))
+        size, _, channels = parts[0][1].shape
+        asked = parts[0][1].new_empty(size, len(points), channels)
+        for rows, own in parts:
+            asked[:, rows] = own
+        return asked
+
+    def similarity(
+        self,
+        queries_SKC: Float[Tensor, "S K C"],
+        crops: Crops,
+        pose: PoseVariant,
+        points: Float[np.ndarray, "K 2"],
+        extent: Region,
+        mask: Mask | None = None,
+    ) -> Float[Tensor, "K L L"]:
+        """Similarity of points around their first matches, each in its crop.
+
+        Args:
+            queries_SKC: descriptors of the points and of their neighbours.
+            crops: of the image that they were found in, with descriptors in the pose.
+            pose: of that image.
+            points: the first matches, (x, y) in pixels of the upright image.
+            extent: of that image.
+            mask: the pixels that show its object, if they are known.
+        """
+        size = 2 * self.config.steps + 1
+        similar = queries_SKC.new_empty(len(points), size, size)
+        for rows, found, cells in _by_crop(crops, pose, points, mask):
+            similar[rows] = local_similarity(
+                queries_SKC[:, rows], found.descriptors_HWC, found.matchable_HW, cells,
+                cells_in(extent, found.transform), self.config,
+            )  # fmt: skip
+        return similar
+
+
+def _by_crop(
+    crops: Crops, pose: PoseVariant, points: Float[np.ndarray, "K 2"], mask: Mask | None
+) -> Iterator[tuple[Int[Tensor, "P"], DescriptorMap, Float[Tensor, "P 2"]]]:
+    """For each crop the rows of its points, its descriptors, and its points in their cells."""
+    for index in np.unique(crops.chosen_K):
+        found = crops.features[index].by_pose[pose]
+        if mask is not None:
+            found = found.masked(mask)
+        rows = np.flatnonzero(crops.chosen_K == index)
+        cells = torch.from_numpy(found.transform.to_cells(points[rows]))
+        like = found.descriptors_HWC
+        yield torch.from_numpy(rows).to(like.device), found, cells.to(like)
 
 
 def cells_in(extent: Region, transform: CanvasTransform) -> float:

@@ -68,13 +68,8 @@ def load(
     pairs = []
     apart = 0
     for path in sorted(folder.glob("*.json")):
-        try:
+        with problems.reading(path, "a pair of AP-10K"):
             pair = reader.pair(path.stem, read_json(path))
-        except HomologError as error:
-            problems.add_error(error)
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
-            problems.add(path, f"expected a pair of AP-10K, got: {describe_error(error)}")
-        else:
             apart += len(pair.keypoint_ids) == 0
             pairs += [pair] if len(pair.keypoint_ids) else []
     if not pairs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import filecmp
 import json
 import re
@@ -56,6 +57,24 @@ class ErrorCollector:
         if not self.collect:
             raise error
         self.messages.append(str(error))
+
+    @contextlib.contextmanager
+    def reading(self, path: Path, expected: str) -> Iterator[None]:
+        """A block that reads a file; where errors are collected, reading goes on after it.
+
+        Args:
+            path: the file.
+            expected: what it should hold.
+
+        Raises:
+            HomologError: errors are not collected.
+        """
+        try:
+            yield
+        except HomologError as error:
+            self.add_error(error)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            self.add(path, f"expected {expected}, got: {describe_error(error)}")
 
 
 class ImageFinder:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from homolog.data.pairs import Annotation, Box, DataSet, Pair, as_box
-from homolog.data.reading import ErrorCollector, check_choice, describe_error, read_json
+from homolog.data.reading import ErrorCollector, check_choice, read_json
 from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema
 
@@ -69,12 +69,8 @@ def load(
             raise HomologError(f"{each}: expected a folder, got none; try {hint}")
     read = []
     for path in sorted(folder.glob("*/*.json")):
-        try:
+        with problems.reading(path, "a pair of SOCO"):
             read.append(_Entry.read(read_json(path), path, root))
-        except HomologError as error:
-            problems.add_error(error)
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
-            problems.add(path, f"expected a pair of SOCO, got: {describe_error(error)}")
     if not read:
         problems.add(folder, "expected pairs, got none")
     schemas = _schemas(read, shared=subset == "cross")

@@ -118,12 +118,8 @@ class PairReader:
         """
         pairs = []
         for path in paths:
-            try:
+            with problems.reading(path, f"a pair of {self.title}"):
                 pairs.append(self.pair(path.stem, read_json(path)))
-            except HomologError as error:
-                problems.add_error(error)
-            except (LookupError, TypeError, ValueError) as error:
-                problems.add(path, f"expected a pair of {self.title}, got: {describe_error(error)}")
         return pairs
 
     def pair(self, name: str, entry: dict[str, Any]) -> Pair:

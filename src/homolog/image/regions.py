@@ -119,7 +119,7 @@ def tiles(
     ):
         tile = min(wanted, limit)
         count = 1 + math.ceil(max(0.0, (length - tile) / (step * tile)) - 1e-6)
-        spread = (np.arange(count) + 0.5) / count if count == 1 else np.linspace(0, 1, count)
+        spread = np.linspace(0, 1, count) if count > 1 else np.array([0.5])
         first = np.rint(start + spread * (length - tile)).astype(int)
         starts.append(first.clip(0, limit - tile).tolist())
         lengths.append(tile)

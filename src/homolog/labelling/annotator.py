@@ -38,9 +38,6 @@ Record = dict[str, Any]
 ZOOM: Zoom = None
 """Whether images are zoomed in on by default."""
 
-REFINE = False
-"""Whether keypoints are refined by default."""
-
 
 @dataclass(frozen=True)
 class AnnotateConfig:
@@ -63,7 +60,7 @@ class AnnotateConfig:
     zoom: Zoom = ZOOM
     max_objects: int | None = None
     errors: float = 0.05
-    refine: bool = REFINE
+    refine: bool = False
     mirror: bool = False
 
 

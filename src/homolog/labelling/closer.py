@@ -11,7 +11,6 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -22,8 +21,8 @@ from homolog.keypoints import KeypointSchema
 from homolog.labelling.exemplar_features import object_box
 from homolog.labelling.exemplars import KeypointPrediction
 from homolog.matcher import Matcher
-from homolog.matching.refinement import RefinementConfig, local_similarity, queries
-from homolog.refining import Look, cells_in
+from homolog.matching.refinement import RefinementConfig
+from homolog.refining import Look
 
 
 class CloserLooks:
@@ -72,7 +71,6 @@ class CloserLooks:
             self._of_exemplar(each.annotation, each.pose, features.mirror)
             for each in blend.exemplars
         ]
-        size = 2 * self.config.steps + 1
         closer = []
         for number, scale in enumerate(self.config.scales):
             blended_SKC = sum(
@@ -80,18 +78,9 @@ class CloserLooks:
                 for share_K, own in zip(blend.shares_VK, asked, strict=True)
             )
             assert isinstance(blended_SKC, Tensor), "a prediction without exemplars"
-            crops, chosen = refiner.crops(scale, features, points, extent)
-            self.matcher.extract([crops[index] for index in np.unique(chosen)])
-            similarity = blended_SKC.new_empty(len(points), size, size)
-            for index in np.unique(chosen):
-                rows = torch.from_numpy(np.flatnonzero(chosen == index)).to(similarity.device)
-                found = crops[index].by_pose[IDENTITY]
-                cells = torch.from_numpy(found.transform.to_cells(points)).to(similarity)[rows]
-                similarity[rows] = local_similarity(
-                    blended_SKC[:, rows], found.descriptors_HWC, found.matchable_HW, cells,
-                    cells_in(extent, found.transform), self.config,
-                )  # fmt: skip
-            closer.append(similarity)
+            crops = refiner.crops(scale, features, points, extent)
+            self.matcher.extract(crops.used)
+            closer.append(refiner.similarity(blended_SKC, crops, IDENTITY, points, extent))
         look = Look(features, descriptor_map, None)
         moved = refiner.moved(look, points, blend.similarity_KHW, closer, extent)
         return dataclasses.replace(prediction, points=moved)
@@ -119,16 +108,7 @@ class CloserLooks:
         points = np.nan_to_num(keypoints)
         found = []
         for scale in self.config.scales:
-            crops, chosen = refiner.crops(scale, features, points, extent)
-            self.matcher.extract([crops[index] for index in np.unique(chosen)], [pose])
-            parts: list[Float[Tensor, "S C"]] = []
-            for point, index in zip(points, chosen, strict=True):
-                own = crops[index].by_pose[pose]
-                cells = torch.from_numpy(own.transform.to_cells(point[None]))
-                asked = queries(
-                    own.descriptors_HWC, cells.to(own.descriptors_HWC),
-                    cells_in(extent, own.transform), self.config,
-                )  # fmt: skip
-                parts.append(asked[:, 0])
-            found.append(torch.stack(parts, dim=1))
+            crops = refiner.crops(scale, features, points, extent)
+            self.matcher.extract(crops.used, [pose])
+            found.append(refiner.queries(crops, pose, points, extent))
         return found

@@ -155,12 +155,7 @@ def mirrored(maps: SideMaps) -> SideMaps:
     Args:
         maps: for one image, letterboxed in the middle of its canvas.
     """
-    return SideMaps(
-        maps.objectness.flip(1),
-        -maps.side.flip(1),
-        maps.canonical_xyz.flip(1),
-        maps.heading.flip(1) * maps.heading.new_tensor([-1, 1, 1]),
-    )
+    return SideMaps.from_stacked(maps.seen_in_mirror().stacked.flip(1))
 
 
 def concatenate(first: Examples, second: Examples) -> Examples:
@@ -191,13 +186,7 @@ def _symmetric(side_head: SideHead, views: Float[Tensor, "2 H W K"]) -> SideMaps
     """The mean of the predictions for an image and, mirrored back, for its mirror image."""
     logits = side_head.logits(views.float().to(side_head.basis.device)).cpu().float()
     found = SideMaps.from_logits(logits)
-    plain, back = found[0], mirrored(found[1])
-    return SideMaps(
-        *(
-            (getattr(plain, field.name) + getattr(back, field.name)) / 2
-            for field in dataclasses.fields(SideMaps)
-        )
-    )
+    return SideMaps.from_stacked((found[0].stacked + mirrored(found[1]).stacked) / 2)
 
 
 def _rows_columns(
