@@ -6,6 +6,7 @@ keypoints are computed. From Zhang et al., CVPR 2024 (arXiv 2311.17034).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -17,6 +18,8 @@ from homolog.matching import bilinear, similarity, window_soft_argmax
 
 PointLoss = Callable[[Float[Tensor, "P H W"], Float[Tensor, "P 2"]], Float[Tensor, "P"]]
 """The loss of each of P points, from its similarity map and its true (x, y) in cells."""
+
+_LEAST_PROBABILITY = 1e-6  # added to every cell's, so that none has an infinite logarithm
 
 
 def contrastive_loss(
@@ -106,6 +109,63 @@ def heatmap_cross_entropy(
     log_probability = (scale * similarity_PHW).flatten(1).log_softmax(1)
     gaussian = (weights[0][:, :, None] * weights[1][:, None, :]).flatten(1)
     return -(gaussian * log_probability).sum(1)
+
+
+def gaussian_cross_entropy(
+    similarity_PHW: Float[Tensor, "P H W"],
+    cells_P2: Float[Tensor, "P 2"],
+    sigma: float,
+    temperature: float = 10.0,
+    window: int = 7,
+) -> Float[Tensor, "P"]:
+    """Cross-entropy between softmax(similarity / temperature) and a Gaussian around the truth.
+
+    As published for MARCO (CVPR 2026, arXiv 2604.18267): the softmax is sampled in a square window
+    around the true position, whose points beyond the grid do not count; the Gaussian is a density
+    and not normalised over them.
+
+    Args:
+        similarity_PHW: similarity maps.
+        cells_P2: (x, y) in cells, not rounded.
+        sigma: standard deviation of the Gaussian, in cells.
+        temperature: of the softmax.
+        window: half-width of the window, in cells.
+    """
+    count, height, width = similarity_PHW.shape
+    offsets = torch.arange(-window, window + 1, device=cells_P2.device, dtype=cells_P2.dtype)
+    y, x = torch.meshgrid(offsets, offsets, indexing="ij")
+    around_S2 = torch.stack([x, y], dim=-1).flatten(0, 1)
+    points_PS2 = cells_P2[:, None] + around_S2
+    limit = points_PS2.new_tensor([width - 1, height - 1])
+    inside_PS = ((points_PS2 > 0) & (points_PS2 < limit)).all(-1)
+    probability = (similarity_PHW / temperature).flatten(1).softmax(1) + _LEAST_PROBABILITY
+    grid = (2 * points_PS2 / limit - 1)[:, None]
+    sampled_PS = F.grid_sample(
+        probability.view(count, 1, height, width), grid, padding_mode="border", align_corners=True
+    )[:, 0, 0]
+    density_S = (around_S2.square().sum(1) / (-2 * sigma**2)).exp() / (2 * math.pi * sigma**2)
+    return -(density_S * sampled_PS.log() * inside_PS).sum(1)
+
+
+def relative_distance(
+    similarity_PHW: Float[Tensor, "P H W"],
+    cells_P2: Float[Tensor, "P 2"],
+    temperature: float = 10.0,
+) -> Float[Tensor, "P"]:
+    """The distance of each map's soft-argmax over all cells from its true position.
+
+    As `soft_argmax_distance`, but as a share of half the grid's width and height, as published for
+    MARCO's dense matches.
+
+    Args:
+        similarity_PHW: similarity maps.
+        cells_P2: (x, y) in cells, not rounded.
+        temperature: of the soft-argmax.
+    """
+    height, width = similarity_PHW.shape[1:]
+    estimated_P2 = window_soft_argmax(similarity_PHW, None, temperature)
+    halves = cells_P2.new_tensor([width - 1, height - 1]) / 2
+    return torch.linalg.vector_norm((estimated_P2 - cells_P2) / halves, dim=1)
 
 
 def all_pairs_loss(
