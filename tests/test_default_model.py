@@ -57,7 +57,7 @@ def shipped(tmp_path, monkeypatch) -> Matcher:
         PRESETS["embedded"](), same_category_threshold=0.6, post_processor=POST_PROCESSOR
     )
     monkeypatch.setattr(bundled.resources, "files", lambda _: tmp_path)
-    monkeypatch.setattr("homolog.matcher.PRESETS", {**PRESETS, "embedded": lambda: config})
+    monkeypatch.setattr("homolog.model.PRESETS", {**PRESETS, "embedded": lambda: config})
     return Matcher.from_pretrained("embedded", device="cpu")
 
 
@@ -74,7 +74,7 @@ def test_weights_come_with_the_package(shipped):
 
 def test_presets_of_others_have_them_too(matcher, monkeypatch):
     config = dataclasses.replace(PRESETS["embedded"](), window=2)
-    monkeypatch.setattr("homolog.matcher.PRESETS", {"mine": lambda: config})
+    monkeypatch.setattr("homolog.model.PRESETS", {"mine": lambda: config})
     found = Matcher.from_pretrained("mine", device="cpu")
     assert found.name == "mine" and found.weights_digest == matcher.weights_digest
 

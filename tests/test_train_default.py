@@ -30,7 +30,7 @@ def plan(tmp_path, monkeypatch) -> Plan:
     monkeypatch.setattr(registry, "FAMILIES", dict(registry.FAMILIES))
     toy_training.register()
     config = toy_training.toy_matcher().config
-    monkeypatch.setattr("homolog.matcher.PRESETS", {"embedded-zero-shot": lambda: config})
+    monkeypatch.setattr("homolog.model.PRESETS", {"embedded-zero-shot": lambda: config})
     bees = toy_training.toy_data(tmp_path / "bees")
     monkeypatch.setattr(real_images, "bees", lambda split: {"train": bees}[split])
     return Plan(

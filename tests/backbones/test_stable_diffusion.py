@@ -278,7 +278,7 @@ def test_presets_take_weights_from_folders(folder, tmp_path, monkeypatch):
     """The published system in one line, from folders; a converted checkpoint goes with it."""
     dino = str(save_dino(tmp_path / "dino", "dinov2"))
     small = {"sd15+dinov2-base": lambda: zero_shot(fused("x", "y"), (0, 1, 2), (3,))}
-    monkeypatch.setattr("homolog.matcher.PRESETS", {**PRESETS, **small})
+    monkeypatch.setattr("homolog.model.PRESETS", {**PRESETS, **small})
     matcher = Matcher.from_pretrained(
         "sd15+dinov2-base", weights=[folder, dino], prompt="a cat", device="cpu"
     )

@@ -24,7 +24,7 @@ def toy(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(progress, "_PATIENCE", 3600)
     monkeypatch.setattr(
-        "homolog.matcher.PRESETS", {"embedded": lambda: toy_training.toy_matcher().config}
+        "homolog.model.PRESETS", {"embedded": lambda: toy_training.toy_matcher().config}
     )
     monkeypatch.setattr(
         adaptation,
