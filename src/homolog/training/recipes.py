@@ -58,6 +58,26 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
+class MiningConfig:
+    """Which of a teacher's dense matches are learned from (MARCO, CVPR 2026, arXiv 2604.18267).
+
+    Attributes:
+        points: drawn from each pair; one whose flow covers fewer pixels is left out.
+        least_matches: pixels that must be left of a flow when clusters have been dropped.
+        clusters: centres that the clustering of a flow starts with.
+        radius: how near to a cluster a keypoint must lie to test it, and how near to the cluster's
+            image its counterpart, in pixels of the canvas along either axis.
+        agreement: the share of these keypoints whose counterparts must lie as near.
+    """
+
+    points: int = 300
+    least_matches: int = 100
+    clusters: int = 7
+    radius: int = 10
+    agreement: float = 0.5
+
+
+@dataclass(frozen=True)
 class PoseVariants:
     """Weights of the dense losses of flipped images ("pose-variant augmentation").
 
