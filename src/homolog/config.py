@@ -69,6 +69,8 @@ class PostProcessorConfig:
         calibration: what similarities of its descriptors mean; None to take the defaults.
         zero_shot_threshold: `same_category_threshold` of a matcher without it, where the
             matcher's was measured with it; None where they are the same.
+        zero_shot_recognised: `zero_shot` of images whose object the side head knows for sure, and
+            in proportion where it is not sure; None where that makes no difference.
     """
 
     input: Literal["maps", "descriptors"]
@@ -78,6 +80,7 @@ class PostProcessorConfig:
     trained_on: Literal["labels", "pseudo-labels"] = "labels"
     calibration: CalibrationConfig | None = None
     zero_shot_threshold: float | None = None
+    zero_shot_recognised: float | None = None
 
 
 @dataclass(frozen=True)
@@ -254,7 +257,7 @@ class MatcherConfig:
         values["fusion"] = FusionConfig(**fusion)
         settings = values.get("post_processor")
         if settings is not None and settings.get("tuning") is not None:
-            settings = {**settings, "tuning": TuningConfig(**settings["tuning"])}
+            settings = {**settings, "tuning": TuningConfig.from_plain(settings["tuning"])}
         if settings is not None and settings.get("calibration") is not None:
             calibration = CalibrationConfig(**_with_tuples(settings["calibration"]))
             settings = {**settings, "calibration": calibration}

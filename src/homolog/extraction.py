@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from homolog.backbones.base import canvas_transform
 from homolog.descriptors import DescriptorMap, Features, FeaturesLike, is_one_image
 from homolog.errors import HomologError
 from homolog.image.geometry import CanvasTransform
@@ -326,11 +327,9 @@ class FeatureExtractor(Model):
             features.by_pose[pose] = found
 
     def _transform(self, features: Features, pose: PoseVariant) -> CanvasTransform:
-        backbone = self.backbone
-        return CanvasTransform(
-            features.width, features.height, pose, backbone.canvas_size, backbone.grid,
-            features.region,
-        )  # fmt: skip
+        return canvas_transform(
+            self.backbone, features.width, features.height, pose, features.region
+        )
 
 
 def _as_list(given: Any, name: str, expected: str) -> list[Any]:

@@ -18,3 +18,22 @@ def tensors() -> dict[str, Tensor]:
 
 def facts() -> Any:
     return json.loads((FOLDER / "marco.json").read_text())
+
+
+def weights() -> dict[str, Tensor]:
+    return load_file(FOLDER / "marco_weights.safetensors")
+
+
+def adapters() -> dict[str, Tensor]:
+    """The adapters' weights under our names."""
+    names = {"dino.": "", "adapter_layer_norm_before": "norm"}
+    found = {name: w for name, w in weights().items() if name.startswith("dino.")}
+    for published, own in names.items():
+        found = {name.replace(published, own): w for name, w in found.items()}
+    return found
+
+
+def error(found: Tensor, expected: Tensor) -> float:
+    """The largest difference, as a share of the largest value."""
+    assert found.shape == expected.shape
+    return float((found - expected).abs().max() / expected.abs().max())

@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from homolog.image.geometry import Grid
+from homolog.image.geometry import CanvasTransform, Grid, Padding
+from homolog.image.poses import IDENTITY, PoseVariant
+from homolog.image.regions import Region
 
 
 @runtime_checkable
@@ -45,3 +47,30 @@ class BackboneModule(nn.Module):
     def device(self) -> torch.device:
         """The device of its weights."""
         return next(self.parameters()).device
+
+
+def padding_of(backbone: Backbone) -> Padding:
+    """Where a backbone wants images on its canvas: in the middle, unless it says otherwise."""
+    found: Padding = getattr(backbone, "padding", "centred")
+    return found
+
+
+def canvas_transform(
+    backbone: Backbone,
+    width: int,
+    height: int,
+    pose: PoseVariant = IDENTITY,
+    region: Region | None = None,
+) -> CanvasTransform:
+    """From points of an image to cells of a backbone's grid, by way of the canvas it wants.
+
+    Args:
+        backbone: has the canvas and the grid.
+        width: of the upright image, in pixels.
+        height: of the upright image, in pixels.
+        pose: of the image.
+        region: the part of it that fills the canvas; None for the whole.
+    """
+    return CanvasTransform(
+        width, height, pose, backbone.canvas_size, backbone.grid, region, padding_of(backbone)
+    )

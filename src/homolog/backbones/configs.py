@@ -14,6 +14,8 @@ from homolog.backbones.licences import (
     Licence,
     published_json,
 )
+from homolog.errors import HomologError
+from homolog.image.geometry import Padding
 from homolog.utils.serialization import field_values
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -80,6 +82,9 @@ class DinoConfig(BackboneConfig):
             canvas vary most from position to position, are removed from feature maps, which are of
             unit length then (INSID3, Cuttano et al., CVPR 2026, arXiv 2603.28480); 0 for none.
             Meant for DINOv3.
+        padding: what surrounds the image on its canvas: `centred`, black on both sides, or
+            `right-bottom`, as MARCO has it: the mean colour, which is zero to the network, to the
+            right or below.
     """
 
     model: str = "facebook/dinov2-base"
@@ -90,6 +95,7 @@ class DinoConfig(BackboneConfig):
     crop_padding: bool = False
     precision: Precision = "auto"
     debias: int = 0
+    padding: Padding = "centred"
     family: Literal["dino"] = field(default="dino", init=False)
 
     @property
@@ -206,11 +212,55 @@ class TuningConfig:
     """Which part of a DINO backbone is fine-tuned, and how fast.
 
     Attributes:
-        blocks: number of transformer blocks, counted from the last.
+        blocks: number of transformer blocks, counted from the last; or the numbers of the chosen
+            ones, counted from 0.
         rank: of the LoRA adapters (Hu et al., ICLR 2022); None to train whole blocks.
         learning_rate: the maximum of the one-cycle schedule.
+        bottleneck: channels inside the adapters that stand beside the blocks' perceptrons
+            (AdaptFormer, Chen et al., NeurIPS 2022), which are trained in place of all else then;
+            None for no such adapters.
+        adapter_scale: factor of these adapters' output.
     """
 
-    blocks: int
+    blocks: int | tuple[int, ...]
     rank: int | None = 8
     learning_rate: float = 1e-4
+    bottleneck: int | None = None
+    adapter_scale: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse two kinds of adapters at once."""
+        if self.bottleneck is not None and self.rank is not None:
+            raise HomologError(f"rank: expected None with a bottleneck, got {self.rank}")
+
+    def chosen(self, count: int) -> tuple[int, ...]:
+        """The numbers of the blocks that are fine-tuned, counted from 0.
+
+        Args:
+            count: of the blocks that the backbone has.
+
+        Raises:
+            HomologError: it has fewer.
+        """
+        blocks = self.blocks
+        if isinstance(blocks, int):
+            if not 1 <= blocks <= count:
+                raise HomologError(f"tuning: expected 1 to {count} blocks, got {blocks}")
+            return tuple(range(count - blocks, count))
+        if not blocks or not set(blocks) <= set(range(count)) or len(set(blocks)) < len(blocks):
+            raise HomologError(
+                f"tuning: expected different blocks from 0 to {count - 1}, got {list(blocks)}"
+            )
+        return blocks
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> TuningConfig:
+        """The configuration that `to_plain` turned into a dictionary, perhaps by way of JSON.
+
+        Args:
+            plain: the dictionary; a list stands for a tuple.
+
+        Raises:
+            TypeError: it is not such a dictionary.
+        """
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})

@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from homolog.backbones.base import BackboneModule
 from homolog.backbones.configs import DinoConfig
 from homolog.backbones.hub import dtype_of, from_pretrained
 from homolog.errors import HomologError
-from homolog.image.geometry import Grid
+from homolog.image.geometry import MEAN_COLOUR, Grid
 from homolog.utils.optional import require
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
@@ -48,6 +48,7 @@ class DinoBackbone(BackboneModule):
         self.model = model
         self.config = config
         self.canvas_size = config.canvas_size
+        self.padding = config.padding
         self.is_convnext = model_type == _CONVNEXT
         blocks = self.blocks
         if not config.layers or not all(-len(blocks) <= i < len(blocks) for i in config.layers):
@@ -71,6 +72,10 @@ class DinoBackbone(BackboneModule):
             raise HomologError(
                 "crop_padding: expected False with debias, whose directions are those of whole "
                 "canvases, got True"
+            )
+        if config.crop_padding and config.padding != "centred":
+            raise HomologError(
+                f"crop_padding: expected False with padding={config.padding!r}, got True"
             )
         strides = [self._stride(layer) for layer in self.layers]
         largest = max(strides)
@@ -152,7 +157,10 @@ class DinoBackbone(BackboneModule):
     ) -> list[Float[Tensor, "B _C _h _w"]]:
         images = canvases.to(self.device).permute(0, 3, 1, 2).float() / 255
         mean, std = (images.new_tensor(x)[:, None, None] for x in (_MEAN, _STD))
-        images = ((images - mean) / std).to(next(self.parameters()).dtype)
+        images = (images - mean) / std
+        if self.padding == "right-bottom":
+            images = images.masked_fill(_margins(canvases.to(self.device))[:, None], 0.0)
+        images = images.to(next(self.parameters()).dtype)
         if not self.config.crop_padding:
             return self._maps(images)
         parts = [
@@ -221,6 +229,13 @@ class DinoBackbone(BackboneModule):
         assert resized.shape[2:] == (rows, columns)
         flat = resized.flatten(2).transpose(1, 2).to(positions.dtype)
         return torch.cat([positions[:, :1], flat], dim=1)
+
+
+def _margins(canvases: UInt8[Tensor, "B size size 3"]) -> Bool[Tensor, "B size size"]:
+    """The columns and rows that have the mean colour to the right end, or to the bottom."""
+    mean = (canvases == canvases.new_tensor(MEAN_COLOUR)).all(3)
+    columns, rows = (mean.all(axis).flip(1).cummin(1).values.flip(1) for axis in (1, 2))
+    return columns[:, None, :] | rows[:, :, None]
 
 
 def _keys_of(block: nn.Module) -> nn.Module:

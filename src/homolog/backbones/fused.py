@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from homolog.backbones.base import Backbone
+from homolog.backbones.base import Backbone, padding_of
 from homolog.backbones.configs import FusedConfig
 from homolog.backbones.registry import create
+from homolog.errors import HomologError
 from homolog.image.geometry import Grid
 
 
@@ -26,6 +27,10 @@ class FusedBackbone(nn.Module):
 
     def __init__(self, parts: Sequence[Backbone], config: FusedConfig):
         super().__init__()
+        if any(padding_of(part) != "centred" for part in parts):
+            raise HomologError(
+                "padding: expected 'centred' of backbones used together, got 'right-bottom'"
+            )
         self.config = config
         self.parts = list(parts)
         self.modules_of_parts = nn.ModuleList(p for p in parts if isinstance(p, nn.Module))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import operator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,10 +23,18 @@ from homolog.errors import HomologError
 from homolog.image.poses import Points, PoseVariant
 from homolog.image.regions import Region, box_of_mask
 
+Padding = Literal["centred", "right-bottom"]
+"""Where an image lies on its canvas: in the middle, the rest black; or at the left or the top, the
+rest `MEAN_COLOUR`."""
+
+MEAN_COLOUR = (124, 116, 104)
+"""The mean colour of ImageNet's images, rounded: with it, canvases are filled to the right or
+below, and backbones take such margins for the mean itself, which is zero to them."""
+
 
 @dataclass(frozen=True)
 class Letterbox:
-    """An image scaled to fit a square canvas, centred, the rest black.
+    """An image scaled to fit a square canvas, centred, the rest black; or as its `padding` says.
 
     The longer side fills the canvas. Lengths are rounded to whole pixels as in the published
     implementation, points are not.
@@ -35,6 +43,7 @@ class Letterbox:
         width: of the image, in pixels.
         height: of the image, in pixels.
         size: of the canvas, in pixels along either axis.
+        padding: where the image lies on it.
         scale: canvas pixels per image pixel.
         scaled_size: width and height of the image on the canvas, at least one pixel each.
         offset: canvas position of the image's upper left corner.
@@ -47,6 +56,7 @@ class Letterbox:
     width: int
     height: int
     size: int
+    padding: Padding = "centred"
     scale: float = field(init=False)
     scaled_size: tuple[int, int] = field(init=False)
     offset: tuple[int, int] = field(init=False)
@@ -55,6 +65,8 @@ class Letterbox:
         scale = self.size / max(self.width, self.height)
         width, height = max(1, round(self.width * scale)), max(1, round(self.height * scale))
         offset = (self.size - width) // 2, (self.size - height) // 2
+        if self.padding == "right-bottom":
+            offset = 0, 0
         for name, value in (("scale", scale), ("scaled_size", (width, height)), ("offset", offset)):
             object.__setattr__(self, name, value)
 
@@ -62,7 +74,8 @@ class Letterbox:
         """The image on its canvas; it may come in any resolution of the same shape."""
         if image.size != self.scaled_size:
             image = image.resize(self.scaled_size, Image.Resampling.BILINEAR)
-        canvas = Image.new(image.mode, (self.size, self.size))
+        colour = MEAN_COLOUR if self.padding == "right-bottom" else 0
+        canvas = Image.new(image.mode, (self.size, self.size), colour)
         canvas.paste(image, self.offset)
         return canvas
 
@@ -119,6 +132,32 @@ class Grid:
         """The grid of a canvas of `size` pixels cut into square patches."""
         return cls(size // patch, size // patch, patch, patch / 2)
 
+    def refined(self, factor: int) -> Grid:
+        """The grid with so many times as many rows and columns, which cut its cells evenly.
+
+        Args:
+            factor: how many times.
+        """
+        stride = self.stride / factor
+        origin = self.origin + (stride - self.stride) / 2
+        return Grid(self.height * factor, self.width * factor, stride, origin)
+
+    def edge_aligned(self, size: int) -> Grid:
+        """The same cells at x · width / size of the canvas, as MARCO reads a source's points.
+
+        Args:
+            size: of the canvas, in pixels.
+        """
+        return Grid(self.height, self.width, size / self.width, 0.0)
+
+    def corner_aligned(self, size: int) -> Grid:
+        """The same cells spread from the canvas's first pixel to its last, as MARCO's targets have.
+
+        Args:
+            size: of the canvas, in pixels.
+        """
+        return Grid(self.height, self.width, (size - 1) / max(self.width - 1, 1), 0.0)
+
     def to_cells(self, points: Points) -> Points:
         """Canvas points (K x 2) to cells, not rounded."""
         return (points - self.origin) / self.stride
@@ -165,6 +204,7 @@ class CanvasTransform:
         canvas_size: of the canvas, in pixels along either axis.
         grid: the cells on the canvas.
         region: the part of the image that fills the canvas; None for the whole image.
+        padding: where it lies on the canvas.
         size: width and height of the original upright image.
         extent: width and height of what fills the canvas, upright.
         letterbox: of the image, or of its region, in its pose.
@@ -176,6 +216,7 @@ class CanvasTransform:
     canvas_size: int
     grid: Grid
     region: Region | None = None
+    padding: Padding = "centred"
     size: tuple[int, int] = field(init=False)
     extent: tuple[int, int] = field(init=False, repr=False)
     letterbox: Letterbox = field(init=False, repr=False)
@@ -188,7 +229,7 @@ class CanvasTransform:
         if self.region is not None:
             left, top, right, bottom = self.region.box
         extent = right - left, bottom - top
-        box = Letterbox(*self.pose.size(extent), self.canvas_size)
+        box = Letterbox(*self.pose.size(extent), self.canvas_size, self.padding)
         for name, value in (
             ("size", (self.width, self.height)),
             ("extent", extent),

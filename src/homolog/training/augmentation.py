@@ -53,7 +53,7 @@ class PoseView:
     def _posed(self, transform: CanvasTransform) -> CanvasTransform:
         return CanvasTransform(
             transform.width, transform.height, self.pose, transform.canvas_size, transform.grid,
-            transform.region,
+            transform.region, transform.padding,
         )  # fmt: skip
 
 

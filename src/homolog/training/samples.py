@@ -10,11 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from homolog.backbones.base import canvas_transform
 from homolog.data import Annotation
 from homolog.descriptors import Features
 from homolog.extractor import DescriptorExtractor
-from homolog.image.geometry import CanvasTransform
-from homolog.image.poses import IDENTITY
 from homolog.keypoints import KeypointSchema
 from homolog.loading import ImageLoader
 from homolog.training.augmentation import Augmentation
@@ -92,9 +91,7 @@ class SampleLoader:
             shown = self._regions.get(annotation, lambda: self._cut(annotation))
         else:
             shown = self._images.whole(annotation.path, str(annotation.path))
-        transform = CanvasTransform(
-            shown.width, shown.height, IDENTITY, backbone.canvas_size, backbone.grid, shown.region
-        )
+        transform = canvas_transform(backbone, shown.width, shown.height, region=shown.region)
         canvas = torch.from_numpy(np.array(augmentation.canvas(shown.view, transform)))
         if self.canvases:
             inputs = canvas[None]  # half precision holds 0 to 255 exactly

@@ -43,9 +43,15 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
 """Class: its fields that have another name on disk, and that name."""
 
 ADDED: Mapping[str, tuple[str, ...]] = {
-    "DinoConfig": ("debias",),
-    "MatcherConfig": ("score_calibration",),
-    "PostProcessorConfig": ("trained_on", "calibration", "zero_shot_threshold"),
+    "DinoConfig": ("debias", "padding"),
+    "MatcherConfig": ("score_calibration", "similarity", "suppression_sigma", "coordinates"),
+    "PostProcessorConfig": (
+        "trained_on",
+        "calibration",
+        "zero_shot_threshold",
+        "zero_shot_recognised",
+    ),
+    "TuningConfig": ("bottleneck", "adapter_scale"),
 }
 """Class: fields that runs and caches from before they were added lack. They are left out where they
 have their defaults, so that such a run is still known to be the same."""

@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from homolog.backbones.base import canvas_transform
 from homolog.errors import HomologError
 from homolog.extractor import BATCH
 from homolog.features.foreground import saliency
 from homolog.image.geometry import CanvasTransform
-from homolog.image.poses import IDENTITY
 from homolog.loading import ImageLoader
 from homolog.matcher import Matcher
 from homolog.networks.attention import principal_directions
@@ -188,7 +188,7 @@ class ImageStore:
 
     def _canvas_transform(self, size: tuple[int, int]) -> CanvasTransform:
         backbone = self.matcher.backbone
-        return CanvasTransform(*size, IDENTITY, backbone.canvas_size, backbone.grid)
+        return canvas_transform(backbone, *size)
 
     @torch.no_grad()
     def _extract(

@@ -100,8 +100,9 @@ class Teacher:
         valid = view.valid_HW.to(device)
         upright = store.transform(index)
         transform = CanvasTransform(
-            upright.width, upright.height, pose, upright.canvas_size, upright.grid
-        )
+            upright.width, upright.height, pose, upright.canvas_size, upright.grid,
+            padding=upright.padding,
+        )  # fmt: skip
         saliency = view.saliency_HW.to(device)
         found = DescriptorMap(transform, descriptors, valid, valid, saliency, sides)
         if (mask := self.mask_paths.get(store.paths[index])) is None:

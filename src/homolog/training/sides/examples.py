@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from homolog.backbones.base import canvas_transform
 from homolog.image.geometry import CanvasTransform
 from homolog.image.poses import FLIP, IDENTITY
 from homolog.matcher import Matcher
@@ -152,9 +153,8 @@ def ground_truth_cells(
     height, width = instance.shape
     sign = -1.0 if mirrored else 1.0
     backbone = matcher.backbone
-    transform = CanvasTransform(
-        width, height, FLIP if mirrored else IDENTITY, backbone.canvas_size, backbone.grid
-    )
+    pose = FLIP if mirrored else IDENTITY
+    transform = canvas_transform(backbone, width, height, pose)
     offsets = (np.arange(_SUPERSAMPLE) + 0.5) / _SUPERSAMPLE - 0.5
     inner = np.stack(np.meshgrid(offsets, offsets), axis=-1).reshape(-1, 2)
     points = transform.to_points((transform.grid.cells[:, None] + inner).reshape(-1, 2))
