@@ -16,7 +16,6 @@ from homolog.data.formats.entries import (
     Entries,
     Entry,
     InstanceId,
-    MaskReader,
     as_instance,
     number_instances,
 )
@@ -24,6 +23,7 @@ from homolog.data.formats.poses import sleap
 from homolog.data.reading import ImageFinder
 from homolog.errors import HomologError
 from homolog.image import reading
+from homolog.image.masks import MaskReader
 from homolog.image.regions import as_box
 
 XYWH = tuple[float, float, float, float]

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from homolog import moved
 from homolog.errors import HomologError
 from homolog.image import reading
+from homolog.image.masks import MaskReader
 from homolog.keypoints import KeypointSchema, tell_sides
 
 Threshold = Literal["box", "image"]
@@ -42,6 +43,7 @@ class Annotation:
             box tells which one is meant.
         occluded: which keypoints are hidden behind something, although their place is annotated;
             None where that is not known.
+        mask: reads which pixels of the image show the object, if the data set says so.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Annotation:
     azimuth: int | None = None
     shares_image: bool = False
     occluded: Bool[np.ndarray, "K"] | None = None
+    mask: MaskReader | None = None
 
     @property
     def xywh(self) -> tuple[float, float, float, float]:

@@ -5,18 +5,29 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Bool
 
 from homolog.data.pairs import Annotation, Box, DataSet, Pair, as_box
 from homolog.data.reading import ErrorCollector, check_choice, describe_error, read_json
 from homolog.errors import HomologError
+from homolog.image import reading
+from homolog.image.masks import MaskReader
 from homolog.keypoints import KeypointSchema
 
 SpairSplit = Literal["trn", "val", "test"]
 SPLITS: tuple[SpairSplit, ...] = ("trn", "val", "test")
+_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "tvmonitor",
+)  # fmt: skip
+"""Of Pascal VOC, whose numbers, from 1, are the values of segmentations."""
+
 HOMEPAGE = "https://cvlab.postech.ac.kr/research/SPair-71k/"
 
 
@@ -48,8 +59,9 @@ def load(
         check_choice("category", category, sorted({name.rpartition(":")[2] for name in names}))
         names = [name for name in names if name.endswith(f":{category}")]
     reader = PairReader(
-        "SPair-71k", root / "ImageAnnotation", root / "JPEGImages", KeypointSchema.spair
-    )
+        "SPair-71k", root / "ImageAnnotation", root / "JPEGImages", KeypointSchema.spair,
+        root / "Segmentation",
+    )  # fmt: skip
     folder = root / "PairAnnotation" / split
     pairs = reader.pairs([folder / f"{name}.json" for name in names], problems)
     if not pairs:
@@ -99,15 +111,23 @@ class PairReader:
         folder: of the image annotations, with a folder for each category.
         images: of the images, likewise.
         schema: the keypoints of a category.
+        masks: of the segmentations, likewise, in which each class has a value of its own; None
+            for none.
     """
 
     def __init__(
-        self, title: str, folder: Path, images: Path, schema: Callable[[str], KeypointSchema]
+        self,
+        title: str,
+        folder: Path,
+        images: Path,
+        schema: Callable[[str], KeypointSchema],
+        masks: Path | None = None,
     ):
         self.title = title
         self.folder = folder
         self.images = images
         self.schema = schema
+        self.masks = masks
         self.annotations: dict[tuple[str, str], Annotation] = {}
 
     def pairs(self, paths: Iterable[Path], problems: ErrorCollector) -> list[Pair]:
@@ -159,6 +179,7 @@ class PairReader:
                     as_box(entry["bndbox"]),
                     (entry["image_width"], entry["image_height"]),
                     int(entry["azimuth_id"]),
+                    mask=self._mask(category, file_name),
                 )
             except (LookupError, TypeError, ValueError) as error:
                 raise HomologError(
@@ -166,6 +187,26 @@ class PairReader:
                     f"got: {describe_error(error)}"
                 ) from None
         return self.annotations[key]
+
+    def _mask(self, category: str, file_name: str) -> MaskReader | None:
+        """Reads the mask of an image's object, if it has a segmentation."""
+        if self.masks is None or category not in _CLASSES:
+            return None
+        path = self.masks / category / f"{Path(file_name).stem}.png"
+        return partial(_class_mask, path, category) if path.is_file() else None
+
+
+def _class_mask(path: Path, category: str) -> Bool[np.ndarray, "height width"]:
+    """The pixels of a class in a segmentation.
+
+    Raises:
+        HomologError: it cannot be read.
+    """
+    with reading.open_image(path, reading.MAX_PIXELS, "mask") as image:
+        if image.mode not in ("P", "L"):
+            raise HomologError(f"mask: expected a value for each class, got colours in {path}")
+        with reading.explain_decoding_errors("mask", str(path)):
+            return np.asarray(image) == _CLASSES.index(category) + 1
 
 
 def _override(annotation: Annotation, ids: np.ndarray, points: np.ndarray, box: Box) -> Annotation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from torch import Tensor
 
 from homolog.errors import HomologError
 from homolog.image.reading import MAX_PIXELS, explain_decoding_errors, open_image
+
+MaskReader = Callable[[], Bool[np.ndarray, "height width"]]
+"""Reads or decodes the mask of an object when it is called."""
 
 
 class EmptyMaskError(HomologError):

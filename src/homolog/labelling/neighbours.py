@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from homolog.data.boxes import XYWH
-from homolog.data.formats.entries import MaskReader
 from homolog.descriptors import DescriptorMap
 from homolog.image.geometry import CanvasTransform
+from homolog.image.masks import MaskReader
 
 # Standard deviation of where an object is, in half widths and heights of its box
 # (docs/experiments.md).

@@ -13,10 +13,11 @@ import numpy as np
 from homolog.data.formats import segmentation
 from homolog.data.formats.coco import read_document
 from homolog.data.formats.document import SECTIONS
-from homolog.data.formats.entries import Entries, Entry, MaskReader
+from homolog.data.formats.entries import Entries, Entry
 from homolog.data.formats.image_sizes import fit_to_images, stated_size
 from homolog.data.reading import ErrorCollector, ImageFinder, describe_error, read_json
 from homolog.errors import HomologError
+from homolog.image.masks import MaskReader
 from homolog.image.regions import box_of_mask
 
 INSTANCE_MEMBERS = ("track_id", "instance_id", "instance")

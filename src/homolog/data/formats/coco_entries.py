@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from jaxtyping import Bool, Float
 
 from homolog.data.formats.document import EXTRA, box_of_keypoints
 from homolog.data.formats.image_sizes import Size, stated_size
+from homolog.data.formats.segmentation import read_mask
 from homolog.data.pairs import Annotation, Box
 from homolog.data.reading import ErrorCollector, abbreviate
+from homolog.image.masks import MaskReader
 from homolog.keypoints import KeypointSchema
 
 Id = int | str
@@ -51,6 +54,7 @@ class Instance:
         keypoints: (x, y) in pixels, NaN if not labelled.
         box: (x0, y0, x1, y1) in pixels.
         occluded: which keypoints are labelled, but hidden in the image (v = 1).
+        mask: reads the object's mask, if it has a segmentation.
     """
 
     id: Id
@@ -61,6 +65,7 @@ class Instance:
     keypoints: Float[np.ndarray, "K 2"]
     box: Box
     occluded: Bool[np.ndarray, "K"]
+    mask: MaskReader | None = None
 
     def annotation(self, path: Path, shares_image: bool = False) -> Annotation:
         """The instance as an `Annotation`.
@@ -73,7 +78,7 @@ class Instance:
         name = f"{self.file_name}#{self.id}" if shares_image else self.file_name
         return Annotation(
             name, path, self.category, self.keypoints, self.box, self.size,
-            shares_image=shares_image, occluded=self.occluded,
+            shares_image=shares_image, occluded=self.occluded, mask=self.mask,
         )  # fmt: skip
 
 
@@ -269,10 +274,13 @@ class EntryReader:
         image = self.images[entry["image_id"]]
         points = np.reshape(np.array(entry["keypoints"], dtype=float), (-1, 3))
         x, y, width, height = (float(value) for value in entry["bbox"])
+        size, mask = stated_size(image), None
+        if entry.get("segmentation"):
+            mask = partial(read_mask, entry["segmentation"], size, f"annotation {number}")
         return Instance(
-            number, image["id"], image["file_name"], stated_size(image), category.name,
+            number, image["id"], image["file_name"], size, category.name,
             np.where(points[:, 2:] > 0, points[:, :2], np.nan), (x, y, x + width, y + height),
-            points[:, 2] == 1,
+            points[:, 2] == 1, mask,
         )  # fmt: skip
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
+
+from homolog.image.masks import MaskReader
 
 InstanceId = int | str
 """Names one object of several in an image; the same object has the same id in every file."""
-
-MaskReader = Callable[[], Bool[np.ndarray, "height width"]]
-"""Reads or decodes the mask of an object when it is called."""
 
 BoxForm = Literal["box", "corners", "fractions"]
 """What the four numbers of an entry are: (x, y, width, height), or (x0, y0, x1, y1), in pixels; or

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from homolog.data.formats.entries import MaskReader
+from homolog.errors import HomologError
 from homolog.image import reading
+from homolog.image.masks import MaskReader
 
 
 def mask_reader(segmentation: Any, size: tuple[int, int] | None) -> MaskReader | None:
@@ -37,6 +38,28 @@ def mask_reader(segmentation: Any, size: tuple[int, int] | None) -> MaskReader |
     if size is None:
         return None
     return partial(fill_polygons, [as_polygon(polygon) for polygon in segmentation], size)
+
+
+def read_mask(
+    segmentation: Any, size: tuple[int, int] | None, name: str
+) -> Bool[np.ndarray, "height width"]:
+    """Decode a segmentation.
+
+    Args:
+        segmentation: as for `mask_reader`, and not empty.
+        size: width and height of the image.
+        name: what error messages call it.
+
+    Raises:
+        HomologError: it cannot be decoded.
+    """
+    try:
+        reader = mask_reader(segmentation, size)
+        if reader is None:
+            raise ValueError("segmentation: expected the size of its image, got none")
+        return reader()
+    except ValueError as error:
+        raise HomologError(f"{name}: {error}") from None
 
 
 def rle_size(segmentation: Any) -> tuple[int, int] | None:
