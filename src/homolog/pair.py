@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,26 +11,21 @@ from torch import Tensor
 
 from homolog import matching
 from homolog.config import MatcherConfig
+from homolog.dense import match_cells
 from homolog.descriptors import DescriptorMap, Features
 from homolog.errors import HomologError
 from homolog.flow import DenseMatches, Flow, FlowField
 from homolog.image.geometry import CanvasTransform
 from homolog.image.points import PointsLike, as_points
-from homolog.image.poses import FLIP, IDENTITY, PoseVariant, as_pose
+from homolog.image.poses import IDENTITY, PoseVariant, as_pose
 from homolog.keypoints import KeypointSchema
-from homolog.matching.alignment import FLIPPED, Alignment, mirror_queries, pose_from_heading
-from homolog.matching.consensus import Consensus
+from homolog.matching.alignment import FLIPPED, Alignment, mirror_queries
+from homolog.prepared import PreparedPair
 from homolog.refining import Look, Refiner
 from homolog.results import Heatmap, Matches
-from homolog.scores import MatchScorer
-
-_FLOOR = -1e4  # of cells that take no part; not -inf, for rows of them must have a softmax
 
 
-_log = logging.getLogger(__name__)
-
-
-class ImagePair:
+class ImagePair(PreparedPair):
     """Two images prepared for each other; made by `Matcher.pair`, asked as often as wanted.
 
     Descriptors, pose alignment and consensus are computed once, when they are first needed.
@@ -64,84 +57,11 @@ class ImagePair:
         whole: ImagePair | None = None,
         refiner: Refiner | None = None,
     ):
-        self.image0 = image0
-        self.image1 = image1
-        self.poses = tuple(poses)
-        self.config = config
+        super().__init__(image0, image1, describe, poses, config, mask0, mask1)
         self.schema = schema
         self.whole = whole
         self.refiner = refiner
-        self._describe, self._mask0, self._mask1 = describe, mask0, mask1
-        self._source_maps: dict[PoseVariant, DescriptorMap] = {}
-        self._consensus: dict[PoseVariant, Consensus] = {}
         self._dense: dict[PoseVariant, tuple[DenseMatches, DenseMatches]] = {}
-        self._scores: dict[PoseVariant, float] = {}
-        self._scorers: dict[PoseVariant, MatchScorer] = {}
-
-    def __repr__(self) -> str:
-        poses = ", ".join(pose.name for pose in self.poses)
-        return f"ImagePair({self.image0.size}, {self.image1.size}, poses: {poses})"
-
-    def source_map(self, pose: PoseVariant) -> DescriptorMap:
-        """Descriptors of the source in a pose, masked if there is a mask."""
-        pose = as_pose(pose)
-        if pose not in self._source_maps:
-            found = self._describe(self.image0, pose)
-            self._source_maps[pose] = found if self._mask0 is None else found.masked(self._mask0)
-        return self._source_maps[pose]
-
-    @cached_property
-    def target_map(self) -> DescriptorMap:
-        """Descriptors of the target, masked if there is a mask."""
-        found = self._describe(self.image1, IDENTITY)
-        return found if self._mask1 is None else found.masked(self._mask1)
-
-    @cached_property
-    def alignment(self) -> Alignment:
-        """The pose of the source that fits the target best, and what decided on it.
-
-        Adaptive pose alignment (Zhang et al., CVPR 2024): the pose with the least instance
-        matching distance. Where the choice is whether to flip, and the model recognises both
-        objects, their headings decide instead, which costs no further pass through the backbone.
-        """
-        if len(self.poses) == 1:
-            return Alignment(self.poses[0], "request")
-        if set(self.poses) == {IDENTITY, FLIP} and self.target_map.sides is not None:
-            pose = pose_from_heading(self.source_map(IDENTITY).sides, self.target_map.sides)
-            if pose is not None:
-                _log.info("pose %s, decided by the headings", pose.name)
-                return Alignment(pose, "heading")
-        distances = {pose: self.distance(pose) for pose in self.poses}
-        best = min(distances, key=distances.__getitem__)
-        _log.info("pose %s, at an instance matching distance of %.4f", best.name, distances[best])
-        return Alignment(best, "distance", distances)
-
-    def distance(self, pose: PoseVariant | None = None) -> float:
-        """The instance matching distance of the source, in a pose, to the target.
-
-        With masks, as published: the mean over the source's cells of the distance to the nearest
-        of the target's. Without, symmetric, and weighted by saliency.
-
-        Args:
-            pose: of the source; None for the best one.
-        """
-        if pose is None and self.alignment.distances is not None:
-            return self.alignment.distances[self.alignment.pose]
-        chosen = self.alignment.pose if pose is None else as_pose(pose)
-        source, target = self.source_map(chosen), self.target_map
-        if self._mask0 is not None or self._mask1 is not None:
-            return matching.instance_matching_distance(
-                source.descriptors_HWC, target.descriptors_HWC,
-                source.matchable_HW, target.matchable_HW,
-            )  # fmt: skip
-        return matching.saliency_weighted_imd(
-            source.descriptors_HWC, target.descriptors_HWC, source.saliency_HW, target.saliency_HW
-        )
-
-    @property
-    def score(self) -> float:
-        """The pair score: how similar the two objects are, with the source in its best pose."""
-        return self._score(self.alignment.pose)
 
     def reversed(self, pose: PoseVariant | None = None) -> ImagePair:
         """The same pair asked the other way: points of the target, matched in the source.
@@ -163,20 +83,6 @@ class ImagePair:
         if kept.flip:
             pair.__dict__["alignment"] = Alignment(IDENTITY, "request", warning=FLIPPED)
         return pair
-
-    def consensus(self, pose: PoseVariant) -> Consensus | None:
-        """The consensus of the source in a pose with the target; None if the model uses none."""
-        pose = as_pose(pose)
-        if self.config.consensus is None:
-            return None
-        if pose not in self._consensus:
-            source, target = self.source_map(pose), self.target_map
-            self._consensus[pose] = Consensus(
-                source.descriptors_HWC, target.descriptors_HWC,
-                source.saliency_HW, target.saliency_HW,
-                source.matchable_HW, target.matchable_HW, self.config.consensus,
-            )  # fmt: skip
-        return self._consensus[pose]
 
     def transfer(self, points: PointsLike, point_ids: Sequence[int | str] | None = None) -> Matches:
         """Match given points of the source.
@@ -429,23 +335,6 @@ class ImagePair:
         target = Look(self.image1, self.target_map, self._mask1)
         return self.refiner.refine(source, target, points0, points1, similarity)
 
-    def scorer(self, pose: PoseVariant) -> MatchScorer:
-        """What makes scores of the matches of the source in a pose."""
-        if pose not in self._scorers:
-            self._scorers[pose] = MatchScorer(
-                self.source_map(pose), self.target_map, self._score(pose), self.config
-            )
-        return self._scorers[pose]
-
-    def _score(self, pose: PoseVariant) -> float:
-        if pose not in self._scores:
-            source, target = self.source_map(pose), self.target_map
-            self._scores[pose] = matching.pair_similarity(
-                source.descriptors_HWC, target.descriptors_HWC,
-                source.matchable_HW, target.matchable_HW,
-            )  # fmt: skip
-        return self._scores[pose]
-
     def _matches(
         self,
         keypoints0: Float[np.ndarray, "K 2"],
@@ -483,24 +372,9 @@ class ImagePair:
 
     def _match_cells(self, pose: PoseVariant) -> tuple[DenseMatches, DenseMatches]:
         """The match of every cell of the source, and of every cell of the target."""
-        if pose in self._dense:
-            return self._dense[pose]
-        source, target, config = self.source_map(pose), self.target_map, self.config
-        similarity = source.descriptors_HWC.flatten(0, 1) @ target.descriptors_HWC.flatten(0, 1).T
-        settings = config.window, config.temperature
-        forward = matching.dense_matches(
-            similarity, target.matchable_HW, *settings, self.consensus(pose)
-        )
-        backward = matching.dense_matches(
-            similarity.T, source.matchable_HW, *settings, self.reversed(pose).consensus(IDENTITY)
-        )
-        similarity[~source.matchable_HW.flatten()] = _FLOOR
-        similarity[:, ~target.matchable_HW.flatten()] = _FLOOR
-        grid0, grid1 = source.transform.grid.shape, target.transform.grid.shape
-        back0 = matching.cycle_log_prob(similarity, forward[1], grid0, grid1)
-        back1 = matching.cycle_log_prob(similarity.T, backward[1], grid1, grid0)
-        self._dense[pose] = (
-            (*forward[:2], matching.match_confidence(forward[2], back0)),
-            (*backward[:2], matching.match_confidence(backward[2], back1)),
-        )
+        if pose not in self._dense:
+            consensus = self.consensus(pose), self.reversed(pose).consensus(IDENTITY)
+            self._dense[pose] = match_cells(
+                self.source_map(pose), self.target_map, consensus, self.config
+            )
         return self._dense[pose]
