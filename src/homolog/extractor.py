@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +19,7 @@ from homolog.descriptors import DescriptorMap
 from homolog.features import FeatureCache, fuse, stack
 from homolog.features.foreground import saliency
 from homolog.image.geometry import CanvasTransform
-from homolog.networks.sides import SideHead, SideMaps, append_sides
+from homolog.networks.sides import SideHead, SideMaps, append_sides, presence
 from homolog.utils.serialization import stable_repr
 
 BATCH = 8  # canvases that go through the backbone at once
@@ -135,9 +136,24 @@ class DescriptorExtractor:
             learned = self.network(given.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)[0]
         if self.side_head is not None:
             sides = self.side_head(zero_shot)[0]
-        descriptors = join_descriptors(zero_shot[0], learned, sides, self.config)
         salient = saliency(zero_shot[0], valid)
-        return DescriptorMap(transform, descriptors, valid, valid, salient, sides)
+        coarse = None
+        if learned is not None and learned.shape[:2] != valid.shape:
+            coarse = DescriptorMap(transform, zero_shot[0], valid, valid, salient, sides)
+            transform = dataclasses.replace(
+                transform, grid=transform.grid.refined(len(learned) // len(valid))
+            )
+            valid = torch.from_numpy(transform.valid_cells).to(valid.device)
+            salient = coarse.at(salient[..., None], transform.grid)[..., 0] * valid
+            if sides is not None:
+                sides = SideMaps.from_stacked(coarse.at(sides.stacked, transform.grid))
+            if zero_shot_share(sides, self.config) > 0:
+                zero_shot = F.normalize(coarse.at(zero_shot[0], transform.grid), dim=-1)[None]
+        descriptors = join_descriptors(zero_shot[0], learned, sides, self.config)
+        lengths = None
+        if learned is not None and self.config.similarity == "inner-product":
+            lengths = torch.linalg.vector_norm(learned.float(), dim=-1)
+        return DescriptorMap(transform, descriptors, valid, valid, salient, sides, lengths, coarse)
 
     @property
     def digest(self) -> str | None:
@@ -172,9 +188,26 @@ def join_descriptors(
     descriptors = zero_shot_HWC
     if learned_HWD is not None and config.post_processor is not None:
         descriptors = F.normalize(learned_HWD.float(), dim=-1)
-        if (share := config.post_processor.zero_shot) > 0:
+        if (share := zero_shot_share(sides, config)) > 0:
             parts = ((1 - share, descriptors), (share, zero_shot_HWC))
             descriptors = torch.cat([math.sqrt(weight) * part for weight, part in parts], dim=-1)
     if sides is not None and config.sides is not None:
         descriptors = append_sides(descriptors, sides, config.sides)
     return descriptors
+
+
+def zero_shot_share(sides: SideMaps | None, config: MatcherConfig) -> float:
+    """The share of the zero-shot similarity in that of a descriptor with itself.
+
+    In the similarity of two descriptors it is the geometric mean of both images' shares.
+
+    Args:
+        sides: the side head's predictions; None without one.
+        config: has a post-processor.
+    """
+    settings = config.post_processor
+    assert settings is not None, "a configuration with a post-processor"
+    share, recognised = settings.zero_shot, settings.zero_shot_recognised
+    if recognised is None or sides is None or config.sides is None:
+        return share
+    return share + (recognised - share) * float(presence(sides.objectness, config.sides))

@@ -65,7 +65,7 @@ class Model:
         settings = self.config.post_processor
         if settings is None:
             settings = PostProcessorConfig("descriptors", trained_on="pseudo-labels")
-        settings = dataclasses.replace(settings, zero_shot=share)
+        settings = dataclasses.replace(settings, zero_shot=share, zero_shot_recognised=None)
         config = dataclasses.replace(self.config, post_processor=settings)
         return Model(config, network, self.side_head)
 
