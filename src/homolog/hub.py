@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from homolog.errors import HomologError
 from homolog.networks.context import AttentionHead
 from homolog.networks.post_processor import PostProcessor
 from homolog.networks.sides import SideHead
+from homolog.utils.temporary import temporary_folder
 
 _CARD = "README.md"
 
@@ -111,8 +111,8 @@ def push_matcher(
         state = adapters.applied_state(backbone, settings.tuning)
     if results is None and _is_unchanged(name, config, network):
         results = Path(name) / model_cards.RESULTS
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoints.save(Path(folder), network, config, state, side_head)
+    with temporary_folder() as folder:
+        checkpoints.save(folder, network, config, state, side_head)
         return push_to_hub(folder, repo_id, private=private, results=results)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from homolog import HomologError, Matcher, evaluation
 from homolog.data import Pair, pf_willow
 from homolog.evaluation.report import Report
 from homolog.features import FeatureCache
+from homolog.utils.locks import lock_folder
 
 
 def test_one_backbone_pass_for_each_image_and_pose(colour_matcher, data, tmp_path):
@@ -178,3 +180,17 @@ def test_an_old_run_resumes_with_a_note(colour_matcher, data, tmp_path):
     report = evaluation.evaluate(colour_matcher, data, tmp_path / "run", "toy")
     assert read_lines(path) == old + lines[2:]
     assert any(note.startswith("KAP and n01 are of 4 of 6 pairs") for note in report.notes)
+
+
+def test_one_process_writes_a_folder(colour_matcher, data, tmp_path):
+    path = evaluation.predict(colour_matcher, data, tmp_path / "run")
+    whole = path.read_text()
+    with lock_folder(tmp_path / "run"):
+        for work in (evaluation.predict, partial(evaluation.evaluate, model="toy")):
+            with pytest.raises(
+                HomologError, match=r"^out: expected a folder that no other process"
+            ):
+                work(colour_matcher, data, tmp_path / "run")
+    path.write_text(whole + whole)  # as two processes leave it that were not kept apart
+    report = evaluation.evaluate(colour_matcher, data, tmp_path / "run", "toy")
+    assert path.read_text() == whole and report.notes == []

@@ -55,7 +55,7 @@ def test_files_of_a_rendered_set(rendered):
     names = {str(path.relative_to(out)) for path in out.iterdir()}
     assert names == {
         "pictures", "coordinates", "annotations.json", "manifest.json", "contact.jpg", "run.json",
-        "records.jsonl",
+        "records.jsonl", ".lock",
     }  # fmt: skip
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["count"] == COUNT and manifest["seed"] == 3 and manifest["size"] == SIZE

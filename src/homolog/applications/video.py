@@ -6,7 +6,6 @@ import contextlib
 import math
 import os
 import struct
-import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +16,7 @@ from PIL import Image
 from homolog.errors import HomologError
 from homolog.utils.optional import require
 from homolog.utils.outputs import replace_atomically
+from homolog.utils.temporary import remove_leftovers, temporary_file
 
 if TYPE_CHECKING:  # needed only for videos
     from av.container import InputContainer, OutputContainer
@@ -176,13 +176,15 @@ class VideoWriter:
         av = _av()
         self._errors = (av.error.FFmpegError, OSError)
         with self._explain_errors():
-            descriptor, name = tempfile.mkstemp(
-                self.path.suffix, f".{self.path.stem}-", self.path.parent
-            )
-            os.close(descriptor)
-            self._temporary = Path(name)
-            self._container: OutputContainer = av.open(name, "w")
-            self._stream = _add_stream(self._container, self.size)
+            remove_leftovers(self.path.parent, self.path.stem)
+            with contextlib.ExitStack() as stack:
+                temporary = stack.enter_context(temporary_file(self.path, self.path.suffix))
+                self._temporary = Path(temporary.name)
+                if os.name == "nt":
+                    temporary.close()  # Windows renames no open files
+                self._container: OutputContainer = av.open(temporary.name, "w")
+                self._stream = _add_stream(self._container, self.size)
+                self._stack = stack.pop_all()
         return self
 
     def write(self, image: Image.Image, seconds: float) -> None:
@@ -202,15 +204,15 @@ class VideoWriter:
             self._container.mux(self._stream.encode(frame))
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            with self._explain_errors() if kind is None else contextlib.suppress(*self._errors):
-                if kind is None:
-                    self._container.mux(self._stream.encode())
-                self._container.close()
-                if kind is None:
-                    replace_atomically(self._temporary, self.path)
-        finally:
-            self._temporary.unlink(missing_ok=True)
+        with (
+            self._stack,
+            self._explain_errors() if kind is None else contextlib.suppress(*self._errors),
+        ):
+            if kind is None:
+                self._container.mux(self._stream.encode())
+            self._container.close()
+            if kind is None:
+                replace_atomically(self._temporary, self.path)
 
     @contextlib.contextmanager
     def _explain_errors(self) -> Iterator[None]:

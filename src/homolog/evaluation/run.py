@@ -27,6 +27,7 @@ from homolog.evaluation.views import Boxes, FeatureStore, ObjectViews, queries
 from homolog.image.poses import IDENTITY, PoseVariant
 from homolog.keypoints import check_flips
 from homolog.matcher import Matcher
+from homolog.utils.locks import lock_folder
 from homolog.utils.outputs import claim_run_dir
 from homolog.utils.progress import ProgressBar
 from homolog.utils.resume_log import ResumeLog
@@ -74,10 +75,11 @@ def predict(
     Raises:
         HomologError: there are no pairs, images are missing or broken, poses are flipped and the
             keypoints' sides are not known, the box of an object that shares its image cannot be
-            right, the folder has another run, or it cannot be written.
+            right, the folder has another run, is in use, or cannot be written.
     """
     views = _views(data, poses, boxes, zoom, mirror, refine)
-    return _predict(matcher, data, folder, poses, views, memory)
+    with lock_folder(folder):
+        return _predict(matcher, data, folder, poses, views, memory)
 
 
 def _views(
@@ -108,7 +110,7 @@ def _predict(
     views: ObjectViews,
     memory: int,
 ) -> Path:
-    """As `predict`, of objects that are shown in a certain way."""
+    """As `predict`, of objects that are shown in a certain way, while the folder is locked."""
     path = folder / "predictions.jsonl"
     claim_run_dir(folder, _run_identity(matcher, data, poses, views))
     log = ResumeLog(path, "pair")
@@ -201,7 +203,21 @@ def evaluate(
         HomologError: as `predict`.
     """
     views = _views(data, poses, boxes, zoom, mirror, refine)
-    path = _predict(matcher, data, folder, poses, views, memory)
+    with lock_folder(folder):
+        path = _predict(matcher, data, folder, poses, views, memory)
+        return _report(path, data, folder, model, poses, poses_name, views)
+
+
+def _report(
+    path: Path,
+    data: DataSet,
+    folder: Path,
+    model: str,
+    poses: Sequence[PoseVariant],
+    poses_name: str,
+    views: ObjectViews,
+) -> Report:
+    """Score a file of predictions, and write tables and charts into a folder."""
     predictions, notes = read_predictions(path, data)
     scored, unaligned = score(data, predictions), None
     if len(poses) > 1:

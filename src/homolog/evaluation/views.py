@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +26,7 @@ from homolog.matching.refinement import RefinementConfig
 from homolog.mirror import check_mirror
 from homolog.utils.lru_cache import LRUCache
 from homolog.utils.serialization import to_plain
+from homolog.utils.temporary import temporary_folder
 from homolog.zoom import CONTEXT_WEIGHT, Zoom, check_zoom
 
 Boxes = Literal["none", "annotated"] | None
@@ -201,12 +201,13 @@ class FeatureStore:
         if matcher.cache is not None or _nbytes(one) * count <= max_bytes:
             yield store
             return
+        stack = ExitStack()
         try:
-            temporary = TemporaryDirectory(dir=folder, prefix=".features-")
+            temporary = stack.enter_context(temporary_folder(folder, ".features-"))
         except OSError as error:
             raise HomologError(f"out: cannot write {folder}: {error.strerror}") from error
-        with temporary as name:
-            yield cls(matcher.with_cache(FeatureCache(name)), views, poses, max_bytes)
+        with stack:
+            yield cls(matcher.with_cache(FeatureCache(temporary)), views, poses, max_bytes)
 
     def __call__(self, annotation: Annotation) -> Features:
         """The features of an object.

@@ -27,6 +27,7 @@ from homolog.labelling.annotator import AnnotateConfig, Annotator, Record
 from homolog.labelling.categories import with_categories, with_keypoints_of
 from homolog.labelling.coco_output import Summary, make_document
 from homolog.labelling.provenance import file_annotations, is_done, labelled_keypoints, own_objects
+from homolog.labelling.records import check_record
 from homolog.labelling.review import mark_doubtful
 from homolog.matcher import Matcher
 from homolog.matching.refinement import RefinementConfig
@@ -121,7 +122,9 @@ def _annotate(
     if config.review is None and (begun := _begun_with(log_path(out), header)) is not None:
         header["review"] = begun
         notes.append(f"goes on as it was begun: points that score below {begun:g} are doubtful")
-    log = ResumeLog(log_path(out), "file_name", header=header, restart=overwrite)
+    log = ResumeLog(
+        log_path(out), "file_name", header=header, restart=overwrite, check=check_record
+    )
     remaining = [p for p in files if name_of(p) not in log.records and p.resolve() not in done]
     if remaining:
         with log, ProgressBar(len(remaining)) as progress:

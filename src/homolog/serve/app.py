@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from homolog.serve.review_routes import add_review_routes
 from homolog.serve.routes import add_image_routes, add_pair_routes
 from homolog.serve.security import Guard
 from homolog.serve.uploads import ImageStore, StoredImage, UnknownImage, UploadTooLarge
+from homolog.utils.temporary import temporary_folder
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 """The names by which a machine calls itself."""
@@ -131,7 +131,8 @@ def check_options(options: Options) -> list[str]:
 def create_app(matcher: Matcher, options: Options | None = None) -> FastAPI:
     """The server as an ASGI application, to be run by uvicorn or any other ASGI server.
 
-    Uploads are stored in a temporary folder, which is removed when the server ends.
+    Uploads are stored in a temporary folder, which is removed when the server ends, or, if it was
+    killed, when the next one starts.
 
     Args:
         matcher: matches the images.
@@ -146,7 +147,7 @@ def create_app(matcher: Matcher, options: Options | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with ExitStack() as stack:
-            uploads = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="homolog-")))
+            uploads = stack.enter_context(temporary_folder())
             state = app.state.homolog = AppState(matcher, given, uploads)
             pair = stack.enter_context(example.pair())
             for path, name in ((pair.image0, "fox.jpg"), (pair.image1, "husky.jpg")):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from homolog.data import label_files
 from homolog.data.formats.document import WriteOptions
 from homolog.errors import HomologError
 from homolog.serve.review import Review
+from homolog.utils.temporary import temporary_folder
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def export(review: Review, format: str) -> Export:
     """
     chosen = label_files.output_format(Path("labels"), "export", format)
     assert chosen.write is not None
-    with tempfile.TemporaryDirectory(prefix="homolog-") as name:
-        folder = Path(name).resolve()
+    with temporary_folder() as temporary:
+        folder = temporary.resolve()
         path = folder / f"{review.path.stem}{chosen.suffixes[0]}"
         try:
             notes = chosen.write(path, review.document(), WriteOptions(argument="export"))

@@ -24,6 +24,7 @@ from homolog.synth.rig import Rig
 from homolog.synth.sample import RenderConfig, sample_paths
 from homolog.synth.tracer import Tracer
 from homolog.synth.workers import render_samples
+from homolog.utils.locks import LOCK, lock_folder
 from homolog.utils.optional import require
 from homolog.utils.outputs import claim_run_dir, write_atomically
 from homolog.utils.progress import ProgressBar
@@ -94,8 +95,8 @@ def render_set(
         `annotations.json` in the COCO format; `manifest.json`; `contact.jpg`.
 
     Raises:
-        HomologError: an argument is wrong; no model can be used; the folder holds something else
-            or cannot be written; `embreex`, `pygltflib` or `threadpoolctl` is missing.
+        HomologError: an argument is wrong; no model can be used; the folder holds something else,
+            is in use or cannot be written; `embreex`, `pygltflib` or `threadpoolctl` is missing.
     """
     folder, target = Path(models_folder), Path(out)
     _check_numbers(count, size, seed, workers)
@@ -112,9 +113,42 @@ def render_set(
     if not rigs:
         raise no_usable_model(folder, skipped)
     config = RenderConfig(size, seed, photos, tuple(keypoints))
-    _claim_folder(target, config, rigs, None if backgrounds is None else Path(backgrounds))
+    _check_folder(target)
+    with lock_folder(target):
+        _claim_folder(target, config, rigs, None if backgrounds is None else Path(backgrounds))
+        ordered, reused = _render(target, config, rigs, count, workers)
+        annotations = target / "annotations.json"
+        _write_json(annotations, coco_file(ordered, rigs, keypoints, folder, size))
+        _write_json(
+            target / "manifest.json",
+            {
+                "made_by": "homolog synth",
+                "version": VERSION,
+                "count": count,
+                "size": size,
+                "seed": seed,
+                "backgrounds": None if backgrounds is None else str(backgrounds),
+                "backgrounds_left_out": dict(
+                    sorted({e for r in ordered for e in map(tuple, r["unreadable"])})
+                ),
+                "models": {rig.name: _describe_model(rig, ordered) for rig in rigs},
+                "without_things": sum(not record["things"] for record in ordered),
+                "left_out": dict(sorted(skipped.items())),
+                "keypoints": keypoints,
+                "canonical": "x: the thing's own left (+) and right (-), y: front (+), z: up",
+            },
+        )
+        write_contact_sheet(target, min(count, _ON_CONTACT_SHEET))
+    notes = {rig.name: "; ".join(rig.notes) for rig in rigs if rig.notes}
+    names = tuple(rig.name for rig in rigs)
+    return Report(target, annotations, count, reused, names, skipped, notes)
 
-    log = ResumeLog(target / _LOG, "index")
+
+def _render(
+    target: Path, config: RenderConfig, rigs: Sequence[Rig], count: int, workers: int | None
+) -> tuple[list[dict[str, Any]], int]:
+    """Render what is missing of a set; the records of all images, and how many were there."""
+    log = ResumeLog(target / _LOG, "index", check=_check_record)
     missing = [
         index
         for index in range(count)
@@ -127,32 +161,7 @@ def render_set(
         for done, record in enumerate(render_samples(missing, rigs, config, target, workers), 1):
             log.append(record)
             progress.update("rendering", done)
-    ordered = [log.records[index] for index in range(count)]
-    annotations = target / "annotations.json"
-    _write_json(annotations, coco_file(ordered, rigs, keypoints, folder, size))
-    _write_json(
-        target / "manifest.json",
-        {
-            "made_by": "homolog synth",
-            "version": VERSION,
-            "count": count,
-            "size": size,
-            "seed": seed,
-            "backgrounds": None if backgrounds is None else str(backgrounds),
-            "backgrounds_left_out": dict(
-                sorted({e for r in ordered for e in map(tuple, r["unreadable"])})
-            ),
-            "models": {rig.name: _describe_model(rig, ordered) for rig in rigs},
-            "without_things": sum(not record["things"] for record in ordered),
-            "left_out": dict(sorted(skipped.items())),
-            "keypoints": keypoints,
-            "canonical": "x: the thing's own left (+) and right (-), y: front (+), z: up",
-        },
-    )
-    write_contact_sheet(target, min(count, _ON_CONTACT_SHEET))
-    notes = {rig.name: "; ".join(rig.notes) for rig in rigs if rig.notes}
-    names = tuple(rig.name for rig in rigs)
-    return Report(target, annotations, count, count - len(missing), names, skipped, notes)
+    return [log.records[index] for index in range(count)], count - len(missing)
 
 
 def _check_numbers(count: int, size: int, seed: int, workers: int | None) -> None:
@@ -193,21 +202,48 @@ def _describe_model(rig: Rig, records: Sequence[Mapping[str, Any]]) -> dict[str,
     }
 
 
+def _check_record(record: Mapping[str, Any]) -> None:
+    """Check that a record read from a file has what the set's description is made of.
+
+    Raises:
+        LookupError, TypeError, ValueError: it has not.
+    """
+    known = type(record["index"]) is int and all(len(each) == 2 for each in record["unreadable"])
+    if not known or not isinstance(record["background"], (str, type(None))):
+        raise ValueError
+    for name, kind in (("objects", str), ("things", dict)):
+        if not isinstance(record[name], list) or {*map(type, record[name])} - {kind}:
+            raise ValueError
+    for each in record["things"]:
+        each["model"]
+
+
 def _write_json(path: Path, content: Any) -> None:
     write_atomically(path, (json.dumps(content) + "\n").encode())
+
+
+def _check_folder(target: Path) -> None:
+    """Refuse a folder that holds something else than a rendered set."""
+    try:
+        if target.exists() and not target.is_dir():
+            raise HomologError(f"out: expected a folder, got the file {target}")
+        if (
+            target.is_dir()
+            and any(path.name != LOCK for path in target.iterdir())
+            and not (target / "run.json").is_file()
+        ):
+            raise HomologError(
+                f"out: expected an empty folder or a rendered set, got {target}; try another folder"
+            )
+    except OSError as error:
+        raise HomologError(f"out: cannot read {target}: {error.strerror}") from error
 
 
 def _claim_folder(
     target: Path, config: RenderConfig, rigs: Sequence[Rig], backgrounds: Path | None
 ) -> None:
-    """Make the folder this set's, unless it holds something else."""
+    """Make the folder this set's, unless it holds another."""
     try:
-        if target.exists() and not target.is_dir():
-            raise HomologError(f"out: expected a folder, got the file {target}")
-        if target.is_dir() and any(target.iterdir()) and not (target / "run.json").is_file():
-            raise HomologError(
-                f"out: expected an empty folder or a rendered set, got {target}; try another folder"
-            )
         run = {
             "made_by": "homolog synth",
             "version": VERSION,

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +16,7 @@ from homolog.errors import HomologError
 from homolog.synth.rig import Rig
 from homolog.synth.sample import RenderConfig, render_sample
 from homolog.utils.optional import require
+from homolog.utils.temporary import temporary_folder
 
 _job: tuple[Sequence[Rig], RenderConfig, Path] | None = None
 """What a worker process renders; set when it starts."""
@@ -51,8 +51,8 @@ def render_samples(
         return
     # The models are handed over in a file. A process dies at its start where a script has no
     # guard, and writing more to it than a pipe holds would then never return.
-    with tempfile.TemporaryDirectory(prefix="homolog-") as temporary:
-        job = Path(temporary, "job")
+    with temporary_folder() as temporary:
+        job = temporary / "job"
         job.write_bytes(pickle.dumps((rigs, config, folder)))
         pool = ProcessPoolExecutor(
             number,

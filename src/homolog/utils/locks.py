@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from homolog.errors import HomologError
+from homolog.utils.temporary import remove_leftovers
 
 LOCK = ".lock"
 """Name of the file that is locked; it stays in the folder, and means nothing by itself."""
@@ -22,7 +23,8 @@ _BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 def lock_folder(folder: Path, name: str = "out") -> Iterator[None]:
     """Hold a folder's lock, which the operating system releases when the process ends.
 
-    Where the file system knows no locks, nothing is locked.
+    Where the file system knows no locks, nothing is locked. Temporary files that a killed process
+    has left in the folder are removed.
 
     Args:
         folder: made if it is not there.
@@ -50,6 +52,8 @@ def lock_folder(folder: Path, name: str = "out") -> Iterator[None]:
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
+            for each in (folder, *(path for path in folder.iterdir() if path.is_dir())):
+                remove_leftovers(each)
         yield
 
 
@@ -91,6 +95,7 @@ def lock_file(path: Path, name: str = "out") -> Iterator[None]:
         except FileNotFoundError:
             pass
         file.close()  # whoever held the lock has just removed it
+    remove_leftovers(path.parent, path.stem)
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from homolog.errors import HomologError
+from homolog.utils.temporary import temporary_file, temporary_folder
 
 
 def check_output(
@@ -61,19 +62,15 @@ def write_atomically(path: Path, data: bytes, name: str = "out") -> None:
     Raises:
         HomologError: it cannot be written; what was there before is untouched.
     """
-    temporary = None
     try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.stem}-", delete=False
-        ) as file:
-            temporary = Path(file.name)
+        with temporary_file(path) as file:
             file.write(data)
-        replace_atomically(temporary, path)
+            file.flush()
+            if os.name == "nt":
+                file.close()  # Windows renames no open files
+            replace_atomically(Path(file.name), path)
     except OSError as error:
         raise HomologError(f"{name}: cannot write {path}: {error.strerror}") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -88,8 +85,8 @@ def temporary_output(path: Path, name: str = "out") -> Iterator[Path]:
         HomologError: it cannot be written; what was there before is untouched.
     """
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".homolog-") as folder:
-            temporary = Path(folder) / path.name
+        with temporary_folder(path.parent, ".homolog-") as folder:
+            temporary = folder / path.name
             yield temporary
             replace_atomically(temporary, path)
     except (OSError, TypeError, ValueError) as error:

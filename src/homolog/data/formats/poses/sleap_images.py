@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import itertools
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from PIL import Image
 from homolog.data.formats.document import DocumentBuilder, ReadOptions
 from homolog.errors import HomologError
 from homolog.image import reading
+from homolog.utils.temporary import temporary_folder
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,9 @@ class SleapImages:
         if not video.backend_metadata.get("has_embedded_images"):
             return None
         if self._packed is None:
-            self._packed = Path(tempfile.mkdtemp(prefix="homolog-frames-"))
-            atexit.register(shutil.rmtree, self._packed, ignore_errors=True)
+            stack = contextlib.ExitStack()
+            self._packed = stack.enter_context(temporary_folder())
+            atexit.register(stack.close)
         inside = PureWindowsPath(name)
         path = self._packed / str(len(list(self._packed.iterdir()))) / f"{inside.stem}.png"
         try:
