@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from homolog import moved
 from homolog.backbones import (
@@ -23,8 +25,11 @@ from homolog.errors import HomologError
 from homolog.features import FusionConfig
 from homolog.matching.calibration import MatchWeights, ScoreCalibration
 from homolog.matching.consensus import ConsensusConfig
+from homolog.matching.soft_argmax import suppressed_soft_argmax, window_soft_argmax
 from homolog.networks.sides import SidesConfig
 from homolog.utils.serialization import field_values
+
+_SIMILARITIES, _COORDINATES = ("cosine", "inner-product"), ("centres", "corners")
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ class MatcherConfig:
         backbone: name of a registered backbone, or the configuration of a foundation model.
         fusion: how its feature maps become descriptors.
         window: half-width of the soft-argmax window, in cells; None for all cells.
-        temperature: of the soft-argmax.
+        temperature: of the soft-argmax, in units of similarity.
         consensus: how much the rest of both images corrects similarity; None for similarity
             alone, as published.
         same_category_threshold: the pair score from which two images probably show objects of
@@ -100,6 +105,14 @@ class MatcherConfig:
         sides: how a side head takes part; None for none.
         score_calibration: makes matching scores probabilities, and tells what is visible; None
             for scores that rank matches and are no probabilities.
+        similarity: of two descriptors: their `cosine`, or the plain `inner-product` of what a
+            post-processor returns, as MARCO has it.
+        suppression_sigma: standard deviation, in cells, of the Gaussian that similarity is
+            multiplied by around its largest entry, before the soft-argmax over all cells (`window`
+            is None then); None for none.
+        coordinates: where descriptors lie on the canvas: at their cells' `centres`, or as MARCO
+            was trained with: `corners` reads a source's at x · cells / size, and puts a target's
+            first and last on the first and last pixel.
     """
 
     backbone: str | BackboneConfig
@@ -111,6 +124,9 @@ class MatcherConfig:
     post_processor: PostProcessorConfig | None = None
     sides: SidesConfig | None = None
     score_calibration: ScoreCalibration | None = None
+    similarity: Literal["cosine", "inner-product"] = "cosine"
+    suppression_sigma: float | None = None
+    coordinates: Literal["centres", "corners"] = "centres"
 
     def __post_init__(self) -> None:
         """Refuse values of other kinds, which would fail later, in the middle of a match."""
@@ -133,6 +149,45 @@ class MatcherConfig:
         threshold = self.same_category_threshold
         if threshold is not None and not _is_number(threshold):
             raise HomologError(f"same_category_threshold: expected a number, got {threshold!r}")
+        for name, known in (("similarity", _SIMILARITIES), ("coordinates", _COORDINATES)):
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in known:
+                raise HomologError(
+                    f"{name}: expected {' or '.join(map(repr, known))}, got {value!r}"
+                )
+        sigma = self.suppression_sigma
+        if sigma is not None:
+            if not (_is_number(sigma) and 0 < sigma < math.inf):
+                raise HomologError(f"suppression_sigma: expected a number above 0, got {sigma!r}")
+            if window is not None:
+                raise HomologError(f"window: expected None with suppression_sigma, got {window}")
+        if self.similarity == "inner-product":
+            settings = self.post_processor
+            if settings is None:
+                raise HomologError("similarity: expected 'cosine' without a post-processor")
+            for name, mixed in (
+                ("consensus", self.consensus is not None),
+                ("sides", self.sides is not None),
+                ("zero_shot", settings.zero_shot != 0 or settings.zero_shot_recognised),
+            ):
+                if mixed:
+                    raise HomologError(f"{name}: expected none with similarity='inner-product'")
+
+    def locate(
+        self, similarity_KHW: Float[Tensor, "K H W"], peaks_K2: Int[Tensor, "K 2"] | None = None
+    ) -> Float[Tensor, "K 2"]:
+        """The positions (x, y) in cells, between cells, that similarity maps say.
+
+        Args:
+            similarity_KHW: a similarity map a point, in units of this configuration's similarity;
+                -inf where no match may lie.
+            peaks_K2: the cells that similarity is not suppressed around; None for the largest.
+        """
+        if self.suppression_sigma is None:
+            return window_soft_argmax(similarity_KHW, self.window, self.temperature)
+        return suppressed_soft_argmax(
+            similarity_KHW, self.suppression_sigma, self.temperature, peaks_K2
+        )
 
     @property
     def calibration(self) -> CalibrationConfig:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from homolog import matching
 from homolog.config import MatcherConfig
 from homolog.descriptors import DescriptorMap
@@ -27,9 +29,17 @@ def match_cells(
         config: how positions are read from similarity.
     """
     similarity = source.descriptors_HWC.flatten(0, 1) @ target.descriptors_HWC.flatten(0, 1).T
-    settings = config.window, config.temperature
-    forward = matching.dense_matches(similarity, target.matchable_HW, *settings, consensus[0])
-    backward = matching.dense_matches(similarity.T, source.matchable_HW, *settings, consensus[1])
+    scale = source.typical_length * target.typical_length
+    if source.lengths_HW is not None and target.lengths_HW is not None:
+        # Inner products of the size of cosines, which confidence is for.
+        similarity *= source.lengths_HW.flatten()[:, None] / source.typical_length
+        similarity *= target.lengths_HW.flatten() / target.typical_length
+
+    def locate(maps_KHW: Tensor) -> Tensor:
+        return config.locate(maps_KHW if scale == 1 else maps_KHW * scale)
+
+    forward = matching.dense_matches(similarity, target.matchable_HW, locate, consensus[0])
+    backward = matching.dense_matches(similarity.T, source.matchable_HW, locate, consensus[1])
     similarity[~source.matchable_HW.flatten()] = _FLOOR
     similarity[:, ~target.matchable_HW.flatten()] = _FLOOR
     grid0, grid1 = source.transform.grid.shape, target.transform.grid.shape

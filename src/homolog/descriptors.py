@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeGuard
 
 import numpy as np
@@ -14,7 +15,8 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
-from homolog.image.geometry import CanvasTransform
+from homolog.features import stack
+from homolog.image.geometry import CanvasTransform, Grid
 from homolog.image.poses import IDENTITY, PoseVariant
 from homolog.image.reading import ImageLike
 from homolog.image.regions import Region
@@ -33,6 +35,10 @@ class DescriptorMap:
         saliency_HW: how much each cell belongs to the object, 0 to 1: `features.foreground`, or
             what a mask says.
         sides: what a side head predicts for each cell, where the model has one.
+        lengths_HW: of the descriptors before they were normalised, where their plain inner product
+            is the similarity; None where it is their cosine.
+        coarse: zero-shot descriptors on the backbone's own grid, where a network has made the
+            descriptors finer.
     """
 
     transform: CanvasTransform
@@ -41,11 +47,52 @@ class DescriptorMap:
     matchable_HW: Bool[Tensor, "H W"]
     saliency_HW: Float[Tensor, "H W"]
     sides: SideMaps | None = None
+    lengths_HW: Float[Tensor, "H W"] | None = None
+    coarse: DescriptorMap | None = None
 
     def masked(self, mask: Bool[np.ndarray, "height width"]) -> DescriptorMap:
         """The same with the object given by a mask of the image."""
         cells = torch.from_numpy(self.transform.mask_cells(mask)).to(self.valid_HW.device)
-        return dataclasses.replace(self, matchable_HW=cells, saliency_HW=cells.float())
+        coarse = None if self.coarse is None else self.coarse.masked(mask)
+        return dataclasses.replace(
+            self, matchable_HW=cells, saliency_HW=cells.float(), coarse=coarse
+        )
+
+    @cached_property
+    def typical_length(self) -> float:
+        """The length of the descriptors: 1, or the root mean square of `lengths_HW`.
+
+        An inner product divided by both maps' is of the size of a cosine.
+        """
+        if self.lengths_HW is None:
+            return 1.0
+        return float(self.lengths_HW[self.valid_HW].square().mean().sqrt())
+
+    def at(self, values_HWD: Float[Tensor, "H W D"], grid: Grid) -> Float[Tensor, "H2 W2 D"]:
+        """Values on this map's grid, bilinearly interpolated to another's cells.
+
+        Args:
+            values_HWD: on this map's grid.
+            grid: the other.
+        """
+        return stack([values_HWD.permute(2, 0, 1)[None]], [self.transform.grid], grid)[0]
+
+    def on_grid(self, grid: Grid) -> DescriptorMap:
+        """The same with its cells in other places.
+
+        Args:
+            grid: where they are, as many of them.
+        """
+        assert grid.shape == self.transform.grid.shape
+        return dataclasses.replace(self, transform=dataclasses.replace(self.transform, grid=grid))
+
+
+def with_lengths(
+    descriptors_HWC: Float[Tensor, "H W C"],
+) -> tuple[Float[Tensor, "H W C"], Float[Tensor, "H W"]]:
+    """Descriptors of unit length, and what their lengths were before."""
+    lengths = torch.linalg.vector_norm(descriptors_HWC, dim=-1)
+    return descriptors_HWC / lengths.clamp_min(1e-12)[..., None], lengths
 
 
 @dataclass(eq=False)

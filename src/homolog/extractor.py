@@ -172,7 +172,7 @@ class DescriptorExtractor:
 
 
 def join_descriptors(
-    zero_shot_HWC: Float[Tensor, "H W C"],
+    zero_shot_HWC: Float[Tensor, "_H _W C"],
     learned_HWD: Float[Tensor, "H W D"] | None,
     sides: SideMaps | None,
     config: MatcherConfig,
@@ -180,7 +180,8 @@ def join_descriptors(
     """Descriptors of unit length whose inner product mixes all similarities of a configuration.
 
     Args:
-        zero_shot_HWC: zero-shot descriptors, of unit length.
+        zero_shot_HWC: zero-shot descriptors, of unit length; on the same grid as the others, if
+            they have a share.
         learned_HWD: the post-processor's output, not normalised; None without one.
         sides: the side head's predictions; None without one.
         config: has the weight of each.

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from homolog.descriptors import DescriptorMap
+from homolog.descriptors import DescriptorMap, with_lengths
 from homolog.errors import HomologError
 from homolog.matching import sample_descriptors
 from homolog.matching.sampling import bilinear
@@ -54,8 +54,15 @@ def with_mirrored_view(
     looks = [own.descriptors_HWC, mirrored.descriptors_HWC]
     if config is not None and own.sides is not None:
         looks = [without_sides(look, config) for look in looks]
-    looks[1] = sample_descriptors(looks[1], positions).unflatten(0, shape)
+    looks[1] = sample_descriptors(looks[1], positions, mirrored.lengths_HW).unflatten(0, shape)
+    lengths, coarse = own.lengths_HW, own.coarse
+    if lengths is not None:
+        looks[0] = looks[0] * lengths[..., None]
     joined = math.sqrt(0.5) * torch.cat(looks, dim=-1)
+    if lengths is not None:
+        joined, lengths = with_lengths(joined)
+    if coarse is not None and mirrored.coarse is not None:
+        coarse = with_mirrored_view(coarse, mirrored.coarse, None)
 
     def sampled(values: Tensor) -> Tensor:
         return bilinear(values, positions).unflatten(0, shape)
@@ -66,4 +73,7 @@ def with_mirrored_view(
         sides = SideMaps.from_stacked((own.sides.stacked + sampled(seen)) / 2)
         joined = append_sides(joined, sides, config)
     salient = (own.saliency_HW + sampled(mirrored.saliency_HW[..., None])[..., 0]) / 2
-    return dataclasses.replace(own, descriptors_HWC=joined, saliency_HW=salient, sides=sides)
+    return dataclasses.replace(
+        own, descriptors_HWC=joined, saliency_HW=salient, sides=sides, lengths_HW=lengths,
+        coarse=coarse,
+    )  # fmt: skip

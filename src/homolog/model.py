@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 _Model = TypeVar("_Model", bound="Model")
 
 # Of the configuration: what scores of matches are calibrated for.
-_DESCRIBING = ("backbone", "fusion", "consensus", "post_processor", "sides")
+_DESCRIBING = ("backbone", "fusion", "consensus", "post_processor", "sides", "similarity")
 
 
 class Model:
@@ -69,6 +69,7 @@ class Model:
         # Of all the configuration, features depend on these alone.
         plain = to_plain(config)
         parts = [plain[name] for name in ("backbone", "fusion", "post_processor", "sides")]
+        parts += [plain[name] for name in ("similarity",) if name in plain]
         fingerprint = json.dumps([*parts, self.weights_digest])
         self.loader = ImageLoader(backbone.canvas_size, fingerprint, max_pixels)
 
@@ -153,12 +154,12 @@ class Model:
     def with_config(self: _Model, **changes: Any) -> _Model:
         """A matcher with the same weights and some of its configuration changed.
 
-        Features extracted by the one are accepted by the other, unless `fusion`, `post_processor`
-        or `sides` is changed. `post_processor=None, sides=None` gives the zero-shot matcher, on
-        which training builds: trained networks that the configuration no longer names are dropped,
-        and the pair score's threshold is that of before the post-processor was trained, unless it
-        is given. What makes scores probabilities depends on the same, and on `consensus`: it is
-        dropped with any of them, unless it is given.
+        Features extracted by the one are accepted by the other, unless `fusion`, `post_processor`,
+        `sides` or `similarity` is changed. `post_processor=None, sides=None` gives the zero-shot
+        matcher, on which training builds: trained networks that the configuration no longer names
+        are dropped, and the pair score's threshold is that of before the post-processor was
+        trained, unless it is given. What makes scores probabilities depends on the same, and on
+        `consensus`: it is dropped with any of them, unless it is given.
 
         Args:
             changes: fields of `MatcherConfig`, such as `window=7`, or `sides=None` for a matcher

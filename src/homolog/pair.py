@@ -78,8 +78,8 @@ class ImagePair(PreparedPair):
             mask0=self._mask1, mask1=self._mask0,
             whole=None if self.whole is None else self.whole.reversed(kept), refiner=self.refiner,
         )  # fmt: skip
-        pair._source_maps[IDENTITY] = self.target_map
-        pair.__dict__["target_map"] = self.source_map(kept)
+        pair._source_maps[IDENTITY] = self.placed(self.target_map, "source")
+        pair.__dict__["target_map"] = self.placed(self.source_map(kept), "target")
         if kept.flip:
             pair.__dict__["alignment"] = Alignment(IDENTITY, "request", warning=FLIPPED)
         return pair
@@ -234,9 +234,10 @@ class ImagePair(PreparedPair):
         pose, warning = self.alignment.select_pose(bool(flip))
         source, target = self.source_map(pose), self.target_map
         forward, backward = self._match_cells(pose)
+        back = self.placed(target, "source"), self.placed(source, "target")
         return Flow(
             FlowField.from_matches(source, target, forward, backward[1]),
-            FlowField.from_matches(target, source, backward, forward[1]),
+            FlowField.from_matches(*back, backward, forward[1]),
             self._score(pose), pose.name, warning, self.image0.image, self.image1.image,
         )  # fmt: skip
 
@@ -305,17 +306,26 @@ class ImagePair(PreparedPair):
         cells = torch.from_numpy(source.transform.to_cells(points)).to(source.descriptors_HWC)
         consensus = self.consensus(pose)
         if consensus is None:
-            queries = matching.sample_descriptors(source.descriptors_HWC, cells)
-            similarity = matching.similarity(queries, target.descriptors_HWC, target.matchable_HW)
+            queries = matching.sample_descriptors(source.descriptors_HWC, cells, source.lengths_HW)
+            similarity = matching.similarity(
+                queries, target.descriptors_HWC, lengths_HW=target.lengths_HW
+            )
+            everywhere, similarity = (
+                similarity,
+                similarity.masked_fill(~target.matchable_HW, -torch.inf),
+            )
         else:
-            similarity = consensus.similarity(cells)
-        found = matching.window_soft_argmax(similarity, self.config.window, self.config.temperature)
+            everywhere = similarity = consensus.similarity(cells)
+        if self.config.suppression_sigma is None or self._mask1 is not None:
+            found = self.config.locate(similarity)
+        else:  # as published, with the part of the mean that falls on the padding
+            found = self.config.locate(everywhere, matching.argmax(similarity))
         points1 = target.transform.to_points(found.double().cpu().numpy(), clip=True)
         if not confidence:
             return points1, np.empty(0), None, similarity
         cycle = matching.cycle_confidence(
             source.descriptors_HWC, target.descriptors_HWC, source.valid_HW,
-            cells, found, similarity,
+            cells, found, similarity / (source.typical_length * target.typical_length),
         )  # fmt: skip
         scores, visible = self.scorer(pose)(cells, found, cycle)
         seen = None if visible is None else visible.cpu().numpy()
@@ -331,6 +341,9 @@ class ImagePair(PreparedPair):
         """Matches of points of the source in a pose after closer looks, if these are wanted."""
         if self.refiner is None:
             return points1
+        similarity = similarity / (
+            self.source_map(pose).typical_length * self.target_map.typical_length
+        )
         source = Look(self.image0, self.source_map(pose), self._mask0)
         target = Look(self.image1, self.target_map, self._mask1)
         return self.refiner.refine(source, target, points0, points1, similarity)

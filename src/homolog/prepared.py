@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool
@@ -52,14 +53,29 @@ class PreparedPair:
         pose = as_pose(pose)
         if pose not in self._source_maps:
             found = self._describe(self.image0, pose)
-            self._source_maps[pose] = found if self._mask0 is None else found.masked(self._mask0)
+            found = found if self._mask0 is None else found.masked(self._mask0)
+            self._source_maps[pose] = self.placed(found, "source")
         return self._source_maps[pose]
 
     @cached_property
     def target_map(self) -> DescriptorMap:
         """Descriptors of the target, masked if there is a mask."""
         found = self._describe(self.image1, IDENTITY)
-        return found if self._mask1 is None else found.masked(self._mask1)
+        found = found if self._mask1 is None else found.masked(self._mask1)
+        return self.placed(found, "target")
+
+    def placed(self, found: DescriptorMap, role: Literal["source", "target"]) -> DescriptorMap:
+        """Descriptors where `MatcherConfig.coordinates` has them.
+
+        Args:
+            found: the descriptors.
+            role: whether points are given on the image, or looked for in it.
+        """
+        if self.config.coordinates == "centres":
+            return found
+        grid, size = found.transform.grid, found.transform.canvas_size
+        align = grid.edge_aligned if role == "source" else grid.corner_aligned
+        return found.on_grid(align(size))
 
     @cached_property
     def alignment(self) -> Alignment:

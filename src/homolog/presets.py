@@ -10,9 +10,9 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from homolog.backbones import BackboneConfig, DinoConfig, Preset
+from homolog.backbones import BackboneConfig, DinoConfig, Preset, TuningConfig
 from homolog.backbones.registry import FAMILIES, import_function
-from homolog.config import MatcherConfig
+from homolog.config import MatcherConfig, PostProcessorConfig
 from homolog.features import FusionConfig
 from homolog.matching.consensus import ConsensusConfig
 from homolog.networks.sides import SidesConfig
@@ -77,6 +77,34 @@ def dino(model: str, canvas_size: int) -> MatcherConfig:
         canvas_size: width and height of the canvas in pixels, a multiple of the patch size.
     """
     return zero_shot(DinoConfig(model, canvas_size), (0,))
+
+
+MARCO_SIZE = 770
+"""The longest side, in pixels, that MARCO was evaluated with."""
+
+
+def marco(backbone: DinoConfig, tuning: TuningConfig) -> MatcherConfig:
+    """Matching as MARCO was evaluated (CVPR 2026, arXiv 2604.18267).
+
+    Its upsamplers are the post-processor; the adapters are fine-tuned with it.
+
+    Args:
+        backbone: a DINO transformer, and the longest side.
+        tuning: where the adapters are.
+    """
+    backbone = dataclasses.replace(backbone, layers=(-1,), facet="tokens", padding="right-bottom")
+    return MatcherConfig(
+        backbone=backbone,
+        fusion=FusionConfig(groups=((0,),), weights=(1.0,)),
+        window=None,
+        temperature=10.0,
+        consensus=None,
+        same_category_threshold=None,
+        post_processor=PostProcessorConfig("maps", tuning=tuning),
+        similarity="inner-product",
+        suppression_sigma=7.0,
+        coordinates="corners",
+    )
 
 
 def sd15() -> MatcherConfig:

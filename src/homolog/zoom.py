@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from homolog.descriptors import DescriptorMap
+from homolog.descriptors import DescriptorMap, with_lengths
 from homolog.errors import HomologError
 from homolog.features.foreground import main_components
 from homolog.matching import sample_descriptors
@@ -56,13 +56,19 @@ def with_context(
         weight: of the whole image's similarity, 0 to 1; that of the region's is the rest.
     """
     cells = whole.transform.to_cells(region.transform.to_points(region.transform.grid.cells))
-    descriptors = whole.descriptors_HWC
-    sampled = sample_descriptors(descriptors, torch.from_numpy(cells).to(descriptors))
-    sampled = sampled.unflatten(0, region.descriptors_HWC.shape[:2])
-    joined = torch.cat(
-        [math.sqrt(1 - weight) * region.descriptors_HWC, math.sqrt(weight) * sampled], dim=-1
-    )
-    return dataclasses.replace(region, descriptors_HWC=joined)
+    descriptors, own, lengths = whole.descriptors_HWC, region.descriptors_HWC, region.lengths_HW
+    places = torch.from_numpy(cells).to(descriptors)
+    sampled = sample_descriptors(descriptors, places, whole.lengths_HW)
+    sampled = sampled.unflatten(0, own.shape[:2])
+    if lengths is not None:
+        own = own * lengths[..., None]
+    joined = torch.cat([math.sqrt(1 - weight) * own, math.sqrt(weight) * sampled], dim=-1)
+    if lengths is not None:
+        joined, lengths = with_lengths(joined)
+    coarse = region.coarse
+    if coarse is not None and whole.coarse is not None:
+        coarse = with_context(coarse, whole.coarse, weight)
+    return dataclasses.replace(region, descriptors_HWC=joined, lengths_HW=lengths, coarse=coarse)
 
 
 def find_object(

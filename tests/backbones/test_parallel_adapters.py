@@ -39,7 +39,7 @@ def test_the_published_tokens():
     config = DinoConfig(str(marco.FOLDER / "dinov2_tiny"), 140, padding="right-bottom")
     backbone, stored = create(config, CPU), marco.tensors()
     published = TuningConfig((2, 3), rank=None, bottleneck=32)
-    apply(backbone, published, marco.adapters(), "there")
+    apply(backbone, published, marco.adapter_weights(), "there")
     with torch.no_grad():
         (found,) = backbone._maps(stored["images"])
         plain = create(config, CPU)._maps(stored["images"])[0]

@@ -104,6 +104,9 @@ def calls(matcher: Matcher) -> dict[str, Callable[[Any], Any]]:
         "fusion",
         "consensus",
         "sides",
+        "similarity",
+        "suppression_sigma",
+        "coordinates",
     ):
         found[f"with_config, {name}"] = lambda v, name=name: matcher.with_config(**{name: v})
     for name in ("name", "device", "max_pixels", "weights", "prompt", "cache"):

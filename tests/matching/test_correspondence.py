@@ -1,5 +1,7 @@
 """Matching on descriptors against the published figures, brute force and properties."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -204,7 +206,8 @@ def test_window_mass_by_hand():
 def dense(similarity, source_shape, target_shape, window, temperature):
     """There and back, as the matcher puts them together."""
     everywhere = torch.ones(target_shape, dtype=torch.bool)
-    peaks, targets, masses = matching.dense_matches(similarity, everywhere, window, temperature)
+    locate = functools.partial(matching.window_soft_argmax, window=window, temperature=temperature)
+    peaks, targets, masses = matching.dense_matches(similarity, everywhere, locate)
     back = matching.cycle_log_prob(similarity, targets, source_shape, target_shape)
     return peaks, targets, matching.match_confidence(masses, back)
 

@@ -87,7 +87,8 @@ class Tracker:
         """
         pair = self.matcher.pair(self.features, self.matcher.extract(image))
         source, target = pair.source_map(IDENTITY), pair.target_map
-        similarity = pair.similarity(self.points)
+        inner = pair.similarity(self.points)
+        similarity = inner / (source.typical_length * target.typical_length)
         # The previous frame helps to choose a region; the annotated one alone says where exactly
         # in it, or points would drift towards their previous positions.
         candidates = similarity
@@ -98,10 +99,7 @@ class Tracker:
             some = torch.isfinite(near).flatten(1).any(1)  # unless a mask covers all of it
             candidates = torch.where(some[:, None, None], near, candidates)
         region = _surrounding_cells(matching.argmax(candidates), similarity)
-        config = self.matcher.config
-        targets = matching.window_soft_argmax(
-            similarity.masked_fill(~region, -torch.inf), config.window, config.temperature
-        )
+        targets = self.matcher.config.locate(inner.masked_fill(~region, -torch.inf))
         cells = _to_cells(self.points, source)
         scores = matching.cycle_confidence(
             source.descriptors_HWC, target.descriptors_HWC, source.valid_HW,

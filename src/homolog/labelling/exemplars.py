@@ -351,8 +351,7 @@ class Exemplars:
         if log_shares_HW is not None:
             blended = blended + _SHARE_WEIGHT * log_shares_HW
         blended = blended.masked_fill(~target.matchable_HW, -torch.inf)
-        config = self.config
-        cells = matching.window_soft_argmax(blended, config.window, config.temperature)
+        cells = self.config.locate(blended * target.typical_length**2)
         box = predict_box(cells, visibility_K, exemplars, weights)
         length = max(box[2] - box[0], box[3] - box[1], 1.0)
         radius = _CORRECT * length

@@ -24,7 +24,12 @@ from homolog.matching.sampling import (
     sample_descriptors,
     subsample_cells,
 )
-from homolog.matching.soft_argmax import argmax, similarity, window_soft_argmax
+from homolog.matching.soft_argmax import (
+    argmax,
+    similarity,
+    suppressed_soft_argmax,
+    window_soft_argmax,
+)
 
 __all__ = [
     "SCORE_TEMPERATURE",
@@ -45,6 +50,7 @@ __all__ = [
     "similarity",
     "spread_matches",
     "subsample_cells",
+    "suppressed_soft_argmax",
     "window_log_prob",
     "window_soft_argmax",
 ]

@@ -126,7 +126,7 @@ def pair_similarity(
         target_allowed: the target's cells that count.
     """
     source, target = (
-        descriptors[subsample_cells(allowed).unbind(1)]
+        descriptors[subsample_cells(allowed).unbind(1)].float()
         for descriptors, allowed in ((source_HWC, source_allowed), (target_HWC, target_allowed))
     )
     index0, index1 = mutual_nearest_neighbours(source, target)

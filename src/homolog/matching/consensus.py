@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from homolog.matching.sampling import sample_descriptors, subsample_cells
-from homolog.matching.soft_argmax import similarity
+from homolog.matching.soft_argmax import products, similarity
 
 _RIDGE = 0.002  # keeps the affine map of an object that is a line from turning about it
 _TOLERANCE = 0.05  # least standard deviation around the affine map, in shares of the grid's size
@@ -139,9 +139,10 @@ class Consensus(SimilarityCorrection):
         config: ConsensusConfig,
     ):
         self.source_HWC, self.target_HWC = source_HWC, target_HWC
+        self.source_weight_HW, self.target_weight_HW = source_weight_HW, target_weight_HW
         cells = subsample_cells(source_allowed_HW)
-        source = source_HWC[cells.unbind(1)]
-        logits = (source @ target_HWC.flatten(0, 1).T) / config.temperature
+        source = source_HWC[cells.unbind(1)].float()
+        logits = products(source, target_HWC.flatten(0, 1)) / config.temperature
         super().__init__(
             logits, cells.flip(1), source_weight_HW[cells.unbind(1)],
             target_weight_HW, target_allowed_HW, config,
@@ -258,7 +259,19 @@ class AffinePrior:
             cells_K2: (x, y) of the points in source cells.
             shape: height and width of the target grid.
         """
-        mapped = (cells_K2 / self.grid_size - self.source_mean) @ self.affine + self.target_mean
+        mapped = self.mapped(cells_K2)
         y, x = (torch.arange(count).to(mapped) / self.grid_size for count in shape)
         squared = (y - mapped[:, 1:])[:, :, None] ** 2 + (x - mapped[:, :1])[:, None, :] ** 2
+        return ((squared / (-2 * self.variance)).exp_() + _FLOOR).log_()
+
+    def mapped(self, cells_K2: Float[Tensor, "*K 2"]) -> Float[Tensor, "*K 2"]:
+        """Where source cells are mapped to, in units of `grid_size`."""
+        return (cells_K2 / self.grid_size - self.source_mean) @ self.affine + self.target_mean
+
+    def at(
+        self, cells_GQ2: Float[Tensor, "G Q 2"], targets_GR2: Float[Tensor, "G R 2"]
+    ) -> Float[Tensor, "G Q R"]:
+        """The same for some target cells (x, y) of each group of points."""
+        away = targets_GR2[:, None] / self.grid_size - self.mapped(cells_GQ2)[:, :, None]
+        squared = away.square().sum(3)
         return ((squared / (-2 * self.variance)).exp_() + _FLOOR).log_()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from homolog.matching.confidence import window_log_prob
 from homolog.matching.consensus import Consensus
-from homolog.matching.soft_argmax import argmax, window_soft_argmax
+from homolog.matching.soft_argmax import argmax
 
 _CHUNK = 512  # rows of the similarity treated at once
 _APART = 0.1  # the distance of the first matches from each other, in shares of the objects' size
@@ -18,8 +20,7 @@ _CLOSE = 0.02  # below which no more is asked for than that matches differ
 def dense_matches(
     similarity_NM: Float[Tensor, "N M"],
     allowed_HW: Bool[Tensor, "H W"],
-    window: int | None,
-    temperature: float,
+    locate: Callable[[Tensor], Tensor],
     consensus: Consensus | None = None,
 ) -> tuple[Int[Tensor, "N 2"], Float[Tensor, "N 2"], Float[Tensor, "N"]]:
     """The match of every source cell, some rows at a time, so that no copy of all maps is made.
@@ -27,8 +28,7 @@ def dense_matches(
     Args:
         similarity_NM: of all source cells to all target cells, row by row; M is H x W.
         allowed_HW: the target cells where a match may lie.
-        window: as for `window_soft_argmax`.
-        temperature: as for `window_soft_argmax`.
+        locate: from similarity maps (K x H x W) to positions (K x 2), such as `window_soft_argmax`.
         consensus: corrects the similarity, and has `allowed_HW` of its own.
 
     Returns:
@@ -42,7 +42,7 @@ def dense_matches(
         else:
             maps = similarity_NM[rows].unflatten(1, allowed_HW.shape)
             maps = maps.masked_fill_(~allowed_HW, -torch.inf)
-        targets = window_soft_argmax(maps, window, temperature)
+        targets = locate(maps)
         parts.append((argmax(maps), targets, window_log_prob(maps, targets)))
     peaks, targets, log_probs = (torch.cat(part) for part in zip(*parts, strict=True))
     return peaks, targets, log_probs

@@ -67,7 +67,7 @@ def saliency_weighted_imd(
         target_weight_HW: the same for the target.
     """
     subsets = [
-        (descriptors[cells], weight[cells])
+        (descriptors[cells].float(), weight[cells])
         for descriptors, weight, cells in (
             (source_HWC, source_weight_HW, subsample_cells(source_weight_HW > 0).unbind(1)),
             (target_HWC, target_weight_HW, subsample_cells(target_weight_HW > 0).unbind(1)),

@@ -8,11 +8,14 @@ from torch import Tensor
 
 from homolog.errors import HomologError
 
+_WIDENED = 1024  # descriptors at a time: few enough to stay in the processor's cache
+
 
 def similarity(
     source_KC: Float[Tensor, "K C"],
     target_HWC: Float[Tensor, "H W C"],
     allowed_HW: Bool[Tensor, "H W"] | None = None,
+    lengths_HW: Float[Tensor, "H W"] | None = None,
 ) -> Float[Tensor, "K H W"]:
     """Cosine similarity of K descriptors to every cell of a grid; all of unit length.
 
@@ -20,9 +23,32 @@ def similarity(
         source_KC: descriptors of the query points.
         target_HWC: descriptors of the target image.
         allowed_HW: the cells where a match may lie; all others get -inf.
+        lengths_HW: of the target's descriptors before they were normalised, where their plain
+            inner product is wanted.
     """
-    found = (source_KC @ target_HWC.flatten(0, 1).T).unflatten(1, target_HWC.shape[:2])
+    found = products(source_KC, target_HWC.flatten(0, 1)).unflatten(1, target_HWC.shape[:2])
+    if lengths_HW is not None:
+        found = found * lengths_HW
     return found if allowed_HW is None else found.masked_fill(~allowed_HW, -torch.inf)
+
+
+def products(
+    rows_KC: Float[Tensor, "K C"], descriptors_MC: Float[Tensor, "M C"]
+) -> Float[Tensor, "K M"]:
+    """Inner products of K rows with all descriptors; those in half precision are widened in parts.
+
+    Args:
+        rows_KC: the rows.
+        descriptors_MC: the descriptors; products have the rows' precision.
+    """
+    if descriptors_MC.dtype == rows_KC.dtype:
+        return rows_KC @ descriptors_MC.T
+    found = rows_KC.new_empty(len(rows_KC), len(descriptors_MC))
+    for part, out in zip(
+        descriptors_MC.split(_WIDENED), found.split(_WIDENED, dim=1), strict=True
+    ):
+        torch.matmul(rows_KC, part.to(rows_KC.dtype).T, out=out)
+    return found
 
 
 def argmax(similarity_KHW: Float[Tensor, "K H W"]) -> Int[Tensor, "K 2"]:
@@ -76,6 +102,43 @@ def window_soft_argmax(
     weights = (patch.flatten(1) / temperature).softmax(1).view_as(patch)
     shift = torch.stack([weights.sum(1) @ offsets, weights.sum(2) @ offsets], dim=1)
     return peak + shift
+
+
+def suppressed_soft_argmax(
+    similarity_KHW: Float[Tensor, "K H W"],
+    sigma: float,
+    temperature: float,
+    peaks_K2: Int[Tensor, "K 2"] | None = None,
+) -> Float[Tensor, "K 2"]:
+    """The position of the largest similarity, finer than a cell, with all else suppressed.
+
+    The expected position under softmax(similarity · g / temperature) over all cells, where g is a
+    Gaussian around the peak. As in MARCO (CVPR 2026, arXiv 2604.18267).
+
+    Args:
+        similarity_KHW: a similarity map a point; -inf where no match may lie.
+        sigma: standard deviation of the Gaussian, in cells.
+        temperature: of the softmax, in units of similarity.
+        peaks_K2: (x, y) of the cells that the Gaussians stand on; None for the largest similarity.
+
+    Returns:
+        (x, y) in cells, centres at whole numbers.
+    """
+    height, width = similarity_KHW.shape[1:]
+    similarity_KHW = similarity_KHW.to(torch.promote_types(similarity_KHW.dtype, torch.float32))
+    peaks = argmax(similarity_KHW) if peaks_K2 is None else peaks_K2
+    columns, rows = (
+        torch.arange(count, device=peaks.device).to(similarity_KHW) for count in (width, height)
+    )
+    near_x, near_y = (
+        ((axis - peak[:, None]) ** 2 / (-2 * sigma**2)).exp()
+        for axis, peak in ((columns, peaks[:, 0]), (rows, peaks[:, 1]))
+    )
+    nowhere = similarity_KHW == -torch.inf
+    logits = similarity_KHW.masked_fill(nowhere, 0.0) * near_y[:, :, None] * near_x[:, None, :]
+    logits = (logits / temperature).masked_fill(nowhere, -torch.inf)
+    weights = logits.flatten(1).softmax(1).view_as(logits)
+    return torch.stack([weights.sum(1) @ columns, weights.sum(2) @ rows], dim=1)
 
 
 def similarity_window(

@@ -83,7 +83,7 @@ class PointMatcher:
             similarity = matching.similarity(
                 queries, self.target.descriptors_HWC, self.target.matchable_HW
             )
-        return matching.window_soft_argmax(similarity, self.config.window, self.config.temperature)
+        return self.config.locate(similarity)
 
 
 @torch.no_grad()
