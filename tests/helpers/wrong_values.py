@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from homolog import HomologError, KeypointSchema, Matcher, PoseVariant
-from homolog import matcher as module
+from homolog import model as module
 
 
 class Anything:
