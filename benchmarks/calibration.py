@@ -162,6 +162,7 @@ def scored_points(
 ) -> calibration_scores.Points:
     """Matched points of a set that scores are fitted on."""
     own, pairs = extracted_pairs(features[kind], data)
+    pairs = [pair for pair in pairs if calibration_scores.alike_in_angle(pair)]
     mask_of = calibration_scores.rendered_masks(evidence.renders) if kind == "renders" else None
     return calibration_scores.match_points(
         matcher, spread(pairs, 4 * evidence.count), own.__getitem__, mask_of, photos
