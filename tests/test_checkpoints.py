@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import os
 import pickle
 from pathlib import Path
@@ -18,9 +19,10 @@ from helpers.toys import random_image
 
 from homolog import HomologError, Matcher
 from homolog.backbones import DinoConfig, create
-from homolog.checkpoints import convert, load
+from homolog.checkpoints import convert, load, save
 from homolog.config import PostProcessorConfig
 from homolog.networks.post_processor import PostProcessor
+from homolog.presets import PRESETS
 
 STORED = parity.tensors("post_processor")
 STATE = {name[len("state.") :]: x for name, x in STORED.items() if name.startswith("state.")}
@@ -136,6 +138,8 @@ def without(name):
         (without("bottleneck_layers.0.0.conv1.weight"), "without 'bottleneck_layers.0.0.conv1"),
         (STATE | {"head.weight": torch.zeros(2)}, "got one called head.weight"),
         (STATE | {"mixing_weights": torch.zeros(3)}, r"got \(3,\)"),
+        (STATE | {"mixing_weights": torch.full((4,), torch.nan)}, "others in mixing_weights"),
+        ({"a": torch.zeros(1).expand(10**12)}, "without values of a"),
         ({"epoch": 3}, "with other content"),
         ([1, 2], "with other content"),
         ({}, "without"),
@@ -161,3 +165,57 @@ def test_files_that_cannot_be_used(tmp_path):
     convert(tmp_path / "good.pth", tmp_path / "model")
     with pytest.raises(HomologError, match="out: expected a folder without a model"):
         convert(tmp_path / "good.pth", tmp_path / "model")
+
+
+HEAD = {"network": "PostProcessor", "feature_dims": [8], "projection_dim": 128}
+ATTENTION = {"network": "ContextProcessor", "feature_dim": 8, "components": 8}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("[1]", "pop"),
+        ("[" * 100_000, "recursion"),
+        (json.dumps(HEAD).replace("[8]", "[1000000000]"), "numbers up to 65,536"),
+        (json.dumps(HEAD).replace("[8]", f"[{'9' * 5000}]"), "digits"),
+        (json.dumps(HEAD).replace("[8]", "8"), ""),
+        (json.dumps(HEAD | {"matcher": 1}), ""),
+        (json.dumps(ATTENTION | {"layers": 10**9}), "numbers up to 65,536"),
+        (json.dumps(ATTENTION | {"feature_dim": -8, "components": -9}), "-8"),
+        (json.dumps(ATTENTION | {"feature_dim": 1e999}), "finite"),
+        (json.dumps({"network": "Other"}), "Other"),
+    ],
+)
+def test_absurd_configurations_are_one_line(tmp_path, content, reason):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(HomologError, match=r"^name: expected the configuration of .*: ") as error:
+        load(str(tmp_path), torch.device("cpu"))
+    assert "\n" not in str(error.value) and reason in str(error.value)
+    assert len(str(error.value)) < 600
+
+
+def save_head(folder):
+    settings = PostProcessorConfig("maps")
+    save(
+        folder,
+        PostProcessor([64], 128),
+        dataclasses.replace(PRESETS["dinov2-base"](), post_processor=settings),
+    )
+
+
+def test_weights_are_compared_with_a_configuration_before_a_network_is_made(tmp_path):
+    save_head(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(path.read_text().replace("64", "65000"))
+    with pytest.raises(HomologError, match=r"of shape \(.*65000.*\) in .*model.safetensors, got"):
+        load(str(tmp_path), torch.device("cpu"))
+
+
+def test_weights_that_are_not_as_they_were_written_are_refused(tmp_path):
+    save_head(tmp_path)
+    path = tmp_path / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(HomologError, match=r"model\.safetensors, which is damaged: it is not as"):
+        load(str(tmp_path), torch.device("cpu"))

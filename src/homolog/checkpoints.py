@@ -1,12 +1,12 @@
-"""Model folders: trained networks are saved to them, and published checkpoints converted."""
+"""Model folders, which trained networks are saved to, and checkpoints that others published."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import pickle
-import warnings
+import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,10 +23,13 @@ from homolog.errors import HomologError
 from homolog.networks.context import AttentionHead
 from homolog.networks.post_processor import PostProcessor
 from homolog.networks.sides import SideHead, load_sides
+from homolog.networks.upsampler import Upsampler
 from homolog.presets import PRESETS
+from homolog.utils import tensor_files
 from homolog.utils.outputs import write_atomically
 from homolog.utils.serialization import to_plain
-from homolog.utils.tensor_files import load_state, read_tensors, tensor_bytes
+from homolog.utils.tensor_files import read_tensors, tensor_bytes
+from homolog.utils.torch_files import load_torch_file
 
 # Presets by the channels of their feature maps, in the order in which published networks take them.
 _PUBLISHED = {
@@ -41,16 +44,25 @@ BACKBONE, SIDES = "backbone.safetensors", "sides.safetensors"
 LICENCE = "LICENSE-backbone.txt"  # of the fine-tuned weights of the backbone
 FILES = (CONFIG, WEIGHTS, BACKBONE, SIDES, LICENCE)
 
+_LARGEST = 2**16  # number in a configuration; widths, depths and sizes of images are far below it
+
+# What is raised by a configuration that is malformed in some way.
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, RuntimeError)
+
+Network = PostProcessor | AttentionHead | Upsampler
+"""The networks that model folders hold."""
+
 # By their names in model folders, which are older than the classes' names.
-_NETWORKS: Mapping[str, type[PostProcessor | AttentionHead]] = {
+_NETWORKS: Mapping[str, type[Network]] = {
     "PostProcessor": PostProcessor,
     "ContextProcessor": AttentionHead,
+    "Upsampler": Upsampler,
 }
 
 
 def save(
     folder: Path,
-    network: PostProcessor | AttentionHead | None,
+    network: Network | None,
     matcher: MatcherConfig | None,
     backbone_state: Mapping[str, Tensor] | None = None,
     side_head: SideHead | None = None,
@@ -107,9 +119,7 @@ def save(
     write_atomically(folder / CONFIG, (json.dumps(config, indent=1) + "\n").encode())
 
 
-def load(
-    name: str, device: torch.device
-) -> tuple[MatcherConfig, PostProcessor | AttentionHead | None]:
+def load(name: str, device: torch.device) -> tuple[MatcherConfig, Network | None]:
     """The matcher's configuration of a trained model, and its post-processor if it has one.
 
     Args:
@@ -126,16 +136,21 @@ def load(
     path = folder / CONFIG
     try:
         plain = json.loads(path.read_text("utf-8"))
+        _check_numbers(plain)
         kind, matcher = plain.pop("network", None), plain.pop("matcher", None)
         config = None if matcher is None else MatcherConfig.from_dict(matcher)
         if kind is None and (config is None or config.sides is None):
             raise ValueError("no network is named")
-        network = None if kind is None else _NETWORKS[kind](**plain)
+        make = None if kind is None else partial(_NETWORKS[kind], **plain)
+        if make is not None:
+            with torch.device("meta"):  # without memory for its weights
+                make()
     except OSError as error:
         raise HomologError(f"name: cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except _MALFORMED as error:
+        reason = " ".join(str(error).split())[:200]
         raise HomologError(
-            f"name: expected the configuration of a trained model, got {path}: {error}"
+            f"name: expected the configuration of a trained model, got {path}: {reason}"
         ) from None
     if config is None:
         channels = " + ".join(map(str, plain.get("feature_dims", ())))
@@ -143,11 +158,26 @@ def load(
             f"name: expected a model that says which backbone it is for, got {folder}, a network "
             f"for feature maps of {channels} channels"
         )
-    if network is None:
+    if make is None:
         return config, None
     weights = folder / WEIGHTS
-    load_state(network, read_tensors(weights), str(weights))
+    network = tensor_files.create(make, read_tensors(weights), str(weights))
     return config, network.to(device).eval().requires_grad_(False)
+
+
+def _check_numbers(plain: Any) -> None:
+    """Check that no number of a configuration is absurd, before anything is made of that size.
+
+    Raises:
+        ValueError: one is.
+    """
+    if isinstance(plain, (dict, list)):
+        for each in plain.values() if isinstance(plain, dict) else plain:
+            _check_numbers(each)
+    elif isinstance(plain, float) and not math.isfinite(plain):
+        raise ValueError(f"expected finite numbers, got {plain}")
+    elif isinstance(plain, int) and abs(plain) > _LARGEST:
+        raise ValueError(f"expected numbers up to {_LARGEST:,}, got another")
 
 
 def load_side_head(name: str, config: MatcherConfig, device: torch.device) -> SideHead | None:
@@ -208,33 +238,6 @@ def _folder(name: str) -> Path:
         ) from None
 
 
-def convert(checkpoint: Path, folder: Path) -> PostProcessor:
-    """Convert a published post-processor's checkpoint into a model folder.
-
-    The checkpoint is read without unpickling any code. The number of channels is read from the
-    weights; if it is that of a published system, `Matcher.from_pretrained` takes the folder.
-
-    Args:
-        checkpoint: a `.pth` file with the weights of the published aggregation network, perhaps
-            nested in a `state_dict`, or with the prefix that data-parallel training leaves.
-        folder: made if it does not exist; must not hold a model yet.
-
-    Returns:
-        The post-processor.
-
-    Raises:
-        HomologError: the file cannot be read or holds something else, or the folder holds a model
-            or cannot be written.
-    """
-    if (folder / WEIGHTS).exists():
-        raise HomologError(
-            f"out: expected a folder without a model, got {folder}, which holds one; try another"
-        )
-    network = post_processor_from_state(read_checkpoint(checkpoint), str(checkpoint))
-    save(folder, network, published_config(network.feature_dims))
-    return network
-
-
 def published_config(feature_dims: Sequence[int]) -> MatcherConfig | None:
     """The matcher's configuration that a published post-processor was evaluated with, if known."""
     preset = _PUBLISHED.get(tuple(feature_dims))
@@ -256,25 +259,31 @@ def published_config(feature_dims: Sequence[int]) -> MatcherConfig | None:
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """The tensors of a published checkpoint by name.
 
+    What lies beside them, such as the arguments of a run, is neither read nor run.
+
     Raises:
         HomologError: the file cannot be read, would have to run code, or holds no tensors.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of other pickle protocols; what matters is raised
-            found: Any = torch.load(path, map_location="cpu", weights_only=True)
+        found: Any = load_torch_file(path)
     except OSError as error:
         raise HomologError(f"checkpoint: cannot read {path}: {error.strerror}") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except ValueError as error:
         raise HomologError(
-            f"checkpoint: expected a file of weights alone, got {path}: {reason}"
+            f"checkpoint: expected a file of weights alone, got {path}: {error}"
         ) from None
     for nested in ("state_dict", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(nested), Mapping):
             found = found[nested]
     if not isinstance(found, Mapping) or not all(isinstance(x, Tensor) for x in found.values()):
         raise HomologError(f"checkpoint: expected tensors by name, got {path} with other content")
+    for name, tensor in found.items():
+        # A few bytes can stand for a tensor of any size, which would fill the memory.
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise HomologError(
+                f"checkpoint: expected whole tensors, got {path} "
+                f"without values of {str(name)[:200]}"
+            )
     return {str(name).removeprefix("module."): tensor for name, tensor in found.items()}
 
 
@@ -296,6 +305,4 @@ def post_processor_from_state(state: Mapping[str, Tensor], name: str) -> PostPro
         raise HomologError(
             f"checkpoint: expected the weights of a post-processor, got {name} without {error}"
         ) from None
-    network = PostProcessor(dims, width)
-    load_state(network, state, name)
-    return network
+    return tensor_files.create(lambda: PostProcessor(dims, width), state, name)

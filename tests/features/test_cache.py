@@ -4,6 +4,7 @@ import multiprocessing
 import time
 
 import pytest
+import safetensors.torch
 import torch
 from helpers.command import run
 from helpers.toys import ColourBackbone, random_image
@@ -201,3 +202,50 @@ def test_building_a_compact_cache(capsys, tmp_path, monkeypatch, colour_matcher)
     assert FeatureCache("cache").codec == "compact" and FeatureCache("cache").check() == []
     status, _, err = run(capsys, *build, "--form", "int8")
     assert status == 2 and "to have the form int8, got compact" in err
+
+
+@pytest.mark.parametrize("form", ["half", "int8", "compact"])
+def test_no_flipped_byte_gives_other_numbers(tmp_path, form):
+    cache = FeatureCache(tmp_path, codec=form)
+    torch.manual_seed(0)
+    made = [torch.rand(1, 4, 3, 3)]
+    if form == "compact":
+        cache.fit([made])
+    good = cache.get_or_compute(b"x", "b", CPU, lambda: made)[0]
+    (file,) = cache.files()
+    content = file.read_bytes()
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 2
+        file.write_bytes(damaged)
+        assert cache.get_or_compute(b"x", "b", CPU, lambda: made)[0].equal(good), position
+    if form == "compact":
+        components = tmp_path / "components.safetensors"
+        content = bytearray(components.read_bytes())
+        content[-1] ^= 2
+        components.write_bytes(content)
+        with pytest.raises(HomologError, match="cache: expected principal components"):
+            FeatureCache(tmp_path).get_or_compute(b"x", "b", CPU, lambda: made)
+
+
+def test_files_without_a_checksum_are_read_if_they_are_maps(tmp_path):
+    """As they were written before there were checksums."""
+    cache, made = FeatureCache(tmp_path), []
+    fill(cache, b"x", made)
+    (file,) = cache.files()
+    maps = safetensors.torch.load(file.read_bytes())
+    file.write_bytes(safetensors.torch.save(maps))
+    assert cache.check() == [] and fill(cache, b"x", made)[0].equal(maps["0"].float())
+    assert len(made) == 1
+    for wrong in (
+        {**maps, "1": torch.full((1, 2, 3, 3), torch.nan, dtype=torch.half)},
+        {**maps, "1": maps["1"].view(torch.int16)},
+        {**maps, "1": maps["1"].view(torch.bfloat16)},
+        {**maps, "1": maps["1"][0]},
+        {"1": maps["1"]},
+        {},
+    ):
+        file.write_bytes(safetensors.torch.save(wrong))
+        assert cache.check() == [file]
+        assert fill(cache, b"x", made)[0].equal(maps["0"].float())
+    assert len(made) == 7

@@ -1,10 +1,14 @@
 """Checkpoints: what is written is read, and what is damaged is said."""
 
+import json
+import math
+
 import pytest
 import torch
 
 from homolog import HomologError
 from homolog.training.checkpoint import TrainState, read_state, write_state
+from homolog.utils.tensor_files import read_metadata, read_tensors, tensor_bytes
 
 
 def parts() -> tuple[torch.nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
@@ -47,3 +51,51 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     write_state(tmp_path / "state", network, optimizer, schedule, TrainState())
     with pytest.raises(HomologError, match="state"):
         read_state(tmp_path / "state", torch.nn.Linear(3, 2), optimizer, schedule)
+
+
+def test_no_flipped_byte_goes_unnoticed(tmp_path):
+    network, optimizer, schedule = parts()
+    network(torch.ones(2)).sum().backward()
+    optimizer.step()
+    path = tmp_path / "state"
+    write_state(path, network, optimizer, schedule, TrainState(1, 0.25))
+    content = path.read_bytes()
+    for position in range(0, len(content), 7):
+        damaged = bytearray(content)
+        damaged[position] ^= 2
+        path.write_bytes(damaged)
+        try:
+            read_state(path, *parts())
+        except HomologError as error:
+            assert str(error).startswith("out: expected ") and "\n" not in str(error)
+        else:  # the checksum's own name
+            assert b"crc32" not in damaged
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model.weight": torch.full((2, 2), torch.nan)}, "finite weights"),
+        ({"optimizer.0.exp_avg": torch.full((2, 2), torch.inf)}, "finite exp_avg"),
+        ({"optimizer.0.exp_avg": torch.zeros(3, 2)}, "finite exp_avg"),
+        ({"rng.cpu": torch.zeros(3)}, "cannot be read"),
+        ({"step": -1}, "got -1"),
+        ({"best": math.nan}, "got 0, nan"),
+        ({"groups": []}, "another optimizer"),
+        ({"groups": 1}, "another optimizer"),
+        ({"schedule": 1}, "another optimizer"),
+    ],
+)
+def test_what_no_run_can_have_left_is_one_line(tmp_path, changes, reason):
+    network, optimizer, schedule = parts()
+    network(torch.ones(2)).sum().backward()
+    optimizer.step()
+    path = tmp_path / "state"
+    write_state(path, network, optimizer, schedule, TrainState(0))
+    tensors, plain = read_tensors(path), json.loads(read_metadata(path)["progress"])
+    for name, value in changes.items():
+        (plain if name in plain else tensors)[name] = value
+    path.write_bytes(tensor_bytes(tensors, {"progress": json.dumps(plain)}))
+    with pytest.raises(HomologError, match=reason) as error:
+        read_state(path, *parts())
+    assert str(path) in str(error.value) and "\n" not in str(error.value)

@@ -12,13 +12,13 @@ from typing import cast, get_args
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
 from homolog.backbones.batching import FeatureMaps
 from homolog.errors import HomologError
 from homolog.features.codecs import Codec, CodecName, CompactCodec, HalfCodec, Int8Codec
 from homolog.utils.outputs import write_atomically
+from homolog.utils.tensor_files import parse_tensors, tensor_bytes
 
 _log = logging.getLogger(__name__)
 
@@ -29,9 +29,9 @@ _CODEC_NAME, _COMPONENTS = "form", "components.safetensors"
 class FeatureCache:
     """A folder of feature maps: one safetensors file for each image and pose.
 
-    Several processes may use one folder: files are written atomically, and a damaged one is
-    computed again. A file's name is a hash of everything that its maps depend on, so that maps of
-    another image, backbone or pose are never taken for these.
+    Several processes may use one folder: files are written atomically, and one that is damaged,
+    which its checksum tells, is computed again. A file's name is a hash of everything that its maps
+    depend on, so that maps of another image, backbone or pose are never taken for these.
 
     All files of a folder have the same codec, which the folder remembers. `int8` takes half the
     space of `half`, and `compact` a fifth, once `fit` has computed principal components from
@@ -75,7 +75,7 @@ class FeatureCache:
             HomologError: they cannot be written.
         """
         self._codec = CompactCodec.fit(samples)
-        write_atomically(self.folder / _COMPONENTS, save(self._codec.to_tensors()), "cache")
+        write_atomically(self.folder / _COMPONENTS, tensor_bytes(self._codec.to_tensors()), "cache")
 
     def get_or_compute(
         self,
@@ -181,8 +181,8 @@ class FeatureCache:
         if self._codec is None:
             path = self.folder / _COMPONENTS
             try:
-                self._codec = CompactCodec.from_tensors(load(path.read_bytes()))
-            except (OSError, SafetensorError, KeyError):
+                self._codec = CompactCodec.from_tensors(parse_tensors(path.read_bytes()))
+            except (OSError, SafetensorError, KeyError, ValueError):
                 raise HomologError(
                     f"cache: expected principal components in {path}, for the cache is compact, "
                     "got none; try: homolog features build IMAGES --form compact"
@@ -199,15 +199,16 @@ class FeatureCache:
         """The maps in a file; None if it is missing or damaged."""
         codec = self._loaded_codec()
         try:
-            return codec.decode(load(path.read_bytes()))
-        except (OSError, SafetensorError, KeyError):
+            maps = codec.decode(parse_tensors(path.read_bytes()))
+        except (OSError, SafetensorError, KeyError, ValueError, RuntimeError):
             return None
+        return maps if maps and all(features.isfinite().all() for features in maps) else None
 
     def _store(self, path: Path, maps: FeatureMaps) -> list[Tensor]:
         """Write maps to a file; returns them as they will be read."""
         codec = self._loaded_codec()
         tensors = codec.encode(maps)
-        self._write(path, save(tensors))
+        self._write(path, tensor_bytes(tensors))
         return codec.decode(tensors)
 
     def _write(self, path: Path, data: bytes) -> None:

@@ -33,6 +33,19 @@ def quantise(
     return (values / scales).round().to(torch.int8), scales
 
 
+def _check(tensors: dict[str, Tensor], name: str, dtype: torch.dtype) -> torch.Size:
+    """The shape of one of a file's feature maps.
+
+    Raises:
+        ValueError: it is of another type, or no map.
+        KeyError: there is none of that name.
+    """
+    found = tensors[name]
+    if found.dtype != dtype or found.ndim != 4 or not found.numel():
+        raise ValueError
+    return found.shape
+
+
 class HalfCodec:
     """Half precision."""
 
@@ -42,6 +55,8 @@ class HalfCodec:
 
     def decode(self, tensors: dict[str, Tensor]) -> list[Float[Tensor, "B _C _h _w"]]:
         """The feature maps that a file's tensors stand for."""
+        for index in range(len(tensors)):
+            _check(tensors, str(index), torch.float16)
         return [tensors[str(index)].float() for index in range(len(tensors))]
 
 
@@ -60,6 +75,10 @@ class Int8Codec:
     def decode(self, tensors: dict[str, Tensor]) -> list[Float[Tensor, "B _C _h _w"]]:
         """The feature maps that a file's tensors stand for."""
         count = len(tensors) // 2
+        for index in range(count):
+            shape = _check(tensors, str(index), torch.int8)
+            if _check(tensors, f"{index}.scales", torch.float32) != (*shape[:2], 1, 1):
+                raise ValueError
         return [tensors[str(i)].float() * tensors[f"{i}.scales"] for i in range(count)]
 
 
@@ -100,9 +119,17 @@ class CompactCodec:
 
         Raises:
             KeyError: some of it is missing.
+            ValueError: it is of another shape or type, or not finite.
         """
         count = range(len(tensors) // 2)
-        return cls([tensors[f"{i}.mean"] for i in count], [tensors[f"{i}.basis"] for i in count])
+        found = cls([tensors[f"{i}.mean"] for i in count], [tensors[f"{i}.basis"] for i in count])
+        for mean, basis in zip(found.means, found.bases, strict=True):
+            same = mean.dtype == basis.dtype == torch.float32
+            if not same or basis.ndim != 2 or mean.shape != basis.shape[:1]:
+                raise ValueError
+            if not (mean.isfinite().all() and basis.isfinite().all()):
+                raise ValueError
+        return found
 
     def encode(self, maps: Sequence[Float[Tensor, "B _C _h _w"]]) -> dict[str, Tensor]:
         """The tensors that a file stores for some feature maps."""
@@ -123,4 +150,7 @@ class CompactCodec:
 
 
 Codec = HalfCodec | Int8Codec | CompactCodec
-"""Turns feature maps into tensors for a file, and back; a `KeyError` if some are missing."""
+"""Turns feature maps into tensors for a file, and back.
+
+A `KeyError` if some are missing, a `ValueError` if some are not those of feature maps.
+"""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from homolog.errors import HomologError
 from homolog.utils.outputs import write_atomically
-from homolog.utils.tensor_files import load_state, tensor_bytes
+from homolog.utils.tensor_files import load_state, read_metadata, read_tensors, tensor_bytes
 
 _MODEL, _OPTIMIZER, _RNG = "model.", "optimizer.", "rng."
 
@@ -88,21 +88,54 @@ def read_state(
     if not path.exists():
         return TrainState()
     try:
-        with safe_open(path, framework="pt") as file:
-            plain: dict[str, Any] = json.loads(file.metadata()["progress"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        tensors = read_tensors(path)
+        plain: dict[str, Any] = json.loads(read_metadata(path)["progress"])
+        state = TrainState(plain["step"], plain["best"], _with_prefix(tensors, _RNG))
+        _check_state(state)
+        moments = _moments(_with_prefix(tensors, _OPTIMIZER), model)
+    except (OSError, KeyError, TypeError, ValueError, RecursionError, RuntimeError) as error:
+        reason = " ".join(str(error).split()).partition(", which is damaged: ")
         raise HomologError(
-            f"out: expected the checkpoint of a run, got {path}, which cannot be read: {error}"
+            f"out: expected the checkpoint of a run, got {path}, which cannot be read: "
+            f"{reason[2] or reason[0]}"
         ) from None
     load_state(model, _with_prefix(tensors, _MODEL), str(path))
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _with_prefix(tensors, _OPTIMIZER).items():
+    try:
+        optimizer.load_state_dict({"state": moments, "param_groups": plain["groups"]})
+        schedule.load_state_dict(plain["schedule"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise HomologError(
+            f"out: expected the checkpoint of this run, got {path} of another optimizer: {error}"
+        ) from None
+    return state
+
+
+def _check_state(state: TrainState) -> None:
+    """Check how far a run is said to be.
+
+    Raises:
+        RuntimeError, TypeError, ValueError: no run can be there.
+    """
+    if type(state.step) is not int or state.step < 0 or not math.isfinite(state.best_score):
+        raise ValueError(f"expected steps and a score, got {state.step}, {state.best_score}")
+    if "cpu" in state.rng:
+        torch.Generator().set_state(state.rng["cpu"])
+
+
+def _moments(tensors: Mapping[str, Tensor], model: nn.Module) -> dict[int, dict[str, Tensor]]:
+    """What the optimizer remembers, by the number of the parameter.
+
+    Raises:
+        ValueError: it is not finite, or of no parameter of that shape.
+    """
+    shapes = {parameter.shape for parameter in model.parameters()} | {torch.Size()}
+    found: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
         index, key = name.split(".", 1)
-        moments.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": moments, "param_groups": plain["groups"]})
-    schedule.load_state_dict(plain["schedule"])
-    return TrainState(plain["step"], plain["best"], _with_prefix(tensors, _RNG))
+        if tensor.shape not in shapes or not tensor.isfinite().all():
+            raise ValueError(f"expected a finite {key} of each weight, got another")
+        found.setdefault(int(index), {})[key] = tensor
+    return found
 
 
 def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import safetensors.torch
 import torch
@@ -11,6 +14,13 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from homolog.errors import HomologError
+
+Network = TypeVar("Network", bound=nn.Module)
+
+_METADATA = "__metadata__"
+_CHECKSUM = b'"crc32":"'
+"""Before the checksum in a file's header; it is that of the file with zeros in its place."""
+_ZEROS = b"00000000"
 
 
 def read_tensors(path: Path, name: str = "name") -> dict[str, Tensor]:
@@ -21,10 +31,11 @@ def read_tensors(path: Path, name: str = "name") -> dict[str, Tensor]:
         name: the argument that error messages name.
 
     Raises:
-        HomologError: the file cannot be read, or is damaged.
+        HomologError: the file cannot be read, or is damaged: it has another checksum than its own,
+            where it has one.
     """
     try:
-        return safetensors.torch.load(path.read_bytes())
+        return parse_tensors(path.read_bytes())
     except OSError as error:
         raise HomologError(f"{name}: cannot read {path}: {error.strerror}") from error
     except SafetensorError as error:
@@ -34,9 +45,63 @@ def read_tensors(path: Path, name: str = "name") -> dict[str, Tensor]:
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
-    """The contents of a safetensors file that holds the tensors."""
+    """The contents of a safetensors file that holds the tensors, with a checksum of all of it."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return safetensors.torch.save(plain, metadata)
+    content = safetensors.torch.save(plain, metadata)
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    known = {**(metadata or {}), "crc32": _ZEROS.decode()}
+    header[_METADATA] = {name: known[name] for name in sorted(known)}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    start = len(text).to_bytes(8, "little") + text
+    data = memoryview(content)[8 + length :]
+    checksum = b"%08x" % zlib.crc32(data, zlib.crc32(start))
+    return b"".join([start.replace(_CHECKSUM + _ZEROS, _CHECKSUM + checksum, 1), data])
+
+
+def parse_tensors(content: bytes) -> dict[str, Tensor]:
+    """The tensors of a safetensors file with these contents.
+
+    Raises:
+        SafetensorError: they are damaged.
+    """
+    tensors = safetensors.torch.load(content)
+    end = 8 + int.from_bytes(content[:8], "little")
+    place = content.find(_CHECKSUM, 8, end) + len(_CHECKSUM)
+    if place >= len(_CHECKSUM):  # files from elsewhere, and older ones, have none
+        view = memoryview(content)
+        found = zlib.crc32(_ZEROS, zlib.crc32(view[:place]))
+        found = zlib.crc32(view[place + len(_ZEROS) :], found)
+        if b"%08x" % found != view[place : place + len(_ZEROS)]:
+            raise SafetensorError("it is not as it was written")
+    return tensors
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The metadata of a safetensors file that could be read."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        found: dict[str, Any] = json.loads(file.read(length)).get(_METADATA, {})
+    return found
+
+
+def create(make: Callable[[], Network], state: Mapping[str, Tensor], name: str) -> Network:
+    """A network with weights; it is made only if these fit, however large it would be.
+
+    Args:
+        make: makes the network.
+        state: tensors by name.
+        name: what error messages call the weights, such as their path.
+
+    Raises:
+        HomologError: as `load_state`.
+    """
+    with torch.device("meta"):
+        _check_state(make(), state, name)
+    network = make()
+    load_state(network, state, name)
+    return network
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
@@ -48,10 +113,25 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], name: str) -> No
         name: what error messages call the weights, such as their path.
 
     Raises:
-        HomologError: names or shapes differ from those of the network.
+        HomologError: names or shapes differ from those of the network, or a weight is not finite.
     """
     if torch.get_default_dtype() == torch.float64:  # in which the network was made
         network.float()
+    _check_state(network, state, name)
+    for key, tensor in state.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise HomologError(
+                f"checkpoint: expected finite weights in {name}, got others in {key}"
+            )
+    network.load_state_dict(dict(state))
+
+
+def _check_state(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
+    """Check that weights fit a network.
+
+    Raises:
+        HomologError: names or shapes differ.
+    """
     own = network.state_dict()
     missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     if missing or unexpected:
@@ -63,4 +143,3 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], name: str) -> No
                 f"checkpoint: expected {key} of shape {tuple(tensor.shape)} in {name}, got "
                 f"{tuple(state[key].shape)}"
             )
-    network.load_state_dict(dict(state))
