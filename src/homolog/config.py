@@ -113,6 +113,9 @@ class MatcherConfig:
         coordinates: where descriptors lie on the canvas: at their cells' `centres`, or as MARCO
             was trained with: `corners` reads a source's at x · cells / size, and puts a target's
             first and last on the first and last pixel.
+        exhaustive: whether every cell of large maps is compared with every other when all of them
+            are matched, or an instance matching distance is wanted, rather than coarse to fine
+            (`matching.coarse_to_fine`). It makes no difference up to 100 x 100 cells.
     """
 
     backbone: str | BackboneConfig
@@ -127,6 +130,7 @@ class MatcherConfig:
     similarity: Literal["cosine", "inner-product"] = "cosine"
     suppression_sigma: float | None = None
     coordinates: Literal["centres", "corners"] = "centres"
+    exhaustive: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values of other kinds, which would fail later, in the middle of a match."""
@@ -155,6 +159,8 @@ class MatcherConfig:
                 raise HomologError(
                     f"{name}: expected {' or '.join(map(repr, known))}, got {value!r}"
                 )
+        if not isinstance(self.exhaustive, (bool, np.bool_)):
+            raise HomologError(f"exhaustive: expected True or False, got {self.exhaustive!r}")
         sigma = self.suppression_sigma
         if sigma is not None:
             if not (_is_number(sigma) and 0 < sigma < math.inf):

@@ -20,6 +20,7 @@ from homolog.image.geometry import CanvasTransform, Grid
 from homolog.image.poses import IDENTITY, PoseVariant
 from homolog.image.reading import ImageLike
 from homolog.image.regions import Region
+from homolog.matching.sampling import LARGE
 from homolog.networks.sides import SideMaps
 
 
@@ -29,7 +30,7 @@ class DescriptorMap:
 
     Attributes:
         transform: from points of the image to cells of the grid and back.
-        descriptors_HWC: of unit length, float32.
+        descriptors_HWC: of unit length; float32, or float16 as `Features` keep large maps.
         valid_HW: the cells that show the image rather than the black around it.
         matchable_HW: the cells that take part in matching: those on a mask, or all valid ones.
         saliency_HW: how much each cell belongs to the object, 0 to 1: `features.foreground`, or
@@ -57,6 +58,23 @@ class DescriptorMap:
         return dataclasses.replace(
             self, matchable_HW=cells, saliency_HW=cells.float(), coarse=coarse
         )
+
+    def stored(self) -> DescriptorMap:
+        """The same as `Features` keep it: of large maps, descriptors in half precision."""
+        if self.valid_HW.numel() <= LARGE:
+            return self
+        return dataclasses.replace(self, descriptors_HWC=self.descriptors_HWC.half())
+
+    def widened(self) -> DescriptorMap:
+        """The same with descriptors in single precision."""
+        if self.descriptors_HWC.dtype != torch.float16:
+            return self
+        return dataclasses.replace(self, descriptors_HWC=self.descriptors_HWC.float())
+
+    def cells_of(self, points: Float[np.ndarray, "K 2"]) -> Float[Tensor, "K 2"]:
+        """Points (x, y) of the image in cells, on the descriptors' device, in single precision."""
+        cells = torch.from_numpy(self.transform.to_cells(points))
+        return cells.to(self.descriptors_HWC.device, torch.float32)
 
     @cached_property
     def typical_length(self) -> float:
@@ -109,7 +127,7 @@ class Features:
         image: the upright image, reduced to the size that the backbone sees.
         fingerprint: of the model that makes the descriptors; other matchers refuse them.
         category: what the image shows, where that is known.
-        by_pose: the descriptors in each pose.
+        by_pose: the descriptors in each pose, as they are stored; `descriptor_map` returns them.
         region: the part of the image that the descriptors are of; None for the whole.
         view: what fills the canvas: `image`, or the region cut out of the original and reduced.
         mask: the pixels of the image that show the object, if they are known.
@@ -152,7 +170,15 @@ class Features:
     @property
     def descriptors(self) -> Float[Tensor, "H W C"]:
         """Descriptors of the image as it is, of unit length."""
-        return self.by_pose[IDENTITY].descriptors_HWC
+        return self.descriptor_map().descriptors_HWC
+
+    def descriptor_map(self, pose: PoseVariant = IDENTITY) -> DescriptorMap:
+        """Descriptors in a pose that was asked for before, in single precision.
+
+        Args:
+            pose: the pose.
+        """
+        return self.by_pose[pose].widened()
 
     @property
     def mirror(self) -> bool:
@@ -162,7 +188,9 @@ class Features:
     @property
     def nbytes(self) -> int:
         """Bytes that the descriptors take, in all poses."""
-        return sum(found.descriptors_HWC.nbytes for found in self.by_pose.values())
+        maps = [*self.by_pose.values()]
+        maps += [found.coarse for found in maps if found.coarse is not None]
+        return sum(found.descriptors_HWC.nbytes for found in maps)
 
 
 FeaturesLike = ImageLike | Features

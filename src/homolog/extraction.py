@@ -220,6 +220,13 @@ class FeatureExtractor(Model):
         Raises:
             HomologError: it cannot be read.
         """
+        return self.stored_map(image, pose).widened()
+
+    def stored_map(self, image: FeaturesLike, pose: PoseVariant = IDENTITY) -> DescriptorMap:
+        """The same as `Features` keep it: of large maps, in half precision.
+
+        Arguments and errors are those of `descriptor_map`.
+        """
         features, pose = self.load_image(image), as_pose(pose)
         if pose not in features.by_pose:
             self._add_poses([(features, pose)])
@@ -316,7 +323,7 @@ class FeatureExtractor(Model):
                 found = self.extractor(each, transform)
                 if features.context is not None:
                     found = with_context(found, features.context.by_pose[transform.pose])
-                features.by_pose[transform.pose] = found
+                features.by_pose[transform.pose] = found.stored()
         for features, pose in needed:
             if features.plain is None or pose in features.by_pose:
                 continue
@@ -324,7 +331,7 @@ class FeatureExtractor(Model):
             found = with_mirrored_view(views_of[pose], views_of[pose.mirrored], self.config.sides)
             if features.context is not None:
                 found = with_context(found, features.context.by_pose[pose])
-            features.by_pose[pose] = found
+            features.by_pose[pose] = found.stored()
 
     def _transform(self, features: Features, pose: PoseVariant) -> CanvasTransform:
         return canvas_transform(

@@ -75,9 +75,11 @@ class FlowField:
         # Cells beside the image, or off the mask, have no match of their own: they go where the
         # nearest cell goes that has one, so that values between cells are right up to the border.
         cells = transform0.grid.cells
-        kept = np.flatnonzero(matchable)
-        nearest, _ = nearest_neighbours(torch.from_numpy(cells), torch.from_numpy(cells[kept]))
-        targets, scores = targets[kept[nearest]], scores[kept[nearest]]
+        kept, others = np.flatnonzero(matchable), np.flatnonzero(~matchable)
+        if len(others):
+            ends = torch.from_numpy(cells[others]), torch.from_numpy(cells[kept])
+            nearest, _ = nearest_neighbours(*ends)
+            targets[others], scores[others] = targets[kept[nearest]], scores[kept[nearest]]
         points1 = transform1.to_points(targets, clip=True)
         returned = interpolate(returns.reshape(*transform1.grid.shape, 2), targets)
         error = np.linalg.norm(transform0.to_points(returned) - transform0.to_points(cells), axis=1)

@@ -130,7 +130,7 @@ class Matcher(FeatureExtractor):
             object0 = self.loader.mask(mask0, source, "mask0")
         if mask1 is not None and cut1 is None:
             object1 = self.loader.mask(mask1, target, "mask1")
-        arguments = self.descriptor_map, candidates, self.config, schema, object0, object1
+        arguments = self.stored_map, candidates, self.config, schema, object0, object1
         if source.context is None and target.context is None:
             return ImagePair(source, target, *arguments, refiner=refiner)
         # What is joined with its whole image only matches what is so, too.

@@ -49,8 +49,8 @@ def with_mirrored_view(
     assert mirrored.transform.pose == own.transform.pose.mirrored
     # By positions, not by indices: an image need not lie in the middle of its canvas, nor a
     # grid in the middle of it.
-    cells = mirrored.transform.to_cells(own.transform.to_points(own.transform.grid.cells))
-    positions, shape = torch.from_numpy(cells).to(own.descriptors_HWC), own.valid_HW.shape
+    positions = mirrored.cells_of(own.transform.to_points(own.transform.grid.cells))
+    shape = own.valid_HW.shape
     looks = [own.descriptors_HWC, mirrored.descriptors_HWC]
     if config is not None and own.sides is not None:
         looks = [without_sides(look, config) for look in looks]

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from homolog import matching
 from homolog.config import MatcherConfig
-from homolog.dense import match_cells
+from homolog.dense import DenseMatcher, MutualMatches
 from homolog.descriptors import DescriptorMap, Features
 from homolog.errors import HomologError
-from homolog.flow import DenseMatches, Flow, FlowField
+from homolog.flow import Flow, FlowField
 from homolog.image.geometry import CanvasTransform
 from homolog.image.points import PointsLike, as_points
 from homolog.image.poses import IDENTITY, PoseVariant, as_pose
@@ -61,7 +61,7 @@ class ImagePair(PreparedPair):
         self.schema = schema
         self.whole = whole
         self.refiner = refiner
-        self._dense: dict[PoseVariant, tuple[DenseMatches, DenseMatches]] = {}
+        self._dense: dict[PoseVariant, DenseMatcher] = {}
 
     def reversed(self, pose: PoseVariant | None = None) -> ImagePair:
         """The same pair asked the other way: points of the target, matched in the source.
@@ -198,21 +198,24 @@ class ImagePair(PreparedPair):
             )
         pose, warning = self.alignment.select_pose(flip=False)
         source, target = self.source_map(pose), self.target_map
-        (peaks0, targets, confidence), (peaks1, _, _) = self._match_cells(pose)
-        grid0, grid1 = source.transform.grid, target.transform.grid
-        forward = peaks0[:, 1] * grid1.width + peaks0[:, 0]
-        backward = peaks1[:, 1] * grid0.width + peaks1[:, 0]
-        index = source.matchable_HW.flatten().nonzero().flatten()
-        index = index[backward[forward[index]] == index]
-        scorer = self.scorer(pose)
-        on_object = scorer.objects[0].flatten()[index] * scorer.objects[1].flatten()[forward[index]]
-        if (on_object > 0).any():
-            index, on_object = index[on_object > 0], on_object[on_object > 0]
-        cells = torch.from_numpy(grid0.cells).to(confidence)
-        ends = cells[index], targets[index]
-        scores, visible = scorer(*ends, confidence[index])
-        quality = scores * on_object if visible is None else scores
-        chosen = matching.spread_matches(scorer.distances(*ends), quality, max_matches)
+        dense, scorer = self._dense_matcher(pose), self.scorer(pose)
+        mutual = dense.mutual()
+        on_object = [
+            likelihood.flatten()[cells]
+            for likelihood, cells in zip(
+                scorer.objects, (mutual.cells_P, mutual.partners_P), strict=True
+            )
+        ]
+        likely = on_object[0] * on_object[1]
+        if (likely > 0).any():
+            mutual, likely = mutual.select(likely > 0), likely[likely > 0]
+        ends = mutual.sources_P2, mutual.targets_P2
+        scores, visible = scorer(*ends, mutual.confidence_P)
+        quality = scores * likely if visible is None else scores
+        chosen = scorer.spread(*ends, quality, max_matches)
+        if dense.large:
+            ends, scores, visible = self._read_exactly(mutual.select(chosen), pose)
+            chosen = scorer.spread(*ends, scores, max_matches)
         found = [each[chosen].double().cpu().numpy() for each in (*ends, scores)]
         seen = None if visible is None else visible[chosen].cpu().numpy()
         keypoints0 = source.transform.to_points(found[0], clip=True)
@@ -233,13 +236,39 @@ class ImagePair(PreparedPair):
             raise HomologError(f"flip: expected True or False, got {flip!r}")
         pose, warning = self.alignment.select_pose(bool(flip))
         source, target = self.source_map(pose), self.target_map
-        forward, backward = self._match_cells(pose)
+        forward, backward = self._dense_matcher(pose).matches
         back = self.placed(target, "source"), self.placed(source, "target")
         return Flow(
             FlowField.from_matches(source, target, forward, backward[1]),
             FlowField.from_matches(*back, backward, forward[1]),
             self._score(pose), pose.name, warning, self.image0.image, self.image1.image,
         )  # fmt: skip
+
+    def _read_exactly(
+        self, mutual: MutualMatches, pose: PoseVariant
+    ) -> tuple[
+        tuple[Float[Tensor, "P 2"], Float[Tensor, "P 2"]],
+        Float[Tensor, "P"],
+        Bool[Tensor, "P"] | None,
+    ]:
+        """Matches of large maps, their scores, and what is visible, from all of the target's cells.
+
+        Without those that are not the best of all cells, which coarse to fine may miss.
+        """
+        width = self.target_map.valid_HW.shape[1]
+        parts = []
+        for rows in torch.arange(len(mutual.cells_P)).split(self.rows_at_once(pose)):
+            some = mutual.select(rows)
+            found, scores, visible, similarity = self._match_at(some.sources_P2, pose)
+            assert scores is not None
+            x, y = matching.argmax(similarity).unbind(1)
+            best = y * width + x == some.partners_P
+            seen = None if visible is None else visible[best]
+            parts.append((some.sources_P2[best], found[best], scores[best], seen))
+        starts, ends, scores, visible = (
+            None if part[0] is None else torch.cat(part) for part in zip(*parts, strict=True)
+        )
+        return (starts, ends), scores, visible
 
     def _queries(
         self, points: PointsLike, point_ids: Sequence[int | str] | None
@@ -273,8 +302,9 @@ class ImagePair(PreparedPair):
         parts = [
             (rows, own_pose, queries[rows], pair)
             for own_pose, posed in ((pose, in_pose), (IDENTITY, ~in_pose))
-            for pair, rows in ((self, posed & in_region), (self.whole, posed & ~in_region))
-            if pair is not None and rows.any()
+            for pair, alike in ((self, posed & in_region), (self.whole, posed & ~in_region))
+            if pair is not None
+            for rows in pair.at_once(alike, own_pose)
         ]
         return keypoints0, ids, pose, warning, parts
 
@@ -289,47 +319,6 @@ class ImagePair(PreparedPair):
             f"points: expected points in the region {region.to_list()} around the source's box, "
             f"got ({x:g}, {y:g}) at index {index}; try a larger box"
         )
-
-    def _match_points(
-        self, points: Float[np.ndarray, "K 2"], pose: PoseVariant, confidence: bool = True
-    ) -> tuple[
-        Float[np.ndarray, "K 2"],
-        Float[np.ndarray, "P"],
-        Bool[np.ndarray, "K"] | None,
-        Float[Tensor, "K H W"],
-    ]:
-        """Matches of points of the source in a pose, scores if wanted, and similarity maps.
-
-        With scores comes what is visible, if the model is calibrated.
-        """
-        source, target = self.source_map(pose), self.target_map
-        cells = torch.from_numpy(source.transform.to_cells(points)).to(source.descriptors_HWC)
-        consensus = self.consensus(pose)
-        if consensus is None:
-            queries = matching.sample_descriptors(source.descriptors_HWC, cells, source.lengths_HW)
-            similarity = matching.similarity(
-                queries, target.descriptors_HWC, lengths_HW=target.lengths_HW
-            )
-            everywhere, similarity = (
-                similarity,
-                similarity.masked_fill(~target.matchable_HW, -torch.inf),
-            )
-        else:
-            everywhere = similarity = consensus.similarity(cells)
-        if self.config.suppression_sigma is None or self._mask1 is not None:
-            found = self.config.locate(similarity)
-        else:  # as published, with the part of the mean that falls on the padding
-            found = self.config.locate(everywhere, matching.argmax(similarity))
-        points1 = target.transform.to_points(found.double().cpu().numpy(), clip=True)
-        if not confidence:
-            return points1, np.empty(0), None, similarity
-        cycle = matching.cycle_confidence(
-            source.descriptors_HWC, target.descriptors_HWC, source.valid_HW,
-            cells, found, similarity / (source.typical_length * target.typical_length),
-        )  # fmt: skip
-        scores, visible = self.scorer(pose)(cells, found, cycle)
-        seen = None if visible is None else visible.cpu().numpy()
-        return points1, scores.double().cpu().numpy(), seen, similarity
 
     def _refined(
         self,
@@ -383,11 +372,11 @@ class ImagePair(PreparedPair):
             visible=visible,
         )
 
-    def _match_cells(self, pose: PoseVariant) -> tuple[DenseMatches, DenseMatches]:
-        """The match of every cell of the source, and of every cell of the target."""
+    def _dense_matcher(self, pose: PoseVariant) -> DenseMatcher:
+        """What matches all cells of the source, in a pose, and of the target."""
         if pose not in self._dense:
             consensus = self.consensus(pose), self.reversed(pose).consensus(IDENTITY)
-            self._dense[pose] = match_cells(
+            self._dense[pose] = DenseMatcher(
                 self.source_map(pose), self.target_map, consensus, self.config
             )
         return self._dense[pose]

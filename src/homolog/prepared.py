@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from homolog import matching
 from homolog.config import MatcherConfig
+from homolog.dense import instance_matching_distance, is_large
 from homolog.descriptors import DescriptorMap, Features
 from homolog.image.poses import FLIP, IDENTITY, PoseVariant, as_pose
 from homolog.matching.alignment import Alignment, pose_from_heading
 from homolog.matching.consensus import Consensus
+from homolog.matching.sampling import LARGE
 from homolog.scores import MatchScorer
+
+_ENTRIES = 2**24  # of similarity maps that are held at a time, where these are large
 
 _log = logging.getLogger(__name__)
 
@@ -111,6 +118,9 @@ class PreparedPair:
         chosen = self.alignment.pose if pose is None else as_pose(pose)
         source, target = self.source_map(chosen), self.target_map
         if self._mask0 is not None or self._mask1 is not None:
+            if is_large(source, target) and not self.config.exhaustive:
+                return instance_matching_distance(source, target)
+            source, target = source.widened(), target.widened()
             return matching.instance_matching_distance(
                 source.descriptors_HWC, target.descriptors_HWC,
                 source.matchable_HW, target.matchable_HW,
@@ -148,9 +158,98 @@ class PreparedPair:
 
     def _score(self, pose: PoseVariant) -> float:
         if pose not in self._scores:
-            source, target = self.source_map(pose), self.target_map
+            source, target = (
+                each.coarse or each for each in (self.source_map(pose), self.target_map)
+            )
             self._scores[pose] = matching.pair_similarity(
                 source.descriptors_HWC, target.descriptors_HWC,
                 source.matchable_HW, target.matchable_HW,
             )  # fmt: skip
         return self._scores[pose]
+
+    def rows_at_once(self, pose: PoseVariant) -> int:
+        """How many points' similarity maps, there and back, are held at a time: all of small maps.
+
+        Args:
+            pose: of the source.
+        """
+        maps = self.source_map(pose), self.target_map
+        cells = max(each.valid_HW.numel() for each in maps)
+        return _ENTRIES // cells if cells > LARGE else sys.maxsize
+
+    def at_once(
+        self, rows_K: Bool[np.ndarray, "K"], pose: PoseVariant
+    ) -> Iterator[Bool[np.ndarray, "K"]]:
+        """Rows of points, in parts whose similarity maps are held at a time.
+
+        Args:
+            rows_K: which ones; none give no part.
+            pose: of the source.
+        """
+        chosen = np.flatnonzero(rows_K)
+        if not len(chosen):
+            return
+        count = self.rows_at_once(pose)
+        for start in range(0, len(chosen), count):
+            part = np.full(len(rows_K), False)
+            part[chosen[start : start + count]] = True
+            yield part
+
+    def _match_at(
+        self, cells_K2: Float[Tensor, "K 2"], pose: PoseVariant, confidence: bool = True
+    ) -> tuple[
+        Float[Tensor, "K 2"],
+        Float[Tensor, "K"] | None,
+        Bool[Tensor, "K"] | None,
+        Float[Tensor, "K H W"],
+    ]:
+        """Matches of positions (x, y) in cells of the source in a pose, in cells of the target.
+
+        With scores, if wanted, what is visible, if the model is calibrated, and similarity maps.
+        """
+        source, target = self.source_map(pose), self.target_map
+        consensus = self.consensus(pose)
+        if consensus is None:
+            queries = matching.sample_descriptors(
+                source.descriptors_HWC, cells_K2, source.lengths_HW
+            )
+            similarity = matching.similarity(
+                queries, target.descriptors_HWC, lengths_HW=target.lengths_HW
+            )
+            everywhere, similarity = (
+                similarity,
+                similarity.masked_fill(~target.matchable_HW, -torch.inf),
+            )
+        else:
+            everywhere = similarity = consensus.similarity(cells_K2)
+        if self.config.suppression_sigma is None or self._mask1 is not None:
+            found = self.config.locate(similarity)
+        else:  # as published, with the part of the mean that falls on the padding
+            found = self.config.locate(everywhere, matching.argmax(similarity))
+        if not confidence:
+            return found, None, None, similarity
+        cycle = matching.cycle_confidence(
+            source.descriptors_HWC, target.descriptors_HWC, source.valid_HW,
+            cells_K2, found, similarity / (source.typical_length * target.typical_length),
+        )  # fmt: skip
+        return found, *self.scorer(pose)(cells_K2, found, cycle), similarity
+
+    def _match_points(
+        self, points: Float[np.ndarray, "K 2"], pose: PoseVariant, confidence: bool = True
+    ) -> tuple[
+        Float[np.ndarray, "K 2"],
+        Float[np.ndarray, "P"],
+        Bool[np.ndarray, "K"] | None,
+        Float[Tensor, "K H W"],
+    ]:
+        """Matches of points of the source in a pose, scores if wanted, and similarity maps.
+
+        With scores comes what is visible, if the model is calibrated.
+        """
+        cells = self.source_map(pose).cells_of(points)
+        found, scores, visible, similarity = self._match_at(cells, pose, confidence)
+        points1 = self.target_map.transform.to_points(found.double().cpu().numpy(), clip=True)
+        if scores is None:
+            return points1, np.empty(0), None, similarity
+        seen = None if visible is None else visible.cpu().numpy()
+        return points1, scores.double().cpu().numpy(), seen, similarity

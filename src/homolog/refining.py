@@ -265,7 +265,7 @@ def _by_crop(
 ) -> Iterator[tuple[Int[Tensor, "P"], DescriptorMap, Float[Tensor, "P 2"]]]:
     """For each crop the rows of its points, its descriptors, and its points in their cells."""
     for index in np.unique(crops.chosen_K):
-        found = crops.features[index].by_pose[pose]
+        found = crops.features[index].descriptor_map(pose)
         if mask is not None:
             found = found.masked(mask)
         rows = np.flatnonzero(crops.chosen_K == index)

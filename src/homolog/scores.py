@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from homolog import matching
@@ -14,6 +14,7 @@ from homolog.descriptors import DescriptorMap
 from homolog.matching.calibration import MatchEvidence
 from homolog.networks.sides import SidesConfig, presence
 
+_ALL_DISTANCES = 10_000  # matches whose distances from each other are held at once
 _FARTHEST = 2.0  # distance of canonical coordinates from which on more makes no difference
 
 
@@ -109,8 +110,11 @@ class MatchScorer:
         return self.calibration.right.probability(evidence), visible
 
     def distances(
-        self, cells_K2: Float[Tensor, "K 2"], targets_K2: Float[Tensor, "K 2"]
-    ) -> Float[Tensor, "K K"]:
+        self,
+        cells_K2: Float[Tensor, "K 2"],
+        targets_K2: Float[Tensor, "K 2"],
+        only: int | None = None,
+    ) -> Float[Tensor, "P K"]:
         """How far matches are from each other, in shares of the objects' size.
 
         The smaller of the distances in the two images.
@@ -118,12 +122,42 @@ class MatchScorer:
         Args:
             cells_K2: (x, y) of the points in source cells.
             targets_K2: (x, y) of their matches in target cells.
+            only: the match whose distances are wanted; None for those of all.
         """
+        rows = slice(None) if only is None else slice(only, only + 1)
         in_source, in_target = (
-            torch.cdist(points, points) / _length(likelihood)
-            for points, likelihood in zip((cells_K2, targets_K2), self.objects, strict=True)
+            torch.cdist(points[rows], points) / length
+            for points, length in zip((cells_K2, targets_K2), self.lengths, strict=True)
         )
         return torch.minimum(in_source, in_target)
+
+    def spread(
+        self,
+        cells_K2: Float[Tensor, "K 2"],
+        targets_K2: Float[Tensor, "K 2"],
+        quality_K: Float[Tensor, "K"],
+        count: int,
+    ) -> Int[Tensor, "P"]:
+        """Indices of good matches that are far apart (`matching.spread_matches`).
+
+        Args:
+            cells_K2: (x, y) of the points in source cells.
+            targets_K2: (x, y) of their matches in target cells.
+            quality_K: larger is better.
+            count: how many to return at most.
+        """
+        if len(quality_K) <= _ALL_DISTANCES:
+            distances = self.distances(cells_K2, targets_K2)
+            return matching.spread_matches(distances, quality_K, count)
+        return matching.spread_matches(
+            lambda match: self.distances(cells_K2, targets_K2, match)[0], quality_K, count
+        )
+
+    @cached_property
+    def lengths(self) -> tuple[float, float]:
+        """The longer edges of the two objects' boxes, in cells."""
+        source, target = self.objects
+        return _length(source), _length(target)
 
 
 def _length(likelihood_HW: Float[Tensor, "H W"]) -> float:

@@ -55,9 +55,8 @@ def with_context(
         whole: the descriptors of the whole image, in the same pose.
         weight: of the whole image's similarity, 0 to 1; that of the region's is the rest.
     """
-    cells = whole.transform.to_cells(region.transform.to_points(region.transform.grid.cells))
+    places = whole.cells_of(region.transform.to_points(region.transform.grid.cells))
     descriptors, own, lengths = whole.descriptors_HWC, region.descriptors_HWC, region.lengths_HW
-    places = torch.from_numpy(cells).to(descriptors)
     sampled = sample_descriptors(descriptors, places, whole.lengths_HW)
     sampled = sampled.unflatten(0, own.shape[:2])
     if lengths is not None:

@@ -168,7 +168,7 @@ def _surrounding_cells(
 
 
 def _to_cells(points: Float[np.ndarray, "K 2"], found: DescriptorMap) -> Float[Tensor, "K 2"]:
-    return torch.from_numpy(found.transform.to_cells(points)).to(found.descriptors_HWC)
+    return found.cells_of(points)
 
 
 def _array(tensor: Tensor) -> np.ndarray:

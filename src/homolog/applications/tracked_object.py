@@ -155,7 +155,7 @@ class TrackedObject:
             self._grid, points, tracks.scores[rows] * seen, self._motion, _STRAY * max(self.now[2:])
         )
         score = float((agree & seen).mean())
-        target = features.by_pose[IDENTITY]
+        target = features.descriptor_map()
         cells = torch.from_numpy(target.transform.to_cells(points[seen]))
         descriptors = matching.sample_descriptors(
             target.descriptors_HWC, cells.to(target.descriptors_HWC)
@@ -205,10 +205,10 @@ class TrackedObject:
 
 def cover_box(features: Features, box: Float[np.ndarray, "4"]) -> None:
     """Let no match lie in a box."""
-    found = features.by_pose[IDENTITY]
+    found = features.descriptor_map()
     matchable = found.matchable_HW & ~_cells_in(found, box)
     if matchable.any():
-        features.by_pose[IDENTITY] = dataclasses.replace(found, matchable_HW=matchable)
+        features.by_pose[IDENTITY] = dataclasses.replace(found, matchable_HW=matchable).stored()
 
 
 def _cells_in(found: DescriptorMap, box: Float[np.ndarray, "4"]) -> Bool[Tensor, "H W"]:

@@ -37,7 +37,6 @@ def select(
     if not folder.is_dir():
         raise HomologError(f"folder: expected a folder, got {folder}")
     from homolog.image import reading
-    from homolog.image.poses import IDENTITY
     from homolog.labelling import selection
 
     files = reading.find_images([folder], "folder")
@@ -53,7 +52,7 @@ def select(
                 print(f"skipped: {error}", file=sys.stderr)
                 continue
             usable.append(path)
-            cells.append(selection.object_cells(features.by_pose[IDENTITY]))
+            cells.append(selection.object_cells(features.descriptor_map()))
     if not usable:
         raise HomologError(f"folder: expected a folder of images, got {folder}, which has none")
     found = selection.select(

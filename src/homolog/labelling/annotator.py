@@ -18,7 +18,7 @@ from homolog.data.pairs import Annotation
 from homolog.descriptors import DescriptorMap, Features
 from homolog.errors import HomologError
 from homolog.image import reading
-from homolog.image.poses import IDENTITY, PoseVariant
+from homolog.image.poses import PoseVariant
 from homolog.image.regions import as_box
 from homolog.labelling.closer import CloserLooks
 from homolog.labelling.exemplar_features import BATCH
@@ -175,7 +175,7 @@ class Annotator:
             return {"annotations": [], "unlabelled": []}
         whole = self._whole(features)
         prediction = self.exemplars.find(whole, category, None, without, path.name)
-        prediction = self._refined(whole, whole.by_pose[IDENTITY], prediction)
+        prediction = self._refined(whole, whole.descriptor_map(), prediction)
         return {"annotation": self._annotation(prediction, features.size)}
 
     def _refined(
@@ -230,7 +230,7 @@ class Annotator:
                 mirror=self.config.mirror,
             )  # fmt: skip
             for index, found in zip(chosen, self.matcher.extract(loaded), strict=True):
-                cells, log_shares = territories.restrict(found.by_pose[IDENTITY], index)
+                cells, log_shares = territories.restrict(found.descriptor_map(), index)
                 category = objects[index].category
                 itself = [exemplar_of[index].annotation] if index in exemplar_of else []
                 if itself:

@@ -112,7 +112,7 @@ def _in_poses(
         fresh = [dataclasses.replace(without_descriptors(f), context=whole) for f in loaded]
         for n, features in enumerate(matcher.extract(fresh, chosen)):
             for pose in chosen:
-                descriptor_map = features.by_pose[pose]
+                descriptor_map = features.descriptor_map(pose)
                 if shares is not None:
                     descriptor_map, _ = shares[0].restrict(descriptor_map, shares[1][n])
                 yield own[n], descriptor_map

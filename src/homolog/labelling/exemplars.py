@@ -23,7 +23,7 @@ from homolog.config import MatcherConfig
 from homolog.data.pairs import Annotation, Box
 from homolog.descriptors import DescriptorMap, Features
 from homolog.errors import HomologError
-from homolog.image.poses import IDENTITY, PoseVariant
+from homolog.image.poses import PoseVariant
 from homolog.keypoints import KeypointSchema
 from homolog.labelling.calibration import (
     TRAINED,
@@ -226,7 +226,7 @@ class Exemplars:
             name: of the image, if it is known: keypoints of images of the same series as an
                 exemplar are more probably correct (`homolog.labelling.calibration.series`).
         """
-        target = image.by_pose[IDENTITY] if isinstance(image, Features) else image
+        target = image.descriptor_map() if isinstance(image, Features) else image
         same_series = None
         if name is not None:
             others = (each.annotation for each in self.posed if each.annotation not in without)

@@ -23,7 +23,6 @@ from homolog.data.pairs import Annotation, Box
 from homolog.descriptors import DescriptorMap
 from homolog.features.foreground import prominence
 from homolog.image import reading
-from homolog.image.poses import IDENTITY
 from homolog.labelling.posed_exemplars import evenly_spaced
 from homolog.matcher import Matcher
 
@@ -85,7 +84,7 @@ class Likeness:
                 found = matcher.extract([view for view, _ in cut], category=each.category)
                 category = self.categories.index(each.category)
                 for scale, features, (_, corner) in zip(scales, found, cut, strict=True):
-                    cells = features.by_pose[IDENTITY]
+                    cells = features.descriptor_map()
                     own = _cells_in(cells, each.box, corner)
                     if cells.sides is not None:
                         objectness.append(float(cells.sides.objectness[own].median()))

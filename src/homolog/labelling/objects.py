@@ -26,7 +26,6 @@ from homolog.errors import HomologError
 from homolog.features.foreground import connected_components
 from homolog.image import reading
 from homolog.image.geometry import interpolate
-from homolog.image.poses import IDENTITY
 from homolog.image.regions import Region, box_of_mask
 from homolog.labelling.likeness import Likeness, Saliency
 from homolog.labelling.neighbours import intersection, overlap
@@ -138,7 +137,7 @@ class ObjectFinder:
         for start in range(0, len(regions), _BATCH):
             batch = [image.crop(each.box) for each in regions[start : start + _BATCH]]
             for features in self.matcher.extract(batch):
-                yield features.by_pose[IDENTITY]
+                yield features.descriptor_map()
 
     def _logit_map(
         self, image: Image.Image, likeness: Likeness | Saliency, tiled: bool

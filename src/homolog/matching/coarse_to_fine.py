@@ -200,7 +200,7 @@ class CellMatcher:
             self.target.coarse_allowed, self.consensus.config,
         )  # fmt: skip
 
-    def coarse_maps(self, blocks: Int[Tensor, "b"]) -> Float[Tensor, "b h w"]:
+    def coarse_maps(self, blocks: Int[Tensor, "K"]) -> Float[Tensor, "K h w"]:
         """Similarity of some blocks of the source to all of the target; -inf where none may lie."""
         if self.coarse_consensus is not None:
             return self.coarse_consensus.rows(self.coarse_similarity, blocks)
@@ -240,12 +240,15 @@ class CellMatcher:
         found = found.unflatten(1, self.target.shape)
         return found.masked_fill_(~self.target.allowed_HW, -torch.inf)
 
-    def map_chunks(self) -> Iterator[Int[Tensor, "K"]]:
-        """The source cells that take part, so many at a time as `maps` can take."""
+    @property
+    def maps_at_once(self) -> int:
+        """How many source cells' maps are held at a time."""
         copies = 1 if self.consensus is None else 2 * len(self.consensus.config.offsets)
-        size = CHUNK_BYTES // (4 * copies * self.target.allowed_HW.numel())
-        cells = self.source.allowed_HW.flatten().nonzero()[:, 0]
-        yield from cells.split(max(1, size))
+        return max(1, CHUNK_BYTES // (4 * copies * self.target.allowed_HW.numel()))
+
+    def map_chunks(self) -> Iterator[Int[Tensor, "K"]]:
+        """The source cells that take part, a few at a time."""
+        yield from self.source.allowed_HW.flatten().nonzero()[:, 0].split(self.maps_at_once)
 
     def exhaustive(self) -> Int[Tensor, "N"]:
         """The best target cell of every source cell, of all; -1 for those that take no part."""
@@ -315,7 +318,7 @@ class CellMatcher:
             found_N2[own] = locate(maps[group, index], peaks) + corner
 
 
-def _median(values_GQ: Int[Tensor, "G Q"]) -> Int[Tensor, "G"]:
+def _median(values_KQ: Int[Tensor, "K Q"]) -> Int[Tensor, "K"]:
     """The median of each row's numbers from 0 on; 0 where there is none."""
-    known = torch.where(values_GQ < 0, math.nan, values_GQ.double())
+    known = torch.where(values_KQ < 0, math.nan, values_KQ.double())
     return known.nanmedian(1).values.nan_to_num(0).long()

@@ -7,7 +7,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from homolog.matching.neighbours import mutual_nearest_neighbours
-from homolog.matching.sampling import nearest_cells, sample_descriptors, subsample_cells
+from homolog.matching.sampling import (
+    nearest_cells,
+    sample_descriptors,
+    subsample_cells,
+    widened,
+)
 from homolog.matching.soft_argmax import similarity, similarity_window
 
 SCORE_TEMPERATURE = 0.05
@@ -115,8 +120,8 @@ def pair_similarity(
 ) -> float:
     """How similar two images' objects are: mean cosine similarity of mutual nearest neighbours.
 
-    Over every other row and column, which makes it cheap and no less informative
-    (docs/experiments.md). It is the mutual-neighbour instance matching distance read as a
+    Over every other row and column, and of large maps fewer, which makes it cheap and no less
+    informative (docs/experiments.md). It is the mutual-neighbour instance matching distance read as a
     similarity: 1 for an image with itself, near 0 for images that share nothing.
 
     Args:
@@ -126,8 +131,8 @@ def pair_similarity(
         target_allowed: the target's cells that count.
     """
     source, target = (
-        descriptors[subsample_cells(allowed).unbind(1)].float()
-        for descriptors, allowed in ((source_HWC, source_allowed), (target_HWC, target_allowed))
+        widened(each[subsample_cells(allowed).unbind(1)])
+        for each, allowed in ((source_HWC, source_allowed), (target_HWC, target_allowed))
     )
     index0, index1 = mutual_nearest_neighbours(source, target)
     return float((source[index0] * target[index1]).sum(1).mean())

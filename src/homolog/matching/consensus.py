@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from homolog.matching.sampling import sample_descriptors, subsample_cells
+from homolog.matching.sampling import sample_descriptors, subsample_cells, widened
 from homolog.matching.soft_argmax import products, similarity
 
 _RIDGE = 0.002  # keeps the affine map of an object that is a line from turning about it
@@ -141,7 +141,7 @@ class Consensus(SimilarityCorrection):
         self.source_HWC, self.target_HWC = source_HWC, target_HWC
         self.source_weight_HW, self.target_weight_HW = source_weight_HW, target_weight_HW
         cells = subsample_cells(source_allowed_HW)
-        source = source_HWC[cells.unbind(1)].float()
+        source = widened(source_HWC[cells.unbind(1)])
         logits = products(source, target_HWC.flatten(0, 1)) / config.temperature
         super().__init__(
             logits, cells.flip(1), source_weight_HW[cells.unbind(1)],

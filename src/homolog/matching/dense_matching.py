@@ -49,7 +49,9 @@ def dense_matches(
 
 
 def spread_matches(
-    distances_KK: Float[Tensor, "K K"], quality_K: Float[Tensor, "K"], count: int
+    distances_KK: Float[Tensor, "K K"] | Callable[[int], Float[Tensor, "K"]],
+    quality_K: Float[Tensor, "K"],
+    count: int,
 ) -> Int[Tensor, "P"]:
     """Indices of at most `count` matches that are good and far apart, in that order.
 
@@ -58,7 +60,8 @@ def spread_matches(
     many are the same as a few.
 
     Args:
-        distances_KK: of the matches from each other, in shares of the objects' size.
+        distances_KK: of the matches from each other, in shares of the objects' size; or what
+            returns those of one match from all, where there are many.
         quality_K: larger is better.
         count: how many to take.
     """
@@ -74,5 +77,6 @@ def spread_matches(
             continue
         chosen.append(index)
         left[index] = -torch.inf
-        nearest = torch.minimum(nearest, distances_KK[index])
+        own = distances_KK(index) if callable(distances_KK) else distances_KK[index]
+        nearest = torch.minimum(nearest, own)
     return torch.tensor(chosen, dtype=torch.long, device=quality_K.device)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from homolog.errors import HomologError
 from homolog.matching.neighbours import mutual_nearest_neighbours, nearest_neighbours
-from homolog.matching.sampling import subsample_cells
+from homolog.matching.sampling import subsample_cells, widened
 
 
 def instance_matching_distance(
@@ -67,7 +67,7 @@ def saliency_weighted_imd(
         target_weight_HW: the same for the target.
     """
     subsets = [
-        (descriptors[cells].float(), weight[cells])
+        (widened(descriptors[cells]), weight[cells])
         for descriptors, weight, cells in (
             (source_HWC, source_weight_HW, subsample_cells(source_weight_HW > 0).unbind(1)),
             (target_HWC, target_weight_HW, subsample_cells(target_weight_HW > 0).unbind(1)),

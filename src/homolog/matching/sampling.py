@@ -60,7 +60,7 @@ def bilinear(
     if values.dtype in (torch.float16, torch.bfloat16):
         return torch.cat(
             [
-                (share[:, None] @ values[some].float())[:, 0]
+                (share[:, None] @ widened(values[some]))[:, 0]
                 for some, share in zip(
                     corners.split(_ROWS), weights.float().split(_ROWS), strict=True
                 )
@@ -81,6 +81,11 @@ def nearest_cells(
     height, width = maps_KHW.shape[1:]
     limit = torch.tensor([width - 1, height - 1], device=maps_KHW.device)
     return torch.minimum(positions_P2.round().long().clamp_min(0), limit)
+
+
+def widened(values: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
+    """Values as they are, or in single precision if they are kept in half."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 def coarsening(shape: tuple[int, ...]) -> int:

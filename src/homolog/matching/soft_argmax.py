@@ -44,9 +44,7 @@ def products(
     if descriptors_MC.dtype == rows_KC.dtype:
         return rows_KC @ descriptors_MC.T
     found = rows_KC.new_empty(len(rows_KC), len(descriptors_MC))
-    for part, out in zip(
-        descriptors_MC.split(_WIDENED), found.split(_WIDENED, dim=1), strict=True
-    ):
+    for part, out in zip(descriptors_MC.split(_WIDENED), found.split(_WIDENED, dim=1), strict=True):
         torch.matmul(rows_KC, part.to(rows_KC.dtype).T, out=out)
     return found
 

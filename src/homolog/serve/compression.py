@@ -54,7 +54,7 @@ class CompressedPair:
         lists, each at a multiple of four bytes from the header's end.
         """
         config = self.pair.config
-        maps = self.pair.source_map(self.pose), self.pair.target_map
+        maps = self.pair.source_map(self.pose).widened(), self.pair.target_map.widened()
         arrays: list[np.ndarray] = []
         images: list[dict[str, Any]] = []
         for each, factor in zip(maps, _factors(*maps), strict=True):

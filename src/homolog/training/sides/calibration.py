@@ -159,7 +159,7 @@ def add_sides(features: Features, maps: SideMaps, config: SidesConfig) -> Featur
         maps: the side head's predictions.
         config: how much these count in similarity.
     """
-    plain = features.by_pose[IDENTITY]
+    plain = features.descriptor_map()
     descriptors = append_sides(plain.descriptors_HWC, maps, config)
     with_sides = dataclasses.replace(plain, descriptors_HWC=descriptors, sides=maps)
     return dataclasses.replace(features, by_pose={IDENTITY: with_sides})

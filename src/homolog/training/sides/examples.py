@@ -126,7 +126,7 @@ def _descriptors(
     pose = FLIP if mirrored else IDENTITY
     path: Path = renders.folder / renders.files[index]
     features = matcher.extract(path, [pose], renders.category(index))
-    return features.by_pose[pose].descriptors_HWC
+    return features.descriptor_map(pose).descriptors_HWC
 
 
 def ground_truth_cells(
