@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
+
+# Else each of the processes that tests start would compile all of the package again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 import real_images
 import torch
+from helpers.remembered_maps import remembered_maps as remembered_maps
 from helpers.toys import ColourBackbone
 from hypothesis import settings
 

@@ -13,10 +13,8 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
-import torch
 from helpers.hub import Hub
 
-import homolog
 from documentation import command_pages, pages
 from documentation.tables import PRELUDES, REPLACED
 from documentation.workspace import Workspace, fill_hub
@@ -46,7 +44,6 @@ def page(tmp_path_factory) -> Iterator[Callable[[str], pages.Page]]:
         patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub))
         patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         patch.setattr("homolog.hub.HfApi", lambda: Hub(hub))
-        _remember_maps(patch)
         before = set(FAMILIES), set(DATASETS)
         yield page_of
     # What pages add to the registries is gone after them.
@@ -55,23 +52,6 @@ def page(tmp_path_factory) -> Iterator[Callable[[str], pages.Page]]:
             del registry[name]
     if "ray" in sys.modules:  # what labels with it leaves its processes running
         sys.modules["ray"].shutdown()
-
-
-def _remember_maps(patch: pytest.MonkeyPatch) -> None:
-    """The embedded backbone looks at each canvas once, whichever page and command asks."""
-    embedded = type(homolog.Matcher.from_pretrained("embedded").backbone)
-    look, seen = embedded.forward, {}
-
-    def forward(backbone, canvases):
-        maps = []
-        for canvas in canvases:
-            key = canvas.cpu().numpy().tobytes()
-            if key not in seen:
-                seen[key] = look(backbone, canvas[None])
-            maps.append(seen[key])
-        return [torch.cat(same) for same in zip(*maps, strict=True)]
-
-    patch.setattr(embedded, "forward", forward)
 
 
 @pytest.mark.parametrize(
