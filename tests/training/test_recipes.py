@@ -1,7 +1,8 @@
 """Recipes are the published settings."""
 
-from homolog.training import published_spair
+from homolog.training import marco, published_spair
 from homolog.training.recipes import RECIPES, PoseVariants
+from homolog.training.schedules import MomentumSchedule, SigmaSchedule
 
 
 def test_recipes_are_the_published_settings():
@@ -15,5 +16,18 @@ def test_recipes_are_the_published_settings():
         "published-spair": 2,
         "published-ap10k": 1,
         "published-pf-pascal": 100,
+        "marco": 8,
     }
     assert all(make().recipe == name for name, make in RECIPES.items())
+
+
+def test_the_schedules_of_marco_are_those_published_for_spair():
+    """There are 53,340 pairs, eight epochs, and 12 pairs a step; the teacher warms up for five."""
+    config, steps = marco(), 8 * 53_340 // 12
+    assert config.loss.annealing.schedule(steps) == SigmaSchedule(3.5, 1.0, 1000, 12_000)
+    assert config.distillation.momentum(steps) == MomentumSchedule(
+        0.99, 0.9995, int(0.9 * 5 * 53_340 // 12)
+    )
+    assert round(770 * config.canvas_scale) == 630
+    # A shorter run has shorter schedules.
+    assert config.loss.annealing.schedule(356) == SigmaSchedule(3.5, 1.0, 10, 120)

@@ -204,6 +204,23 @@ def applied_state(backbone: Backbone, config: TuningConfig) -> dict[str, Tensor]
     return {_name(name): p.detach() for name, p in backbone.named_parameters() if id(p) in own}
 
 
+def load_tuned(backbone: DinoBackbone, state: Mapping[str, Tensor], name: str) -> None:
+    """Load the values of the trainable parameters of a backbone.
+
+    Args:
+        backbone: one that `prepare` has made trainable; changed in place.
+        state: what `tuned_state` returned.
+        name: what error messages call the weights.
+
+    Raises:
+        HomologError: they do not fit the backbone.
+    """
+    holder = nn.Module()
+    for key, parameter in trainable(backbone).items():
+        holder.register_parameter(key.replace(".", "/"), parameter)
+    load_state(holder, {key.replace(".", "/"): tensor for key, tensor in state.items()}, name)
+
+
 def apply(backbone: Backbone, config: TuningConfig, state: Mapping[str, Tensor], name: str) -> None:
     """Load fine-tuned weights into a backbone, ready for inference.
 
@@ -217,12 +234,9 @@ def apply(backbone: Backbone, config: TuningConfig, state: Mapping[str, Tensor],
         HomologError: they do not fit the backbone.
     """
     dtype = next(backbone.parameters()).dtype if isinstance(backbone, DinoBackbone) else None
-    parameters = prepare(backbone, config)
-    holder = nn.Module()
-    for key, parameter in parameters.items():
-        holder.register_parameter(key.replace(".", "/"), parameter)
-    load_state(holder, {key.replace(".", "/"): tensor for key, tensor in state.items()}, name)
+    prepare(backbone, config)
     assert isinstance(backbone, DinoBackbone)
+    load_tuned(backbone, state, name)
     backbone.requires_grad_(False)
     if config.rank is None and config.bottleneck is None:
         backbone.to(dtype)

@@ -2,11 +2,15 @@
 
 from homolog.training.adaptation import AdaptationConfig, AdaptationResult, adapt
 from homolog.training.recipes import (
+    AnnealingConfig,
+    DistillationConfig,
     LossConfig,
+    MiningConfig,
     NetworkConfig,
     PoseVariants,
     TrainingConfig,
     ViewsConfig,
+    marco,
     published_ap10k,
     published_pf_pascal,
     published_spair,
@@ -17,12 +21,16 @@ from homolog.training.run import train
 __all__ = [
     "AdaptationConfig",
     "AdaptationResult",
+    "AnnealingConfig",
+    "DistillationConfig",
     "LossConfig",
+    "MiningConfig",
     "NetworkConfig",
     "PoseVariants",
     "TrainingConfig",
     "ViewsConfig",
     "adapt",
+    "marco",
     "published_ap10k",
     "published_pf_pascal",
     "published_spair",

@@ -9,11 +9,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image, ImageEnhance
 
-from homolog.image.geometry import CanvasTransform
+from homolog.image.geometry import CanvasTransform, Grid
 from homolog.image.poses import FLIP, IDENTITY, PoseVariant
 from homolog.training.recipes import ViewsConfig
 
 Keypoints = Float[np.ndarray, "K 2"]
+Mask = Bool[np.ndarray, "height width"]
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,15 @@ class PoseView:
         """The cells that show the image rather than padding."""
         return self._posed(transform).valid_cells
 
-    def _posed(self, transform: CanvasTransform) -> CanvasTransform:
+    def mask_pixels(self, mask: Mask, transform: CanvasTransform) -> Bool[np.ndarray, "size size"]:
+        """A mask of the upright image in pixels of the augmented canvas."""
+        pixels = Grid.from_patches(transform.canvas_size, 1)
+        return self._posed(transform, pixels).mask_cells(mask)
+
+    def _posed(self, transform: CanvasTransform, grid: Grid | None = None) -> CanvasTransform:
         return CanvasTransform(
-            transform.width, transform.height, self.pose, transform.canvas_size, transform.grid,
-            transform.region, transform.padding,
+            transform.width, transform.height, self.pose, transform.canvas_size,
+            grid or transform.grid, transform.region, transform.padding,
         )  # fmt: skip
 
 
@@ -142,14 +148,28 @@ class RandomAffineView:
 
     def valid_cells(self, transform: CanvasTransform) -> Bool[np.ndarray, "H W"]:
         """The cells that show the image, or its repeated border, rather than padding."""
-        matrix, offset = self._affine(transform.canvas_size)
-        centres = transform.grid.to_canvas(transform.grid.cells)
-        sources = ((centres - offset) @ np.linalg.inv(matrix).T).clip(0, transform.canvas_size)
-        points = transform.letterbox.to_image(sources)
+        points = self._shown(transform.grid, transform)
         margin = transform.grid.stride / 4 / transform.letterbox.scale
         extent = np.array(transform.extent)
         inside = np.all((points >= -margin) & (points <= extent + margin), axis=1)
         return (inside if inside.any() else ~inside).reshape(transform.grid.shape)
+
+    def mask_pixels(self, mask: Mask, transform: CanvasTransform) -> Bool[np.ndarray, "size size"]:
+        """A mask of the upright image in pixels of the augmented canvas."""
+        pixels = Grid.from_patches(transform.canvas_size, 1)
+        points = self._shown(pixels, transform)
+        inside = np.all((points >= 0) & (points < transform.extent), axis=1)
+        corner = (0, 0) if transform.region is None else (transform.region.x, transform.region.y)
+        limit = np.array(transform.size) - 1
+        column, row = np.clip(np.floor(points + corner).astype(int), 0, limit).T
+        return (inside & mask[row, column]).reshape(pixels.shape)
+
+    def _shown(self, grid: Grid, transform: CanvasTransform) -> Float[np.ndarray, "N 2"]:
+        """Which points of the image, or of its region, the cells of a grid show."""
+        matrix, offset = self._affine(transform.canvas_size)
+        centres = grid.to_canvas(grid.cells)
+        sources = ((centres - offset) @ np.linalg.inv(matrix).T).clip(0, transform.canvas_size)
+        return transform.letterbox.to_image(sources)
 
     def _affine(self, size: int) -> tuple[Float[np.ndarray, "2 2"], Float[np.ndarray, "2"]]:
         """Matrix and offset that take a point p of the canvas to matrix @ p + offset."""

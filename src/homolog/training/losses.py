@@ -115,7 +115,7 @@ def gaussian_cross_entropy(
     similarity_PHW: Float[Tensor, "P H W"],
     cells_P2: Float[Tensor, "P 2"],
     sigma: float,
-    temperature: float = 10.0,
+    temperature: Float[Tensor, ""] | float = 10.0,
     window: int = 7,
 ) -> Float[Tensor, "P"]:
     """Cross-entropy between softmax(similarity / temperature) and a Gaussian around the truth.
@@ -150,7 +150,7 @@ def gaussian_cross_entropy(
 def relative_distance(
     similarity_PHW: Float[Tensor, "P H W"],
     cells_P2: Float[Tensor, "P 2"],
-    temperature: float = 10.0,
+    temperature: Float[Tensor, ""] | float = 10.0,
 ) -> Float[Tensor, "P"]:
     """The distance of each map's soft-argmax over all cells from its true position.
 
@@ -163,7 +163,7 @@ def relative_distance(
         temperature: of the soft-argmax.
     """
     height, width = similarity_PHW.shape[1:]
-    estimated_P2 = window_soft_argmax(similarity_PHW, None, temperature)
+    estimated_P2 = window_soft_argmax(similarity_PHW / temperature, None, 1.0)
     halves = cells_P2.new_tensor([width - 1, height - 1]) / 2
     return torch.linalg.vector_norm((estimated_P2 - cells_P2) / halves, dim=1)
 

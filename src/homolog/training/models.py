@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from homolog import checkpoints
-from homolog.backbones import adapters
+from homolog.backbones import Backbone, TuningConfig, adapters
 from homolog.backbones.dino import DinoBackbone
 from homolog.config import PostProcessorConfig
 from homolog.data import DataSet
@@ -21,13 +21,19 @@ from homolog.extractor import DescriptorExtractor
 from homolog.matcher import Matcher
 from homolog.networks.context import AttentionHead
 from homolog.networks.post_processor import PostProcessor
+from homolog.networks.upsampler import Upsampler
+from homolog.training.objective import TrainedNetwork
+from homolog.training.placement import Placement
 from homolog.training.recipes import TrainingConfig
 from homolog.training.sampler import BatchSampler
-from homolog.training.samples import SampleLoader
-from homolog.utils.tensor_files import load_state
+from homolog.training.samples import MaskSource, SampleLoader
+from homolog.utils.tensor_files import load_state, read_tensors
 
 _PCA_IMAGES = 64  # images from which principal components are taken
 _PCA_EVERY = 4  # cells of them
+SUPPRESSION_SIGMA = 7.0
+"""Published for MARCO: of the Gaussian around the peak of a similarity map, in cells."""
+
 _LANDMARK_WEIGHTS = ("positions", "find.", "place.")
 
 
@@ -38,22 +44,28 @@ class ModelBundle:
         matcher: a zero-shot matcher; if its backbone is trained, too, it is changed in place.
         network: the network to be trained.
         config: of the run.
+        start: the folder of a trained model, from which what is trained of the backbone starts.
 
     Raises:
-        HomologError: the backbone is to be trained and cannot be.
+        HomologError: the backbone is to be trained and cannot be, or the model to start from was
+            trained in other parts of it.
     """
 
     def __init__(
-        self, matcher: Matcher, network: PostProcessor | AttentionHead, config: TrainingConfig
+        self,
+        matcher: Matcher,
+        network: TrainedNetwork,
+        config: TrainingConfig,
+        start: Path | None = None,
     ):
-        published = config.network.kind == "published"
+        on_maps = config.network.kind in ("published", "upsampler")
         self.matcher = matcher
         self.network = network
         self.tuned_backbone: DinoBackbone | None = None
         if config.tuning is not None:
-            if not published:
+            if not on_maps:
                 raise HomologError(
-                    "tuning: expected a recipe that trains the published network, "
+                    "tuning: expected a recipe whose network takes the backbone's own maps, "
                     f"got {config.recipe}"
                 )
             with torch.random.fork_rng(devices=[]):
@@ -61,15 +73,39 @@ class ModelBundle:
                 adapters.prepare(matcher.backbone, config.tuning)
             assert isinstance(matcher.backbone, DinoBackbone)
             self.tuned_backbone = matcher.backbone
+        if start is not None:
+            start_backbone(matcher.backbone, config.tuning, start)
         self.config = dataclasses.replace(
             matcher.config,
             window=config.window,
             consensus=matcher.config.consensus if config.consensus else None,
             post_processor=PostProcessorConfig(
-                "maps" if published else "descriptors", config.network.zero_shot, config.tuning
+                "maps" if on_maps else "descriptors", config.network.zero_shot, config.tuning
             ),
             score_calibration=None,
         )
+        if config.network.similarity == "inner-product":
+            self.config = dataclasses.replace(
+                self.config,
+                temperature=config.loss.temperature,
+                similarity="inner-product",
+                suppression_sigma=SUPPRESSION_SIGMA,
+                coordinates="corners",
+            )
+        self.training_backbone = resized(matcher.backbone, config.canvas_scale)
+
+    def backbone_in_training(self) -> DinoBackbone | None:
+        """The backbone for canvases of the size in training, if it is trained, too."""
+        if self.tuned_backbone is None:
+            return None
+        assert isinstance(self.training_backbone, DinoBackbone)
+        return self.training_backbone
+
+    def placement(self) -> Placement:
+        """Where keypoints lie on the descriptors, in training."""
+        backbone, corners = self.training_backbone, self.config.coordinates == "corners"
+        scale = getattr(self.network, "scale", 1)
+        return Placement.of(backbone.canvas_size, backbone.grid, scale, corners)
 
     def trained_matcher(self) -> Matcher:
         """A matcher with the weights so far."""
@@ -104,7 +140,7 @@ def create_network(
     config: TrainingConfig,
     landmarks: Mapping[int, float],
     start: Path | None = None,
-) -> PostProcessor | AttentionHead:
+) -> TrainedNetwork:
     """A network of the kind that a configuration asks for, on the matcher's device.
 
     Args:
@@ -125,11 +161,13 @@ def create_network(
     maps = next(extractor.feature_maps([canvas], next(iter(data.schemas))))
     channels = [features.shape[1] for features in maps]
     fused_channels = [sum(channels[index] for index in group) for group in fusion.groups]
-    network: PostProcessor | AttentionHead
+    network: TrainedNetwork
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         if config.network.kind == "published":
             network = PostProcessor(channels, width)
+        elif config.network.kind == "upsampler":
+            network = Upsampler(sum(channels), config.network.upsamplers)
         elif config.network.kind == "residual":
             network = PostProcessor(fused_channels, width, residual=True)
         else:
@@ -150,9 +188,59 @@ def create_network(
     return network.to(backbone.device)
 
 
-def with_new_landmarks(
-    network: PostProcessor | AttentionHead, trained: PostProcessor | AttentionHead
-) -> dict[str, Tensor]:
+def start_backbone(backbone: Backbone, tuning: TuningConfig | None, start: Path) -> None:
+    """Give what is trained of a backbone the weights that it has in a trained model.
+
+    Args:
+        backbone: prepared for training, if it is trained.
+        tuning: what of it is trained; None for a frozen one.
+        start: the folder of the model.
+
+    Raises:
+        HomologError: the model was trained in other parts of it, or is damaged.
+    """
+    found, _ = checkpoints.load(str(start), torch.device("cpu"))
+    given = None if found.post_processor is None else found.post_processor.tuning
+    if given is None and tuning is None:
+        return
+    expected, got = ("a frozen backbone" if t is None else repr(t) for t in (tuning, given))
+    if tuning is not None and given is not None:
+        same = dataclasses.replace(given, blocks=tuning.blocks, learning_rate=tuning.learning_rate)
+        assert isinstance(backbone, DinoBackbone)
+        count = len(backbone.blocks)
+        if same == tuning and given.chosen(count) == tuning.chosen(count):
+            path = start / checkpoints.BACKBONE
+            adapters.load_tuned(backbone, read_tensors(path, "start"), str(path))
+            return
+    raise HomologError(
+        f"start: expected a model that was trained with {expected}, got {start}, with {got}"
+    )
+
+
+def resized(backbone: Backbone, scale: float) -> Backbone:
+    """The same backbone for canvases of another size.
+
+    Args:
+        backbone: a DINO model, where the size is another.
+        scale: the size as a share of its own; it is rounded to what the model takes.
+
+    Raises:
+        HomologError: it is of another kind.
+    """
+    if scale == 1:
+        return backbone
+    if not isinstance(backbone, DinoBackbone):
+        raise HomologError(
+            "canvas_scale: expected 1 for a backbone that takes canvases of one size, "
+            f"got {scale:g}"
+        )
+    stride = round(max(grid.stride for grid in backbone.grids))
+    size = max(1, round(scale * backbone.canvas_size / stride)) * stride
+    config = dataclasses.replace(backbone.config, canvas_size=size)
+    return DinoBackbone(backbone.model, config)
+
+
+def with_new_landmarks(network: TrainedNetwork, trained: TrainedNetwork) -> dict[str, Tensor]:
     """The weights of a trained network for one like it, which may have landmarks beside.
 
     A head that learned without labels has none. Those of the new network then add nothing at first.
@@ -215,7 +303,11 @@ def find_landmarks(data: DataSet, config: TrainingConfig) -> dict[int, float]:
 
 
 def create_loader(
-    data: DataSet, sampler: BatchSampler, bundle: ModelBundle, fit_components: bool
+    data: DataSet,
+    sampler: BatchSampler,
+    bundle: ModelBundle,
+    fit_components: bool,
+    masks: MaskSource | None = None,
 ) -> SampleLoader:
     """The loader of the network's inputs.
 
@@ -224,15 +316,19 @@ def create_loader(
         sampler: draws the images from which principal components are taken.
         bundle: the network; one that has principal components is given its inputs in these.
         fit_components: whether to take the network's principal components first.
+        masks: finds the masks of objects; None where they are not needed.
 
     Raises:
         HomologError: an image cannot be read.
     """
     matcher, network = bundle.matcher, bundle.network
-    extractor = DescriptorExtractor(matcher.backbone, bundle.config, network, cache=matcher.cache)
+    backbone = bundle.training_backbone
+    extractor = DescriptorExtractor(backbone, bundle.config, network, cache=matcher.cache)
     if not isinstance(network, AttentionHead):
         canvases = bundle.tuned_backbone is not None
-        return SampleLoader(extractor, data.schemas, matcher.max_pixels, canvases=canvases)
+        return SampleLoader(
+            extractor, data.schemas, matcher.max_pixels, canvases=canvases, masks=masks
+        )
     if fit_components:
         plain = SampleLoader(extractor, data.schemas, matcher.max_pixels)
         features = []
@@ -240,4 +336,4 @@ def create_loader(
             sample = plain(*sampler.draw(step, 0).images[0])
             features.append(sample.features_HWC.flatten(0, 1)[::_PCA_EVERY])
         network.fit(torch.cat(features).float().to(matcher.backbone.device))
-    return SampleLoader(extractor, data.schemas, matcher.max_pixels, network.reduce)
+    return SampleLoader(extractor, data.schemas, matcher.max_pixels, network.reduce, masks=masks)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from homolog.backbones.configs import TuningConfig
+from homolog.training.schedules import MomentumSchedule, SigmaSchedule
 
 
 @dataclass(frozen=True)
@@ -17,14 +18,46 @@ class NetworkConfig:
     Attributes:
         kind: `published`: one bottleneck for each feature map, on the maps as they are.
             `residual`: the same on zero-shot descriptors, to which its output is added.
-            `context`: an `AttentionHead`.
-        projection_dim: channels of the descriptors; of the bottlenecks, if residual.
+            `context`: an `AttentionHead`. `upsampler`: learned upsamplers, on the maps as they are.
+        projection_dim: channels of the descriptors; of the bottlenecks, if residual. Upsamplers
+            keep those of the maps.
         zero_shot: weight of the zero-shot similarity that is mixed in when matching, 0 to 1.
+        upsamplers: how many of them there are, each of which doubles the rows and the columns.
+        similarity: of descriptors, in training and when matching: that of their directions, or, as
+            published for MARCO, their plain inner product, with what belongs to it: one peak, whose
+            surroundings count, and its two conventions of coordinates.
     """
 
-    kind: Literal["published", "residual", "context"]
-    projection_dim: int
+    kind: Literal["published", "residual", "context", "upsampler"]
+    projection_dim: int = 0
     zero_shot: float = 0.0
+    upsamplers: int = 0
+    similarity: Literal["cosine", "inner-product"] = "cosine"
+
+
+@dataclass(frozen=True)
+class AnnealingConfig:
+    """How the Gaussian of annealed targets becomes finer (`SigmaSchedule`).
+
+    Published for SPair-71k in steps, of which there were 35,560.
+
+    Attributes:
+        start: standard deviation at first, in cells.
+        end: standard deviation at last, in cells.
+        hold: the share of the steps after which it begins to fall.
+        until: the share of the steps after which it has fallen.
+    """
+
+    start: float = 3.5
+    end: float = 1.0
+    hold: float = 1000 / 35560
+    until: float = 12000 / 35560
+
+    def schedule(self, steps: int) -> SigmaSchedule:
+        """The schedule of a run of so many steps."""
+        return SigmaSchedule(
+            self.start, self.end, round(self.hold * steps), round(self.until * steps)
+        )
 
 
 @dataclass(frozen=True)
@@ -34,9 +67,11 @@ class LossConfig:
     Attributes:
         sparse: weight of the contrastive loss.
         dense: weight of the dense loss.
-        point: the dense loss of a keypoint: the `distance` of the soft-argmax, as published, or
-            the cross-entropy with a `heatmap`.
-        temperature: of the soft-argmax.
+        point: the dense loss of a keypoint: the `distance` of the soft-argmax, as published, the
+            cross-entropy with a `heatmap`, or that with an `annealed` Gaussian, as published for
+            MARCO.
+        temperature: of the soft-argmax, and of plain inner products; a learned scale takes its
+            place for heatmaps of directions.
         window: half-width of the soft-argmax window in cells; None, as published, for all cells.
         noise: standard deviation of the noise on target positions, in halves of the longer side
             of the object's box.
@@ -44,17 +79,22 @@ class LossConfig:
             ones is drawn anew at each step.
         prototypes: weight of finding each keypoint by a learned descriptor of its own.
         landmarks: weight of finding the axis of the object, for a network that predicts it.
+        annealing: of the annealed Gaussian.
+        per_keypoint: the dense loss is the mean over the keypoints of a batch, as published for
+            MARCO, and not over its pairs.
     """
 
     sparse: float = 1.0
     dense: float = 1.0
-    point: Literal["distance", "heatmap"] = "distance"
+    point: Literal["distance", "heatmap", "annealed"] = "distance"
     temperature: float = 0.02
     window: int | None = None
     noise: float = 0.1
     keypoint_fraction: float = 1.0
     prototypes: float = 0.0
     landmarks: float = 0.0
+    annealing: AnnealingConfig = AnnealingConfig()
+    per_keypoint: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +115,32 @@ class MiningConfig:
     clusters: int = 7
     radius: int = 10
     agreement: float = 0.5
+
+
+@dataclass(frozen=True)
+class DistillationConfig:
+    """Dense self-distillation: learning from the dense matches of a moving average of oneself.
+
+    Attributes:
+        weight: of its loss.
+        pairs: of each batch that are mined, drawn at random where there are more.
+        mining: which matches are learned from.
+        momentum_start: the average's momentum at first.
+        momentum_end: the average's momentum at last.
+        ramp: the share of the steps after which it has risen; published are nine tenths of five
+            of eight epochs.
+    """
+
+    weight: float = 1.0
+    pairs: int = 12
+    mining: MiningConfig = MiningConfig()
+    momentum_start: float = 0.99
+    momentum_end: float = 0.9995
+    ramp: float = 0.9 * 5 / 8
+
+    def momentum(self, steps: int) -> MomentumSchedule:
+        """The schedule of a run of so many steps."""
+        return MomentumSchedule(self.momentum_start, self.momentum_end, int(self.ramp * steps))
 
 
 @dataclass(frozen=True)
@@ -126,7 +192,8 @@ class TrainingConfig:
             trained on.
         grad_accum_groups: groups whose gradients one process accumulates for a step.
         learning_rate: peak of the one-cycle schedule.
-        warmup: fraction of the steps in which the learning rate rises.
+        warmup: fraction of the steps in which the learning rate rises; None for one that stays as
+            it is.
         weight_decay: of AdamW.
         clip: largest norm of the gradient; None for no limit.
         element_dropout: dropout of single numbers of the network's input.
@@ -142,6 +209,9 @@ class TrainingConfig:
         save_every: steps between checkpoints.
         seed: of everything that is drawn at random.
         tuning: which part of a DINO backbone is trained, too; None for a frozen backbone.
+        canvas_scale: size of the canvas in training, as a share of the model's.
+        distillation: learning from the dense matches of a moving average of the model; None for
+            keypoints alone.
     """
 
     recipe: str
@@ -151,7 +221,7 @@ class TrainingConfig:
     images_per_group: int = 2
     grad_accum_groups: int = 1
     learning_rate: float = 1.25e-3
-    warmup: float = 0.3
+    warmup: float | None = 0.3
     weight_decay: float = 1e-3
     clip: float | None = None
     element_dropout: float = 0.2
@@ -166,6 +236,8 @@ class TrainingConfig:
     save_every: int = 100
     seed: int = 0
     tuning: TuningConfig | None = None
+    canvas_scale: float = 1.0
+    distillation: DistillationConfig | None = None
 
     @property
     def flips(self) -> bool:
@@ -224,10 +296,38 @@ def small_set() -> TrainingConfig:
     )  # fmt: skip
 
 
+def marco() -> TrainingConfig:
+    """The recipe of MARCO (CVPR 2026, arXiv 2604.18267), for DINOv2-L with registers.
+
+    Adapters in the last nine blocks and two upsamplers; eight epochs, 12 pairs a step, which are
+    the pairs of four images here; 630 pixels, for matching at 770.
+    """
+    return TrainingConfig(
+        recipe="marco",
+        network=NetworkConfig("upsampler", upsamplers=2, similarity="inner-product"),
+        epochs=8,
+        images_per_group=4,
+        learning_rate=1e-4,
+        warmup=None,
+        weight_decay=0.0,
+        clip=0.1,
+        element_dropout=0.0,
+        loss=LossConfig(
+            sparse=0.0, point="annealed", temperature=10.0, noise=0.0, per_keypoint=True
+        ),
+        variants=None,
+        window=None,
+        tuning=TuningConfig(9, rank=None, bottleneck=512),
+        canvas_scale=630 / 770,
+        distillation=DistillationConfig(),
+    )
+
+
 RECIPES: Mapping[str, Callable[[], TrainingConfig]] = {
     "small-set": small_set,
     "published-spair": published_spair,
     "published-ap10k": published_ap10k,
     "published-pf-pascal": published_pf_pascal,
+    "marco": marco,
 }
 """The recipes by the names that `homolog train --recipe` takes."""

@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from homolog.data import DataSet
 from homolog.errors import HomologError
 from homolog.matcher import Matcher
+from homolog.training.distillation.distiller import MinedPair, mine_batch
+from homolog.training.distillation.masks import choose_masks
 from homolog.training.distributed import Process, process_group
 from homolog.training.models import ModelBundle, create_loader, create_network, find_landmarks
 from homolog.training.objective import Objective
@@ -46,6 +48,7 @@ def train(
     *,
     validation: DataSet | None = None,
     start: Path | None = None,
+    masks: Path | None = None,
 ) -> Path:
     """Train a post-processor; an interrupted run resumes where it stopped.
 
@@ -61,6 +64,8 @@ def train(
         config: of the run.
         validation: held-out pairs on which the best weights are chosen; None to keep the last.
         start: the folder of a trained model to start from.
+        masks: a folder with masks of the objects, named as their images, for a configuration with
+            distillation; where it has none, the data set's are taken, or else what is salient.
 
     Returns:
         The folder, which `Matcher.from_pretrained` takes.
@@ -75,7 +80,8 @@ def train(
         process = stack.enter_context(process_group(matcher.backbone.device))
         sampler = BatchSampler(data, config)
         steps = count_steps(config, sampler, process.world_size)
-        run = _describe(data, matcher, config, validation, start, steps, process.world_size)
+        config, finder = choose_masks(data, matcher, config, masks, process.is_main)
+        run = _describe(data, matcher, config, validation, start, steps, process.world_size, masks)
         if process.is_main:
             stack.enter_context(lock_folder(folder))
             claim_training_dir(folder, run)
@@ -84,20 +90,22 @@ def train(
 
         landmarks = find_landmarks(data, config)
         network = create_network(data, matcher, config, landmarks, start)
-        bundle = ModelBundle(matcher, network, config)
+        bundle = ModelBundle(matcher, network, config, start)
         keypoints = {name: len(schema) for name, schema in data.schemas.items()}
-        objective = Objective(network, config, keypoints, list(landmarks), bundle.tuned_backbone)
-        objective = objective.to(matcher.backbone.device)
+        objective = Objective(
+            network, config, keypoints, list(landmarks), bundle.backbone_in_training(),
+            bundle.placement(),
+        ).to(matcher.backbone.device)  # fmt: skip
         optimizer, learning_rates = create_optimizer(objective, config)
         loop = LoopConfig(
             steps, learning_rates, config.warmup, config.clip, config.grad_accum_groups,
             config.save_every,
         )  # fmt: skip
-        hooks = _Hooks(bundle, folder, validation, config.validate_every, steps, process)
+        hooks = _Hooks(bundle, folder, validation, objective, steps, process)
         trainer = Trainer(folder, objective, sampler, optimizer, loop, hooks, process)
         fresh = trainer.state.step == 0 and start is None
-        loader = create_loader(data, sampler, bundle, fit_components=fresh)
-        trainer.run(partial(batch_losses, loader))
+        loader = create_loader(data, sampler, bundle, fresh, finder)
+        trainer.run(partial(batch_losses, loader, objective, steps))
 
         if process.is_main and not (folder / RESULTS).exists():
             if validation is None:
@@ -145,11 +153,15 @@ def create_optimizer(
     return torch.optim.AdamW(groups, lr=1.0, weight_decay=config.weight_decay), tuple(rates)
 
 
-def batch_losses(loader: SampleLoader, module: nn.Module, batch: Batch) -> dict[str, Tensor]:
+def batch_losses(
+    loader: SampleLoader, objective: Objective, steps: int, module: nn.Module, batch: Batch
+) -> dict[str, Tensor]:
     """The losses of a batch by name, and their sum as `loss`.
 
     Args:
         loader: loads the samples.
+        objective: everything that is trained.
+        steps: how many there are in the run.
         module: the objective, or what wraps it in several processes.
         batch: the images and the weights of their pairs.
 
@@ -165,9 +177,18 @@ def batch_losses(loader: SampleLoader, module: nn.Module, batch: Batch) -> dict[
         torch.from_numpy(matrix).float().to(device)
         for matrix in (batch.sparse_weights_BB, batch.dense_weights_BB)
     )
+    settings = objective.config
+    mined: Sequence[MinedPair] = ()
+    if settings.distillation is not None:
+        mined = mine_batch(
+            objective.teacher_descriptors(features), [sample.mask for sample in samples],
+            objective.canvas_points(cells), batch.dense_weights_BB, settings.distillation,
+            batch.seed,
+        )  # fmt: skip
+    sigma = settings.loss.annealing.schedule(steps)(batch.step)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(batch.seed)
-        return module(batch.category, features, cells, lengths, *weights)
+        return module(batch.category, features, cells, lengths, *weights, sigma, mined)
 
 
 class _Hooks(Hooks[Batch]):
@@ -178,14 +199,14 @@ class _Hooks(Hooks[Batch]):
         bundle: ModelBundle,
         folder: Path,
         validation: DataSet | None,
-        validate_every: int,
+        objective: Objective,
         steps: int,
         process: Process,
     ):
         self.bundle = bundle
         self.folder = folder
         self.validation = validation
-        self.validate_every = validate_every
+        self.objective = objective
         self.steps = steps
         self.process = process
 
@@ -193,8 +214,13 @@ class _Hooks(Hooks[Batch]):
         names = dict.fromkeys(image.name for batch in batches for image, _ in batch.images)
         return ", ".join(names)
 
+    def after_step(self, step: int) -> None:
+        distillation, teacher = self.objective.config.distillation, self.objective.teacher
+        if distillation is not None and teacher is not None:
+            teacher.update(distillation.momentum(self.steps)(step - 1))
+
     def validate(self, step: int) -> Mapping[str, float] | None:
-        due = step % self.validate_every == 0 or step == self.steps
+        due = step % self.objective.config.validate_every == 0 or step == self.steps
         if self.validation is None or not due:
             return None
         self.bundle.network.eval()
@@ -217,6 +243,7 @@ def _describe(
     start: Path | None,
     steps: int,
     processes: int,
+    masks: Path | None,
 ) -> dict[str, Any]:
     """Everything that decides a run, for JSON, to tell one from another."""
     return {
@@ -227,4 +254,5 @@ def _describe(
         "steps": steps,
         "processes": processes,
         "config": to_plain(config),
+        **({} if masks is None else {"masks": str(masks)}),
     }

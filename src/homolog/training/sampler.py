@@ -31,6 +31,7 @@ class Batch:
         sparse_weights_BB: of each ordered pair, source by target, in the contrastive loss.
         dense_weights_BB: the same for the dense loss.
         seed: of everything else that is drawn at random for this batch.
+        step: the optimizer step that it is for, from 0.
     """
 
     category: str
@@ -38,6 +39,7 @@ class Batch:
     sparse_weights_BB: Float[np.ndarray, "B B"]
     dense_weights_BB: Float[np.ndarray, "B B"]
     seed: int
+    step: int
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class BatchSampler:
             images += [(annotation, FLIPPED) for annotation in annotations]
             sparse, dense = _weights_of_variants(weights, config.variants)
         seed = int(rng.integers(2**62))
-        return Batch(category.name, images, sparse, dense, seed)
+        return Batch(category.name, images, sparse, dense, seed, step)
 
     def _augmentation(self, annotation: Annotation, rng: np.random.Generator) -> Augmentation:
         views = self.config.views

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from homolog.backbones.base import canvas_transform
@@ -22,6 +22,9 @@ from homolog.utils.lru_cache import LRUCache
 CACHE_BYTES = 4_000_000_000
 """Memory for samples; those used least recently are made again when they are needed."""
 
+MaskSource = Callable[[Annotation], Bool[np.ndarray, "height width"] | None]
+"""The pixels of its image that show an annotated object; None where that is not known."""
+
 _REGION_BYTES = 500_000_000  # of regions cut out of images, so that not each view decodes the image
 
 
@@ -33,11 +36,18 @@ class Sample:
         features_HWC: the network's input, half precision.
         cells_K2: (x, y) of the keypoints in cells, NaN where they are not visible.
         reference_length: the longer side of the object's box, in cells.
+        mask: the pixels of the canvas that show the object; None where that is not known.
     """
 
     features_HWC: Float[Tensor, "H W C"]
     cells_K2: Float[Tensor, "K 2"]
     reference_length: float
+    mask: Bool[Tensor, "size size"] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes."""
+        return self.features_HWC.nbytes + (0 if self.mask is None else self.mask.nbytes)
 
 
 class SampleLoader:
@@ -51,6 +61,7 @@ class SampleLoader:
         max_pixels: refuse image files with more pixels than this.
         reduce: applied to the network's input before it is cached.
         canvases: load canvases (0 to 255) in place of features, for a backbone that is trained.
+        masks: finds the mask of an annotated object in its image; None where masks are not needed.
     """
 
     def __init__(
@@ -60,18 +71,20 @@ class SampleLoader:
         max_pixels: int,
         reduce: Callable[[Tensor], Tensor] = lambda features: features,
         canvases: bool = False,
+        masks: MaskSource | None = None,
     ):
         self.extractor = extractor
         self.schemas = schemas
         self.reduce = reduce
         self.canvases = canvases
+        self.masks = masks
         self._images = ImageLoader(extractor.backbone.canvas_size, "", max_pixels)
         self._regions: LRUCache[Annotation, Features] = LRUCache(
             _REGION_BYTES,
             lambda found: sum(3 * i.width * i.height for i in (found.view, found.image)),
         )
         self._cache: LRUCache[tuple[Annotation, Augmentation], Sample] = LRUCache(
-            CACHE_BYTES, lambda sample: sample.features_HWC.nbytes
+            CACHE_BYTES, lambda sample: sample.nbytes
         )
 
     def __call__(self, annotation: Annotation, augmentation: Augmentation) -> Sample:
@@ -106,10 +119,14 @@ class SampleLoader:
         if augmentation.mirrored:  # what was the left paw now looks like the right paw
             cells = cells[list(self.schemas[annotation.category].mirror)]
         scale = augmentation.scale * transform.letterbox.scale / backbone.grid.stride
+        mask = None if self.masks is None else self.masks(annotation)
+        if mask is not None:
+            mask = torch.from_numpy(augmentation.mask_pixels(mask, transform))
         return Sample(
             self.reduce(inputs)[0].half().cpu(),
             torch.from_numpy(cells).float(),
             annotation.reference_length("box") * scale,
+            mask,
         )
 
     def _cut(self, annotation: Annotation) -> Features:

@@ -79,7 +79,8 @@ class LoopConfig:
         steps: optimizer steps.
         learning_rates: peaks of the one-cycle schedule, one for each of the optimizer's parameter
             groups.
-        warmup: fraction of the steps in which the learning rate rises.
+        warmup: fraction of the steps in which the learning rate rises; None for rates that stay
+            as they are.
         clip: largest norm of the gradient; None for no limit.
         grad_accum: batches whose gradients a process accumulates for a step.
         save_every: steps between checkpoints.
@@ -90,7 +91,7 @@ class LoopConfig:
 
     steps: int
     learning_rates: tuple[float, ...]
-    warmup: float
+    warmup: float | None
     clip: float | None = None
     grad_accum: int = 1
     save_every: int = 100
@@ -243,12 +244,16 @@ class Trainer(Generic[B]):
 
     def _schedule(self, done: int = 0) -> torch.optim.lr_scheduler.OneCycleLR:
         """The schedule of the learning rate after so many steps."""
-        steps, warmup = self.config.steps, self.config.warmup
+        steps, warmup, rates = self.config.steps, self.config.warmup, self.config.learning_rates
+        if warmup is None:  # a cycle without ups and downs
+            return torch.optim.lr_scheduler.OneCycleLR(
+                self.optimizer, list(rates), total_steps=steps, div_factor=1, final_div_factor=1,
+                cycle_momentum=False, last_epoch=done - 1,
+            )  # fmt: skip
         if steps * warmup == 1:
             warmup = math.nextafter(warmup, 0)  # torch divides by its steps after the first
         return torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, list(self.config.learning_rates), total_steps=steps, pct_start=warmup,
-            last_epoch=done - 1,
+            self.optimizer, list(rates), total_steps=steps, pct_start=warmup, last_epoch=done - 1
         )  # fmt: skip
 
     @contextlib.contextmanager

@@ -52,6 +52,9 @@ ADDED: Mapping[str, tuple[str, ...]] = {
         "zero_shot_recognised",
     ),
     "TuningConfig": ("bottleneck", "adapter_scale"),
+    "NetworkConfig": ("upsamplers", "similarity"),
+    "LossConfig": ("annealing", "per_keypoint"),
+    "TrainingConfig": ("canvas_scale", "distillation"),
 }
 """Class: fields that runs and caches from before they were added lack. They are left out where they
 have their defaults, so that such a run is still known to be the same."""
