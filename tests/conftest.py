@@ -7,10 +7,6 @@ import sys
 
 import pytest
 
-# Else each of the processes that tests start would compile all of the package again.
-sys.dont_write_bytecode = False
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-
 import real_images
 import torch
 from helpers.remembered_maps import remembered_maps as remembered_maps
@@ -32,6 +28,9 @@ def pytest_configure() -> None:
     """Forget what the shell says: it may be a cluster's job, or have a terminal of its own."""
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "RAY_ADDRESS", "FORCE_COLOR", "COLUMNS"):
         os.environ.pop(name, None)
+    # Else each of the processes that tests start would compile all of the package again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 def pytest_report_header() -> str:
