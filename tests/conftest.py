@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
 import pytest
-
 import real_images
 import torch
 from helpers.remembered_maps import remembered_maps as remembered_maps
@@ -31,6 +31,12 @@ def pytest_configure() -> None:
     # Else each of the processes that tests start would compile all of the package again.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+
+
+def pytest_collection_finish() -> None:
+    """Spare the modules of all tests and libraries, which stay, whenever garbage is collected."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_report_header() -> str:
