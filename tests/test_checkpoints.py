@@ -19,10 +19,11 @@ from helpers.toys import random_image
 
 from homolog import HomologError, Matcher
 from homolog.backbones import DinoConfig, create
-from homolog.checkpoints import convert, load, save
+from homolog.checkpoints import load, save
 from homolog.config import PostProcessorConfig
 from homolog.networks.post_processor import PostProcessor
 from homolog.presets import PRESETS
+from homolog.published import convert
 
 STORED = parity.tensors("post_processor")
 STATE = {name[len("state.") :]: x for name, x in STORED.items() if name.startswith("state.")}
@@ -73,7 +74,10 @@ def test_a_head_for_dinov2_alone_gets_the_features_that_it_was_trained_on(tmp_pa
     assert config.backbone == DinoConfig(
         "facebook/dinov2-base", 840, layers=(-1,), facet="tokens", pos_embed_mode="published"
     )
-    assert config.post_processor == PostProcessorConfig("maps") and config.window == 7
+    assert (
+        config.post_processor == PostProcessorConfig("maps", trained_on="pseudo-labels")
+        and config.window == 7
+    )
 
     # On a small canvas and a small model of that width: the output alone is normalised.
     folder = str(save_dino(tmp_path / "dinov2", "dinov2", layers=1, width=768))

@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import Tensor
 
-from homolog.backbones import Backbone, DinoConfig, adapters, create
+from homolog import moved
+from homolog.backbones import Backbone, adapters, create
 from homolog.backbones.licences import notice
 from homolog.backbones.registry import licences_of
-from homolog.config import MatcherConfig, PostProcessorConfig
+from homolog.config import MatcherConfig
 from homolog.errors import HomologError
 from homolog.networks.context import AttentionHead
 from homolog.networks.post_processor import PostProcessor
 from homolog.networks.sides import SideHead, load_sides
 from homolog.networks.upsampler import Upsampler
-from homolog.presets import PRESETS
-from homolog.utils import tensor_files
+from homolog.presets import PRESETS, with_published_head
 from homolog.utils.outputs import write_atomically
 from homolog.utils.serialization import to_plain
-from homolog.utils.tensor_files import read_tensors, tensor_bytes
+from homolog.utils.tensor_files import check_sizes, load_state, read_tensors, tensor_bytes
 from homolog.utils.torch_files import load_torch_file
 
-# Presets by the channels of their feature maps, in the order in which published networks take them.
-_PUBLISHED = {
-    (640, 1280, 1280, 768): "sd15+dinov2-base",
-    (640, 1280, 1280): "sd15",
-    (768,): "dinov2-base",
+# By the channels of their feature maps, in the order in which published networks take them: the
+# preset that makes these, and what the network was trained on. For DINOv2-B alone, DIY-SC has one.
+_PUBLISHED: Mapping[tuple[int, ...], tuple[str, Literal["labels", "pseudo-labels"]]] = {
+    (640, 1280, 1280, 768): ("sd15+dinov2-base", "labels"),
+    (640, 1280, 1280): ("sd15", "labels"),
+    (768,): ("dinov2-base", "pseudo-labels"),
 }
-_PUBLISHED_WINDOW = 7
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 BACKBONE, SIDES = "backbone.safetensors", "sides.safetensors"
@@ -80,8 +78,9 @@ def save(
             stands the licence of the weights that they come from.
         side_head: the side head, if there is one.
 
-    >>> import tempfile
+    >>> import dataclasses, tempfile
     >>> from homolog import Matcher
+    >>> from homolog.config import PostProcessorConfig
     >>> from homolog.training.recipes import small_set
     >>> network = AttentionHead(feature_dim=1032)
     >>> post_processor = PostProcessorConfig("descriptors", small_set().network.zero_shot)
@@ -141,10 +140,11 @@ def load(name: str, device: torch.device) -> tuple[MatcherConfig, Network | None
         config = None if matcher is None else MatcherConfig.from_dict(matcher)
         if kind is None and (config is None or config.sides is None):
             raise ValueError("no network is named")
-        make = None if kind is None else partial(_NETWORKS[kind], **plain)
-        if make is not None:
-            with torch.device("meta"):  # without memory for its weights
-                make()
+        state = None if kind is None else read_tensors(folder / WEIGHTS)
+        network = None
+        if state is not None:
+            check_sizes(plain, state, str(folder / WEIGHTS))
+            network = _NETWORKS[kind](**plain)
     except OSError as error:
         raise HomologError(f"name: cannot read {path}: {error.strerror}") from error
     except _MALFORMED as error:
@@ -158,10 +158,9 @@ def load(name: str, device: torch.device) -> tuple[MatcherConfig, Network | None
             f"name: expected a model that says which backbone it is for, got {folder}, a network "
             f"for feature maps of {channels} channels"
         )
-    if make is None:
+    if network is None or state is None:
         return config, None
-    weights = folder / WEIGHTS
-    network = tensor_files.create(make, read_tensors(weights), str(weights))
+    load_state(network, state, str(folder / WEIGHTS))
     return config, network.to(device).eval().requires_grad_(False)
 
 
@@ -241,19 +240,7 @@ def _folder(name: str) -> Path:
 def published_config(feature_dims: Sequence[int]) -> MatcherConfig | None:
     """The matcher's configuration that a published post-processor was evaluated with, if known."""
     preset = _PUBLISHED.get(tuple(feature_dims))
-    if preset is None:
-        return None
-    config = PRESETS[preset]()
-    backbone = config.backbone
-    if isinstance(backbone, DinoConfig):
-        # Where DINOv2 is used alone, too, the features were made with the original code.
-        backbone = dataclasses.replace(backbone, pos_embed_mode="published")
-    return dataclasses.replace(
-        config,
-        backbone=backbone,
-        window=_PUBLISHED_WINDOW,
-        post_processor=PostProcessorConfig("maps"),
-    )
+    return None if preset is None else with_published_head(*preset)
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -305,4 +292,10 @@ def post_processor_from_state(state: Mapping[str, Tensor], name: str) -> PostPro
         raise HomologError(
             f"checkpoint: expected the weights of a post-processor, got {name} without {error}"
         ) from None
-    return tensor_files.create(lambda: PostProcessor(dims, width), state, name)
+    network = PostProcessor(dims, width)
+    load_state(network, state, name)
+    return network
+
+
+def __getattr__(name: str) -> Any:
+    return moved.attribute(__name__, name)

@@ -17,8 +17,6 @@ from homolog.backbones.licences import notice
 from homolog.backbones.registry import licences_of
 from homolog.config import MatcherConfig
 from homolog.errors import HomologError
-from homolog.networks.context import AttentionHead
-from homolog.networks.post_processor import PostProcessor
 from homolog.networks.sides import SideHead
 from homolog.utils.temporary import temporary_folder
 
@@ -105,7 +103,7 @@ def push_matcher(
             f"model: expected a trained network to push, got {name}, which has none; its name or "
             "configuration says everything"
         )
-    assert network is None or isinstance(network, (AttentionHead, PostProcessor))
+    assert network is None or isinstance(network, checkpoints.Network)
     settings, state = config.post_processor, None
     if settings is not None and settings.tuning is not None:
         state = adapters.applied_state(backbone, settings.tuning)

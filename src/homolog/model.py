@@ -14,6 +14,7 @@ from torch import nn
 
 from homolog import backbones
 from homolog.backbones import Backbone
+from homolog.backbones.registry import release_of
 from homolog.config import MatcherConfig
 from homolog.errors import HomologError
 from homolog.extractor import DescriptorExtractor
@@ -128,6 +129,13 @@ class Model:
             _log.info("loaded %r from %s", found, name)
             return found
         config = PRESETS[name]().with_weights(weights, prompt)
+        if (release := release_of(name)) is not None:
+            from homolog.published import load_release
+
+            config, backbone, network = load_release(release, name, config, place)
+            found = cls(backbone, config, max_pixels, cache, network, None, name)
+            _log.info("loaded %r, weights %s", found, found.weights_digest)
+            return found
         bundled_head: nn.Module | None = None
         if config.post_processor is not None:
             # Imported late: it remembers its arguments with what talks to model hubs.

@@ -17,6 +17,7 @@ from homolog.backbones.registry import licences_of
 from homolog.config import MatcherConfig, PostProcessorConfig
 from homolog.errors import HomologError
 from homolog.networks.post_processor import PostProcessor
+from homolog.networks.upsampler import Upsampler
 
 RESULTS = "report/results.json"  # of a run, within its folder
 _MARK = "<!-- homolog {} -->\n"
@@ -133,16 +134,23 @@ def _describe(config: MatcherConfig, network: nn.Module | None) -> list[str]:
     tuning = None if settings is None else settings.tuning
     how = "frozen"
     if tuning is not None:
-        blocks = "its last block" if tuning.blocks == 1 else f"its last {tuning.blocks} blocks"
+        if isinstance(tuning.blocks, int):
+            blocks = "its last block" if tuning.blocks == 1 else f"its last {tuning.blocks} blocks"
+        else:
+            blocks = f"its blocks {', '.join(map(str, tuning.blocks))}"
         how = f"{blocks} fine-tuned"
         if tuning.rank is not None:
             how = f"with adapters of rank {tuning.rank} (LoRA) in {blocks}"
+        if tuning.bottleneck is not None:
+            how = f"with adapters of {tuning.bottleneck} channels (AdaptFormer) in {blocks}"
     backbone = config.backbone if isinstance(config.backbone, str) else " + ".join(models)
     lines = [f"Backbone: {backbone}, {how}."]
     if network is not None and settings is not None:
         kind = "an attention head"
         if isinstance(network, PostProcessor):
             kind = "a residual post-processor" if network.residual else "a post-processor"
+        elif isinstance(network, Upsampler):
+            kind = "upsamplers"
         source = "annotated keypoints"
         if settings.trained_on == "pseudo-labels":
             source = "its own consistent matches, without labels"

@@ -107,7 +107,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "homolog.networks.sides",
     ),
     "homolog.warping": ("homolog.applications.warping",),
-    "homolog.weights": ("homolog.checkpoints",),
+    "homolog.weights": ("homolog.checkpoints", "homolog.published"),
 }
 """Module of version 0.1.0: where its contents are now."""
 
@@ -147,6 +147,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "homolog.synth.symmetry": ("homolog.synth.symmetry",),
     "homolog.training.sides": ("homolog.training.sides",),
     "homolog.metrics": ("homolog.metrics",),
+    "homolog.checkpoints": ("homolog.published",),
 }
 """Module that stays: where some of its names are now."""
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import Literal
 
 from homolog.backbones import BackboneConfig, DinoConfig, Preset, TuningConfig
-from homolog.backbones.registry import FAMILIES, import_function
+from homolog.backbones.registry import FAMILIES, MARCO_BACKBONE, import_function
 from homolog.config import MatcherConfig, PostProcessorConfig
 from homolog.features import FusionConfig
 from homolog.matching.consensus import ConsensusConfig
 from homolog.networks.sides import SidesConfig
+
+_PUBLISHED_WINDOW = 7
 
 
 def embedded_zero_shot() -> MatcherConfig:
@@ -79,10 +82,6 @@ def dino(model: str, canvas_size: int) -> MatcherConfig:
     return zero_shot(DinoConfig(model, canvas_size), (0,))
 
 
-MARCO_SIZE = 770
-"""The longest side, in pixels, that MARCO was evaluated with."""
-
-
 def marco(backbone: DinoConfig, tuning: TuningConfig) -> MatcherConfig:
     """Matching as MARCO was evaluated (CVPR 2026, arXiv 2604.18267).
 
@@ -105,6 +104,44 @@ def marco(backbone: DinoConfig, tuning: TuningConfig) -> MatcherConfig:
         suppression_sigma=7.0,
         coordinates="corners",
     )
+
+
+def marco_release() -> MatcherConfig:
+    """MARCO with the weights that its authors released, as it was evaluated."""
+    tuning = TuningConfig(tuple(range(15, 24)), rank=None, bottleneck=512)
+    return marco(MARCO_BACKBONE, tuning)
+
+
+def with_published_head(
+    preset: str, trained_on: Literal["labels", "pseudo-labels"]
+) -> MatcherConfig:
+    """Matching with a published post-processor, as it was evaluated.
+
+    Args:
+        preset: of the feature maps that it was trained on.
+        trained_on: what it was trained on.
+    """
+    config = PRESETS[preset]()
+    backbone = config.backbone
+    if isinstance(backbone, DinoConfig):
+        # Where DINOv2 is used alone, too, the features were made with the original code.
+        backbone = dataclasses.replace(backbone, pos_embed_mode="published")
+    return dataclasses.replace(
+        config,
+        backbone=backbone,
+        window=_PUBLISHED_WINDOW,
+        post_processor=PostProcessorConfig("maps", trained_on=trained_on),
+    )
+
+
+def diy_sc() -> MatcherConfig:
+    """DINOv2-B with a head of DIY-SC (Dünkel et al., 2025)."""
+    return with_published_head("dinov2-base", "pseudo-labels")
+
+
+def diy_sc_sd15() -> MatcherConfig:
+    """Stable Diffusion 1.5 and DINOv2-B with the head of DIY-SC (Dünkel et al., 2025)."""
+    return with_published_head("sd15+dinov2-base", "pseudo-labels")
 
 
 def sd15() -> MatcherConfig:

@@ -302,7 +302,8 @@ def test_presets_take_weights_from_folders(folder, tmp_path, monkeypatch):
 def test_a_published_checkpoint_assembles_the_published_system(folder, tmp_path):
     """Widths say which backbones: the folder needs their weights only."""
     from homolog import PostProcessor
-    from homolog.checkpoints import convert, load
+    from homolog.checkpoints import load
+    from homolog.published import convert
 
     torch.manual_seed(0)
     torch.save(PostProcessor((640, 1280, 1280, 768), 128).state_dict(), tmp_path / "official.pth")

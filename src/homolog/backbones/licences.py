@@ -55,7 +55,13 @@ OPENRAIL_PLUS_PLUS_M = Licence(
     "openrail++",
     "Its restrictions of use hold for what is derived from them, too, and are passed on with it.",
 )
-LICENCES = (APACHE_2, DINOV3, OPENRAIL_M, OPENRAIL_PLUS_PLUS_M)
+CC0 = Licence(
+    "CC0-1.0",
+    "https://creativecommons.org/publicdomain/zero/1.0/",
+    "cc0-1.0",
+    "It asks for nothing.",
+)
+LICENCES = (APACHE_2, DINOV3, OPENRAIL_M, OPENRAIL_PLUS_PLUS_M, CC0)
 """All licences of the presets' weights."""
 
 

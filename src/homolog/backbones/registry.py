@@ -22,6 +22,7 @@ from homolog.backbones.configs import (
     StableDiffusionConfig,
 )
 from homolog.backbones.licences import LICENCES, Licence
+from homolog.backbones.releases import Release
 from homolog.errors import HomologError
 
 
@@ -40,6 +41,8 @@ class Preset:
             together.
         matcher: "module:function" of a function that returns the `MatcherConfig`, where it is
             another than that of zero-shot matching as published.
+        release: the trained weights on top of the backbone's, where others released them.
+        reaches: PCK on SPair-71k's test pairs at 0.10, and at 0.05 and 0.01, as published.
     """
 
     backbone: str | BackboneConfig
@@ -49,6 +52,8 @@ class Preset:
     seconds: float | None = None
     groups: tuple[tuple[int, ...], ...] = ((0,),)
     matcher: str | None = None
+    release: Release | None = None
+    reaches: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,23 +86,53 @@ def _dinov2_config(size: str) -> DinoConfig:
     return DinoConfig(f"facebook/dinov2-{size}", 840)
 
 
-def _dinov2(size: str, gigabytes: float, channels: int, seconds: float | None = None) -> Preset:
+def _dinov2(
+    size: str, gigabytes: float, channels: int, seconds: float | None = None, reaches: str = ""
+) -> Preset:
     config = _dinov2_config(size)
     return Preset(
-        config, f"{config.model}, {gigabytes:g} GB", "Apache-2.0", f"60 x 60 x {channels}", seconds
-    )
+        config, f"{config.model}, {gigabytes:g} GB", "Apache-2.0", f"60 x 60 x {channels}", seconds,
+        reaches=reaches,
+    )  # fmt: skip
 
 
 def _dinov3_config(letter: str) -> DinoConfig:
     return DinoConfig(f"facebook/dinov3-vit{letter}16-pretrain-lvd1689m", 960, debias=_DEBIAS)
 
 
-def _dinov3(letter: str, gigabytes: float, channels: int) -> Preset:
+def _dinov3(letter: str, gigabytes: float, channels: int, reaches: str = "") -> Preset:
     return Preset(
         _dinov3_config(letter), f"facebook/dinov3-vit{letter}16-…, {gigabytes:g} GB",
-        "DINOv3 License, gated", f"60 x 60 x {channels}",
+        "DINOv3 License, gated", f"60 x 60 x {channels}", reaches=reaches,
     )  # fmt: skip
 
+
+MARCO_BACKBONE = DinoConfig("facebook/dinov2-with-registers-large", 770, padding="right-bottom")
+"""The backbone that MARCO's released weights are for, and the longest side in its evaluation."""
+
+_MARCO = Release(
+    "MARCO's adapters and upsamplers",
+    "https://github.com/visinf/MARCO/releases/download/v1.0/marco_release.pth",
+)
+_GITHUB = "https://raw.githubusercontent.com/odunkel"
+_DIY_SC = Release(
+    "DIY-SC's head",
+    f"{_GITHUB}/DIY-SC/e1121c072b022adcccaf1b938dcc053fb9eed930/ckpts/0300_dino_spair/best.pth",
+    2_519_767,
+    "42e9c8a4d27041af7bb8dc5240ea3e83d47e013b72541dc8c5829368f247e705",
+)
+_DIY_SC_SD15 = Release(
+    "DIY-SC's head for Stable Diffusion 1.5 and DINOv2-B",
+    f"{_GITHUB}/DIY-SC/e1121c072b022adcccaf1b938dcc053fb9eed930/ckpts/0280_spair/best.pth",
+)
+_TORCHHUB = f"{_GITHUB}/DIY-SC-torchhub/f18e9302d5edcba16c4c06143eaa9477b6493305/ckpts"
+_DIY_SC_384 = Release(
+    "DIY-SC's head of 384 channels", f"{_TORCHHUB}/0369_dino_spair_fdim_384/best.pth"
+)
+_DIY_SC_128 = Release(
+    "DIY-SC's head of 128 channels", f"{_TORCHHUB}/0368_dino_spair_fdim_128/best.pth"
+)
+_PUBLISHED_BASE = DinoConfig(pos_embed_mode="published")
 
 _SD15_WEIGHTS = "stable-diffusion-v1-5/stable-diffusion-v1-5, 4.3 GB"
 _CLEANDIFT = StableDiffusionConfig(
@@ -134,15 +169,40 @@ FAMILIES: dict[str, BackboneFamily] = {
             extra="dino",
             presets={
                 "dinov2-small": _dinov2("small", 0.1, 384, 2.4),
-                "dinov2-base": _dinov2("base", 0.3, 768, 6.7),
+                "dinov2-base": _dinov2("base", 0.3, 768, 6.7, "53.9 / 38.4 / 6.3"),
                 "dinov2-large": _dinov2("large", 1.2, 1024),
+                "dinov2-large-registers": Preset(
+                    MARCO_BACKBONE, f"{MARCO_BACKBONE.model}, 1.2 GB", "Apache-2.0",
+                    "55 x 55 x 1024",
+                ),
                 "dinov3-small": _dinov3("s", 0.1, 384),
-                "dinov3-base": _dinov3("b", 0.3, 768),
+                "dinov3-base": _dinov3("b", 0.3, 768, "52.6"),
                 "dinov3-large": _dinov3("l", 1.2, 1024),
                 "dinov2-base+dinov3-base": Preset(
                     FusedConfig((_dinov2_config("base"), _dinov3_config("b"))),
                     "dinov2-base; dinov3-base", "Apache-2.0, DINOv3 License, gated",
                     "60 x 60 x 1536", groups=((0,), (1,)),
+                ),
+                "diy-sc": Preset(
+                    _PUBLISHED_BASE, "dinov2-base; DIY-SC's head, 2.5 MB", "Apache-2.0, CC0-1.0",
+                    "60 x 60 x 768", matcher="homolog.presets:diy_sc", release=_DIY_SC,
+                    reaches="71.3 / 51.4 / 9.1",
+                ),
+                "diy-sc-384": Preset(
+                    _PUBLISHED_BASE, "dinov2-base; DIY-SC's head of 384 channels",
+                    "Apache-2.0, see DIY-SC's page", "60 x 60 x 384",
+                    matcher="homolog.presets:diy_sc", release=_DIY_SC_384,
+                ),
+                "diy-sc-128": Preset(
+                    _PUBLISHED_BASE, "dinov2-base; DIY-SC's head of 128 channels",
+                    "Apache-2.0, see DIY-SC's page", "60 x 60 x 128",
+                    matcher="homolog.presets:diy_sc", release=_DIY_SC_128,
+                ),
+                "marco": Preset(
+                    MARCO_BACKBONE,
+                    "facebook/dinov2-with-registers-large, 1.2 GB; MARCO's weights, 72 MB",
+                    "Apache-2.0", "220 x 220 x 1024", matcher="homolog.presets:marco_release",
+                    release=_MARCO, reaches="87.2 / 77.6 / 27.0",
                 ),
             },
         ),
@@ -162,7 +222,15 @@ FAMILIES: dict[str, BackboneFamily] = {
                         (StableDiffusionConfig(), DinoConfig(pos_embed_mode="published"))
                     ),
                     f"{_SD15_WEIGHTS}; dinov2-base", "CreativeML OpenRAIL-M, Apache-2.0",
-                    "60 x 60 x 3968", groups=((0, 1, 2), (3,)),
+                    "60 x 60 x 3968", groups=((0, 1, 2), (3,)), reaches="64.2 / 48.7 / 8.9",
+                ),
+                "diy-sc-sd15": Preset(
+                    FusedConfig((StableDiffusionConfig(), _PUBLISHED_BASE)),
+                    f"{_SD15_WEIGHTS}; dinov2-base; DIY-SC's head",
+                    "CreativeML OpenRAIL-M, Apache-2.0, see DIY-SC's page",
+                    "60 x 60 x 768", groups=((0, 1, 2), (3,)),
+                    matcher="homolog.presets:diy_sc_sd15", release=_DIY_SC_SD15,
+                    reaches="71.6 / 53.8 / 10.1",
                 ),
                 "cleandift+dinov2-base": Preset(
                     FusedConfig((_CLEANDIFT, DinoConfig())),
@@ -181,6 +249,14 @@ FAMILIES: dict[str, BackboneFamily] = {
     )
 }  # fmt: skip
 """The families by name; `register` and `register_family` add to them."""
+
+
+def release_of(preset: str) -> Release | None:
+    """The trained weights of a preset that others released, if it has any."""
+    for family in FAMILIES.values():
+        if preset in family.presets:
+            return family.presets[preset].release
+    return None
 
 
 def register_family(family: BackboneFamily) -> None:

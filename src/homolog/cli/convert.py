@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 
-def convert(checkpoint: Path, out: Path) -> None:
-    """Convert a published post-processor's checkpoint into a model folder.
+def convert(
+    checkpoint: Path,
+    out: Path,
+    *,
+    weights: Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)] = (),
+    size: int | None = None,
+) -> None:
+    """Convert a published checkpoint into a model folder.
+
+    What it is is told by the names of its weights: a post-processor of GeoAware-SC or DIY-SC, or
+    MARCO's adapters and upsamplers.
 
     Parameters
     ----------
@@ -14,14 +26,14 @@ def convert(checkpoint: Path, out: Path) -> None:
         The `.pth` file as published; no code in it is run.
     out
         The folder to write.
+    weights
+        Folder or hub name of the backbone's weights, if not those that the checkpoint was trained
+        with; several, in order, where it was trained with several models.
+    size
+        Longest side of the images in pixels, if not the published one.
     """
-    from homolog import checkpoints
+    from homolog import published
 
-    network = checkpoints.convert(checkpoint, out)
-    channels = " + ".join(map(str, network.feature_dims))
-    count = sum(parameter.numel() for parameter in network.parameters())
-    print(
-        f"post-processor of feature maps with {channels} channels, width "
-        f"{network.projection_dim}, {count:,} parameters"
-    )
+    found = published.convert(checkpoint, out, weights or None, size)
+    print(found.description)
     print(f"saved: {out}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import io
+import math
 import pickle
 import warnings
 import zipfile
@@ -46,22 +47,22 @@ def load_torch_file(path: Path) -> Any:
         ValueError: it is damaged, holds no tensors, or would have to run code; the message says
             which, in one line.
     """
+    with path.open("rb") as file:
+        file.read(1)
+    # From here on, whoever made the file decides what is raised, an OSError among it.
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other pickle protocols; what matters is raised
             return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # whoever made the file decides which
-        if not zipfile.is_zipfile(path):
-            raise ValueError(_first_line(error)) from None
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return _read(archive)
-    except OSError:
-        raise
     except Exception as error:
-        raise ValueError(_first_line(error)) from None
+        reason = _first_line(error)
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return _read(archive)
+    except Exception as error:
+        reason = _first_line(error)
+    raise ValueError(reason)
 
 
 def _first_line(error: Exception) -> str:
@@ -141,8 +142,9 @@ class _RebuildTensor:
         last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
         if 0 not in size and last >= len(numbers):
             raise ValueError("a tensor is larger than its storage")
-        # A copy, so that a huge tensor of few numbers does not pass for a small one.
-        return numbers.as_strided(tuple(size), tuple(stride), offset).clone()
+        if math.prod(size) > max(len(numbers), 1):  # such as one number, repeated
+            raise ValueError("a tensor is larger than its storage")
+        return numbers.as_strided(tuple(size), tuple(stride), offset)
 
 
 class _RebuildParameter:
