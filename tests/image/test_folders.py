@@ -9,7 +9,7 @@ from helpers.toys import random_image
 from PIL import Image
 
 from homolog import HomologError
-from homolog.image import folders, reading
+from homolog.image import formats, reading
 from homolog.image.folders import find_images, search
 
 
@@ -33,7 +33,7 @@ def test_images_of_folders_and_files(tmp_path):
 
 
 def test_kinds_that_cannot_be_read_are_counted_and_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "find_spec", lambda name: None)
+    monkeypatch.setattr(formats, "find_spec", lambda name: None)
     # Where pillow-heif is installed, another test may have had Pillow told of it.
     known = {k: v for k, v in Image.registered_extensions().items() if v != "HEIF"}
     monkeypatch.setattr(Image, "registered_extensions", lambda: known)

@@ -9,6 +9,7 @@ from helpers.toys import random_image
 from PIL import Image
 
 from homolog import Matcher
+from homolog.serve import uploads
 from homolog.serve.uploads import display_name
 
 
@@ -103,3 +104,10 @@ def test_display_names():
     assert display_name("a/b\\c\n.jpg") == "c.jpg"
     assert display_name("\0") == "image"
     assert len(display_name("x" * 999)) == 120
+
+
+def test_uploads_may_have_fewer_pixels_than_files_of_the_server(plain, monkeypatch):
+    monkeypatch.setattr(uploads, "MAX_UPLOAD_PIXELS", 399)
+    answer = upload(plain, png(Image.new("RGB", (20, 20))), "wide.png")
+    assert answer.status_code == 400
+    assert "expected at most 399 pixels" in answer.json()["detail"]

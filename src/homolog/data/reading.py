@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from homolog.errors import HomologError
-from homolog.image.folders import find_images, image_suffixes
+from homolog.image.folders import find_images
+from homolog.image.formats import image_suffixes
 
 _ADDRESS = re.compile(r"[A-Za-z]:/|[A-Za-z][A-Za-z0-9+.-]*://")
 """How a path with a drive's letter or an address begins."""

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
-from PIL import Image
-
 from homolog.errors import HomologError
-
-HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
-"""Of images as phones write them, which Pillow reads with pillow-heif."""
+from homolog.image.formats import HEIF_SUFFIXES, image_suffixes
 
 _KINDS = (
-    ".3fr .arw .avif .avifs .cr2 .cr3 .crw .czi .dcm .dcr .dng .emf .erf .exr .hdr .heic .heif "
-    ".hif .iiq .jpg2 .jxl .jxr .kdc .lif .lsm .mef .mos .mrw .nd2 .ndpi .nef .nrw .oib .oif .orf "
-    ".pef .raf .raw .rw2 .rwl .sr2 .srf .srw .svg .svgz .svs .vsi .wmf .x3f .xcf"
+    ".3fr .arw .avif .avifs .bw .cr2 .cr3 .crw .cur .czi .dcm .dcr .dcx .dds .dib .dng .emf .eps "
+    ".erf .exr .fit .fits .flc .fli .hdr .heic .heif .hif .icns .ico .iiq .j2c .j2k .jp2 .jpc "
+    ".jpf .jpg2 .jpx .jxl .jxr .kdc .lif .lsm .mef .mos .mrw .nd2 .ndpi .nef .nrw .oib .oif .orf "
+    ".pcd .pcx .pef .psd .qoi .raf .ras .raw .rgb .rgba .rw2 .rwl .sgi .sr2 .srf .srw .svg .svgz "
+    ".svs .tga .vsi .wmf .x3f .xbm .xcf .xpm"
 )
 _UNREADABLE = frozenset(_KINDS.split())
-"""Suffixes of images that Pillow cannot decode, or not without a plugin or a build option."""
-
-_WITHOUT_DECODER = frozenset({"BUFR", "GRIB", "HDF5", "MPEG", "WMF"})
-"""Formats that Pillow recognises and cannot decode."""
+"""Suffixes of images that are not read, or not without a plugin or a build option."""
 
 _WEIGHTS = "model.safetensors"  # of a model, whose folder has a report with images beside it
 
@@ -110,23 +102,6 @@ def find_images(paths: Iterable[Path], name: str = "images") -> list[Path]:
         HomologError: one of the paths does not exist.
     """
     return list(search(paths, name).files)
-
-
-def image_suffixes() -> frozenset[str]:
-    """The suffixes, in lower case, of the image files that can be read."""
-    Image.init()
-    readable = Image.OPEN.keys() - _WITHOUT_DECODER | {"MPO"}  # opened as JPEG
-    suffixes = {
-        suffix for suffix, kind in Image.registered_extensions().items() if kind in readable
-    }
-    return frozenset(suffixes | HEIF_SUFFIXES if find_spec("pillow_heif") else suffixes)
-
-
-@functools.cache
-def register_heif() -> None:
-    """Let Pillow read HEIC, as phones write it, where pillow-heif is installed."""
-    if find_spec("pillow_heif"):
-        importlib.import_module("pillow_heif").register_heif_opener()
 
 
 class _Walk:

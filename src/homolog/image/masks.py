@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
-from PIL import ImageOps
+from PIL import Image
 from torch import Tensor
 
 from homolog.errors import HomologError
-from homolog.image.reading import MAX_PIXELS, explain_decoding_errors, open_image
+from homolog.image.decoding import strips
+from homolog.image.reading import MAX_PIXELS, decoded, explain_decoding_errors, open_image
 
 MaskReader = Callable[[], Bool[np.ndarray, "height width"]]
 """Reads or decodes the mask of an object when it is called."""
@@ -71,24 +73,35 @@ def _read_file(
     path: str | os.PathLike[str], max_pixels: int, name: str
 ) -> Bool[np.ndarray, "height width"]:
     """Where an image file shows the object."""
-    with open_image(path, max_pixels, name) as image:
-        lossy = image.format in ("JPEG", "MPO")
-        with explain_decoding_errors(name, os.fspath(path)):
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            if upright.has_transparency_data:
-                opacity = np.asarray(upright.convert("RGBA"))[..., 3]
-                if opacity.min() < 255:
-                    return opacity > 127
-            if upright.mode == "PA":
-                upright = upright.convert("P")
-            if upright.mode not in ("P", "1", "L", "RGB", "F", "I") and upright.mode[0] != "I":
-                upright = upright.convert("RGB")
-            values = np.asarray(upright)
-    if upright.mode == "P":
-        _check_palette(values, upright.getpalette("RGB") or [], f"{name}: {os.fspath(path)}")
-    values = values if values.ndim == 2 else values.max(axis=2)
+    path = Path(path)
+    with (
+        open_image(path, max_pixels, name) as image,
+        explain_decoding_errors(name, str(path)),
+        decoded(image, path, max_pixels, whole=False) as orientation,
+    ):
+        lossy, mode = image.format in ("JPEG", "MPO"), image.mode
+        if image.has_transparency_data:
+            opacity = np.concatenate(
+                [np.asarray(s.convert("RGBA"))[..., 3] for _, s in strips(image, orientation)]
+            )
+            if opacity.min() < 255:
+                return opacity > 127
+        mode = "P" if mode == "PA" else mode
+        if mode not in ("P", "1", "L", "RGB", "F", "I") and mode[0] != "I":
+            mode = "RGB"
+        values = np.concatenate([_brightest(s, mode) for _, s in strips(image, orientation)])
+        palette = image.getpalette("RGB") if mode == "P" else None
+    if mode == "P":
+        _check_palette(values, palette or [], f"{name}: {os.fspath(path)}")
     return values > values.max() // 2 if lossy else values != 0
+
+
+def _brightest(strip: Image.Image, mode: str) -> np.ndarray:
+    """The values of some rows, of several channels the largest; 0 or 1 where they have depth."""
+    values = np.asarray(strip if strip.mode == mode else strip.convert(mode))
+    if values.dtype.itemsize > 1:
+        return values != 0
+    return values if values.ndim == 2 else values.max(axis=2)
 
 
 def _check_palette(indices: np.ndarray, palette: list[int], where: str) -> None:

@@ -6,18 +6,18 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from homolog.errors import HomologError
-from homolog.image.folders import HEIF_SUFFIXES, register_heif
+from homolog.image import decoding, formats
 from homolog.image.folders import find_images as find_images
 from homolog.image.geometry import Letterbox
 
@@ -27,8 +27,6 @@ MAX_PIXELS = 100_000_000
 """Default limit for the pixels of an image file: a guard against decompression bombs."""
 
 _NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)  # but no bfloat16, nor 8 bits
-_BIT_DEPTHS = (8, 10, 12, 14, 16)
-_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
 @dataclass(frozen=True)
@@ -55,18 +53,19 @@ def load_image(
 ) -> LoadedImage:
     """Load an image as upright 8-bit RGB.
 
-    Files may have any format that Pillow knows: the first of several frames is taken, the EXIF
-    orientation is applied, and transparency is laid on white. 16 bits are reduced to 8: the fewest
-    of 8, 10, 12, 14 and 16 bits that hold the largest value count as the whole range. `PIL.Image`
-    objects and arrays are taken as they are. Arrays are (height, width), (height, width, 1, 3 or
-    4) and tensors (1, 3 or 4, height, width) or (height, width): uint8, uint16, bool, or float in
-    0..1.
+    Files are JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, PPM, PGM or, with pillow-heif, HEIC: the first
+    of several frames is taken, the EXIF orientation is applied, and transparency is laid on white.
+    16 bits are reduced to 8: the fewest of 8, 10, 12, 14 and 16 bits that hold the largest value
+    count as the whole range. `PIL.Image` objects and arrays are taken as they are. Arrays are
+    (height, width), (height, width, 1, 3 or 4) and tensors (1, 3 or 4, height, width) or (height,
+    width): uint8, uint16, bool, or float in 0..1.
 
     Args:
         image: a path, a `PIL.Image`, a NumPy array (RGB, not BGR) or a tensor.
         longest_edge: resize the image so that its longer edge has this many pixels; large JPEG
             files are then decoded at a reduced resolution.
-        max_pixels: refuse files with more pixels than this.
+        max_pixels: refuse files with more pixels than this, or that take more memory than five
+            bytes for each of them and 100 MB, as some formats do.
         name: what error messages call the image.
 
     Raises:
@@ -94,7 +93,7 @@ def image_size(path: Path, *, max_pixels: int = MAX_PIXELS, name: str = "image")
         HomologError: the file is missing, unreadable, not an image, damaged or too large.
     """
     (width, height), orientation = stored_size(path, max_pixels=max_pixels, name=name)
-    return (height, width) if orientation in _SIDEWAYS else (width, height)
+    return (height, width) if orientation in decoding.SIDEWAYS else (width, height)
 
 
 def stored_size(
@@ -105,14 +104,34 @@ def stored_size(
     Raises:
         HomologError: the file is missing, unreadable, not an image, damaged or too large.
     """
+    path = Path(path)
     with open_image(path, max_pixels, name) as image, explain_decoding_errors(name, str(path)):
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-        return image.size, orientation if orientation in range(1, 9) else 1
+        width, height = image.size
+        if image.format == "PNG" and "exif" not in image.info:  # it may follow the pixels
+            with decoded(image, path, max_pixels, whole=False) as orientation:
+                return (width, height), orientation
+        orientation = decoding.orientation_of(image)
+        if image.format == "TIFF" and orientation in decoding.SIDEWAYS:
+            width, height = height, width  # Pillow states that of the upright image
+        return (width, height), orientation
 
 
-# Pillow's own limit is a global of its module; it is lifted only while a file's header is read,
+def check_decodable(path: Path, *, max_pixels: int = MAX_PIXELS, name: str = "image") -> None:
+    """Refuse an image file that `load_image` would find too large, before anything is decoded.
+
+    Raises:
+        HomologError: it is, or it is missing, unreadable or not an image.
+    """
+    with open_image(path, max_pixels, name) as image, explain_decoding_errors(name, str(path)):
+        _check_memory(image, formats.memory_of(image, path), max_pixels)
+
+
+# Pillow's own limit is a global of its module; it is changed only while a file's header is read,
 # after which the size is known and checked here.
 _pillow_limit = threading.Lock()
+
+_LARGE = 100_000_000  # bytes; images that take more are decoded one at a time
+_one_large_image = threading.Lock()
 
 
 def check_max_pixels(max_pixels: Any) -> None:
@@ -149,21 +168,86 @@ def open_image(path: str | os.PathLike[str], max_pixels: int, name: str) -> Imag
         kind = "a directory" if path.is_dir() else "a special file"
         got = f"{path}, which is {kind}" if path.exists() else f"{path}, which does not exist"
         raise HomologError(f"{name}: expected an image file, got {got}")
-    if path.suffix.lower() in HEIF_SUFFIXES:
-        register_heif()
+    with explain_decoding_errors(name, str(path)):
+        with path.open("rb") as file:
+            start = file.read(formats.START)
+        kind = formats.of_start(start)
+        if kind is None:
+            raise UnidentifiedImageError
+        if kind == "HEIF" and not formats.register_heif():
+            raise HomologError("try pip install 'homolog[heic]'")
+    _check_size(formats.stated_size(kind, start), max_pixels, path, name)
     with explain_decoding_errors(name, str(path)), _pillow_limit:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, int(max(max_pixels, MAX_PIXELS))
         try:
-            image = Image.open(path)
+            image = Image.open(path, formats=[kind])
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-    if image.width * image.height > max_pixels:
+    # Else Pillow maps files into memory: sideways TIFF files come out scrambled (13.0), and a file
+    # that is cut meanwhile ends the process.
+    image.filename = ""
+    try:
+        _check_size(image.size, max_pixels, path, name)
+    except HomologError:
         image.close()
+        raise
+    return image
+
+
+def _check_size(size: tuple[int, int] | None, max_pixels: float, path: Path, name: str) -> None:
+    """Refuse a file of too many pixels.
+
+    Raises:
+        HomologError: it has more than the limit, or more along an edge than any image.
+    """
+    if size is None:
+        return
+    if size[0] * size[1] > max_pixels:
         raise HomologError(
             f"{name}: expected at most {max_pixels:,} pixels (max_pixels), got {path} with "
-            f"{image.width} x {image.height}"
+            f"{size[0]} x {size[1]}"
         )
-    return image
+    if max(size) > formats.MAX_EDGE:
+        raise HomologError(
+            f"{name}: expected at most {formats.MAX_EDGE:,} pixels along an edge, got {path} with "
+            f"{size[0]} x {size[1]}"
+        )
+
+
+@contextmanager
+def decoded(
+    image: Image.Image, path: Path, max_pixels: float, *, whole: bool = True
+) -> Iterator[int]:
+    """Decode an opened file; yields its EXIF orientation. Large ones are decoded one at a time.
+
+    Args:
+        image: opened.
+        path: the file.
+        max_pixels: it may take the memory that an ordinary file of as many pixels takes.
+        whole: whether it then becomes RGB as a whole, not reduced.
+
+    Raises:
+        HomologError: it takes more memory or time than that.
+    """
+    needed = formats.memory_of(image, path)
+    _check_memory(image, needed, max_pixels)
+    pixels = image.width * image.height
+    with _one_large_image if max(needed, 4 * pixels) > _LARGE else nullcontext():
+        decoding.decode(image)
+        orientation = decoding.orientation_of(image)  # which a file may state at its end
+        if whole:
+            _check_memory(image, pixels * formats.finishing(image, orientation), max_pixels)
+        yield orientation
+
+
+def _check_memory(image: Image.Image, needed: int, max_pixels: float) -> None:
+    most = formats.limit(max_pixels)
+    if needed > most:
+        pixels = int(image.width * image.height * most / needed)
+        raise HomologError(
+            f"expected at most {pixels:,} pixels of such a {image.format} file, which takes "
+            f"{needed / 1e6:,.0f} MB to decode, got {image.width} x {image.height}"
+        )
 
 
 @contextmanager
@@ -197,15 +281,20 @@ def _load_file(path: Path, longest_edge: int | None, max_pixels: int, name: str)
             # Twice the size needed keeps the resampling that follows as good as from the whole.
             scaled = Letterbox(width, height, longest_edge).scaled_size
             image.draft(None, (2 * scaled[0], 2 * scaled[1]))
-        _load(image)
-        if _is_sideways(image):
-            width, height = height, width
-        upright = _to_rgb(ImageOps.exif_transpose(image))
-        return reduce(upright, longest_edge, (width, height))
-
-
-def _is_sideways(image: Image.Image) -> bool:
-    return image.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS
+        with decoded(image, path, max_pixels, whole=longest_edge is None) as orientation:
+            if orientation in decoding.SIDEWAYS:
+                width, height = height, width
+            grey = decoding.without_depth(image)
+            if grey is not image:
+                image.close()
+            if longest_edge is not None:
+                scaled = Letterbox(width, height, longest_edge).scaled_size
+                found = decoding.resized_rgb(grey, orientation, scaled)
+            elif formats.finishing(image, orientation) == 4:
+                found = image
+            else:
+                found = decoding.to_rgb(grey, orientation)
+        return LoadedImage(found, width, height)
 
 
 def reduce(
@@ -225,48 +314,10 @@ def reduce(
     return LoadedImage(image, width, height)
 
 
-def _load(image: Image.Image) -> None:
-    """Decode an image.
-
-    Raises:
-        HomologError: its colours have 16 bits of which Pillow, which keeps the upper 8, would keep
-            next to nothing.
-    """
-    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
-    deep = image.mode[0] != "I" and any(";16" in str(tile.args) for tile in tiles)
-    image.load()
-    if deep and np.asarray(image.convert("RGB")).max() < 16:
-        raise HomologError(
-            "its 16-bit colours use 12 bits at most, of which 4 would be left; try to store "
-            "8 bits, or multiples of 16"
-        )
-
-
 def _to_rgb(image: Image.Image) -> Image.Image:
-    _load(image)
-    if image.mode.startswith("I;16") or image.mode == "I":
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise HomologError("its integers need more than 16 bits")
-        image = Image.fromarray(_to_8_bits(values))
-    elif image.mode == "F":
-        raise HomologError("its pixels are 32-bit floats, not integers of 8 or 16 bits")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.new("RGBA", layer.size, "white")
-        image.alpha_composite(layer)
-    return image.convert("RGB")
-
-
-def _to_8_bits(values: np.ndarray) -> np.ndarray:
-    """Integers of up to 16 bits as uint8.
-
-    Cameras store 10, 12 or 14 bits in 16 without saying so: the fewest bits of these that hold the
-    largest value count as the whole range.
-    """
-    largest = int(values.max())
-    bits = next(bits for bits in _BIT_DEPTHS if largest < 1 << bits)
-    return (values >> (bits - 8)).astype(np.uint8)
+    """An image in memory as a new one, in mode `RGB`."""
+    decoding.decode(image)
+    return decoding.to_rgb(decoding.without_depth(image))
 
 
 def _from_tensor(tensor: Tensor, name: str) -> np.ndarray:
@@ -295,7 +346,7 @@ def _from_array(array: np.ndarray, name: str) -> Image.Image:
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     elif array.dtype == np.uint16:
-        array = _to_8_bits(array)
+        array = decoding.as_8_bits(array)
     elif np.issubdtype(array.dtype, np.floating):
         if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
             raise HomologError(f"{name}: expected floats in 0..1 or uint8, got floats outside 0..1")

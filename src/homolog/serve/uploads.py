@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from homolog.errors import HomologError
-from homolog.image import reading
+from homolog.image import formats, reading
 from homolog.utils.lru_cache import LRUCache
 
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
-_FORMATS = "a JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP image"
+MAX_UPLOAD_PIXELS = 65_000_000
+"""Pixels of an upload at most, as many as phones' cameras have; files of the server may have more."""
+
+_FORMATS = "a JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, PPM or HEIC image"
 _JPEG_CACHE_BYTES = 64 * 2**20
 _MAX_NAME_LENGTH = 120
 
@@ -51,7 +53,8 @@ class ImageStore:
         folder: where uploads are stored.
         max_bytes: the largest upload accepted, in bytes.
         max_uploads: how many are stored; of more, those used least recently are removed.
-        max_pixels: refuse images with more pixels than this.
+        max_pixels: refuse images with more pixels than this, and uploads with more than
+            `MAX_UPLOAD_PIXELS`.
     """
 
     def __init__(self, folder: Path, max_bytes: int, max_uploads: int, max_pixels: int):
@@ -92,7 +95,7 @@ class ImageStore:
                         )
                     file.write(chunk)
             with image.path.open("rb") as file:
-                if not _is_image(file.read(16)):
+                if formats.of_start(file.read(formats.START)) is None:
                     raise HomologError(f"{image.name}: expected {_FORMATS}, got another file")
             accepted = True
         finally:
@@ -104,6 +107,15 @@ class ImageStore:
                 _, dropped = self._uploads.popitem(last=False)
                 dropped.path.unlink(missing_ok=True)
         return image
+
+    def check(self, image: StoredImage) -> None:
+        """Refuse an upload that takes too much memory, before anything is decoded.
+
+        Raises:
+            HomologError: it does, or cannot be read.
+        """
+        with hide_path(image):
+            reading.check_decodable(image.path, max_pixels=self._limit(image))
 
     def remove(self, image: StoredImage) -> None:
         """Remove an upload and its file."""
@@ -128,7 +140,7 @@ class ImageStore:
             HomologError: it cannot be read.
         """
         with hide_path(image):
-            return reading.image_size(image.path, max_pixels=self._max_pixels)
+            return reading.image_size(image.path, max_pixels=self._limit(image))
 
     def as_jpeg(self, image: StoredImage, max_edge: int) -> bytes:
         """An upright JPEG of an image, as a browser can show it; for one thread only.
@@ -145,13 +157,19 @@ class ImageStore:
             longest_edge = min(max_edge, max(self.size(image)))
             with hide_path(image):
                 loaded = reading.load_image(
-                    image.path, longest_edge=longest_edge, max_pixels=self._max_pixels
+                    image.path, longest_edge=longest_edge, max_pixels=self._limit(image)
                 )
             buffer = io.BytesIO()
             loaded.image.save(buffer, "JPEG", quality=90)
             return buffer.getvalue()
 
         return self._jpegs.get((image.id, max_edge), encode)
+
+    def _limit(self, image: StoredImage) -> int:
+        """Pixels that an image may have: of uploads, fewer."""
+        if image.id in self._files:
+            return self._max_pixels
+        return min(self._max_pixels, MAX_UPLOAD_PIXELS)
 
 
 @contextmanager
@@ -172,12 +190,3 @@ def display_name(name: str) -> str:
     """A client's file name made fit to be shown: one line, not too long, without folders."""
     printable = "".join(c for c in name.replace("\\", "/").rpartition("/")[2] if c.isprintable())
     return printable.strip()[-_MAX_NAME_LENGTH:] or "image"
-
-
-def _is_image(start: bytes) -> bool:
-    """Whether a file begins like one of the accepted formats; others can start other programs."""
-    if start[:4] == b"RIFF":
-        return start[8:12] == b"WEBP"
-    if start[4:8] == b"ftyp":
-        return start[8:12] in (b"avif", b"avis", b"mif1")
-    return start.startswith(_SIGNATURES)

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Int
-from PIL import ImageOps
 
 from homolog.data.formats.entries import Entries, Entry
 from homolog.errors import HomologError
-from homolog.image import reading
+from homolog.image import decoding, reading
 from homolog.image.regions import box_of_mask
 
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")
@@ -80,26 +79,34 @@ def read_values(path: Path) -> Int[np.ndarray, "height width"]:
     Raises:
         HomologError: it cannot be read, has colours instead of values, or has soft edges.
     """
-    image = reading.open_image(path, reading.MAX_PIXELS, "mask")
-    with reading.explain_decoding_errors("mask", str(path)):
-        image = ImageOps.exif_transpose(image)
-        palette = image.mode == "P"
-        channels = np.atleast_3d(np.asarray(image))
-        if image.getbands()[-1] == "A":
-            channels = channels[..., :-1]
-        opaque = np.ones(channels.shape[:2], bool)
-        if image.has_transparency_data:
-            opaque = np.asarray(image.convert("RGBA"))[..., 3] > 127
-    in_colours = bool((channels != channels[..., :1]).any())
+    first, opacity, inside = [], [], set[int]()
+    in_colours = False
+    with (
+        reading.open_image(path, reading.MAX_PIXELS, "mask") as image,
+        reading.explain_decoding_errors("mask", str(path)),
+        reading.decoded(image, path, reading.MAX_PIXELS, whole=False) as orientation,
+    ):
+        palette, transparent = image.mode == "P", image.has_transparency_data
+        for _, strip in decoding.strips(image, orientation):
+            channels = np.atleast_3d(np.asarray(strip))
+            if strip.getbands()[-1] == "A":
+                channels = channels[..., :-1]
+            opaque = np.ones(channels.shape[:2], bool)
+            if transparent:
+                opaque = np.asarray(strip.convert("RGBA"))[..., 3] > 127
+            in_colours = in_colours or bool((channels != channels[..., :1]).any())
+            inside.update(np.unique(channels[opaque]).tolist())
+            first.append(channels[..., 0].astype(np.int32))
+            opacity.append(opaque)
+    opaque = np.concatenate(opacity)
     if not opaque.all():
-        inside = channels[opaque]
-        if in_colours or not inside.all() or len(np.unique(inside)) > _SOFT:
+        if in_colours or 0 in inside or len(inside) > _SOFT:
             return np.where(opaque, 255, 0)  # a cut-out
     elif in_colours:
         raise HomologError(
             f"{path}: expected a mask with one value for each object, got an image in colours"
         )
-    values = np.where(opaque, channels[..., 0], 0).astype(np.int64)
+    values = np.where(opaque, np.concatenate(first), 0)
     labels, counts = np.unique(values[values != 0], return_counts=True)
     if palette and len(labels) > 1:
         values[values == _VOID] = 0

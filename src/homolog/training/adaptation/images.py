@@ -15,7 +15,7 @@ from typing import Any
 
 from homolog.data.reading import abbreviate
 from homolog.errors import HomologError
-from homolog.image import folders, reading
+from homolog.image import folders, formats, reading
 from homolog.training.adaptation import copies
 from homolog.training.adaptation.sources import image_paths, is_list
 from homolog.utils.outputs import write_atomically
@@ -356,7 +356,7 @@ def _look_at_one(path: Path, max_pixels: int) -> _Seen | LeftOut:
 def _without_decoder(path: Path) -> LeftOut:
     """An image of a kind that cannot be read."""
     kind = path.suffix.lower()
-    advice = "; try pip install 'homolog[heic]'" if kind in folders.HEIF_SUFFIXES else ""
+    advice = "; try pip install 'homolog[heic]'" if kind in formats.HEIF_SUFFIXES else ""
     return LeftOut(path, f"{_UNREADABLE}: there is no decoder for {kind}{advice}")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from homolog.errors import HomologError
-from homolog.image.folders import image_suffixes
+from homolog.image.formats import image_suffixes
 from homolog.utils.delimited import read_text
 
 

@@ -22,7 +22,7 @@ from homolog.data.formats.landmarks.names import names_of
 from homolog.data.reading import ImageFinder
 from homolog.errors import HomologError
 from homolog.image import reading
-from homolog.image.folders import image_suffixes
+from homolog.image.formats import image_suffixes
 
 CATEGORY = "specimen"
 """The category of objects in files that have none."""
