@@ -57,6 +57,14 @@ def test_compressed_run_lengths_of_pycocotools(counts, mask):
     assert compress(run_lengths(mask)) == counts, "the encoder of these tests"
 
 
+def test_compressed_run_lengths_without_a_size_are_of_the_image():
+    mask = (COLUMNS - 20) ** 2 + (ROWS - 15) ** 2 < 100
+    read = mask_reader(compress(run_lengths(mask)), (53, 37))
+    assert np.array_equal(read(), mask)
+    with pytest.raises(ValueError, match="segmentation: expected"):
+        mask_reader(compress(run_lengths(mask)), (50, 37))
+
+
 @given(arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 90))))
 def test_run_lengths(mask):
     runs, size = run_lengths(mask), list(mask.shape)

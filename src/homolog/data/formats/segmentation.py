@@ -18,14 +18,17 @@ def mask_reader(segmentation: Any, size: tuple[int, int] | None) -> MaskReader |
     """What decodes a segmentation when it is called; None if there is nothing in it.
 
     Args:
-        segmentation: polygons x, y, x, y …, or `size` and `counts`, as COCO describes them.
-        size: width and height of the image, which polygons need.
+        segmentation: polygons x, y, x, y …, or `size` and `counts`, as COCO describes them, or
+            compressed `counts` alone, as StanfordExtra has them.
+        size: width and height of the image, which polygons and counts alone need.
 
     Raises:
-        ValueError: it is neither, or its run lengths do not add up or are none of an object.
+        ValueError: it is none of these, or its run lengths do not add up or are none of an object.
     """
     if not segmentation:
         return None
+    if isinstance(segmentation, str) and size is not None:
+        segmentation = {"size": [size[1], size[0]], "counts": segmentation}
     if isinstance(segmentation, dict):
         counts = segmentation.get("counts")
         if rle_size(segmentation) is None or not isinstance(counts, (list, str)):
