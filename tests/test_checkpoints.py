@@ -171,27 +171,34 @@ def test_files_that_cannot_be_used(tmp_path):
         convert(tmp_path / "good.pth", tmp_path / "model")
 
 
-HEAD = {"network": "PostProcessor", "feature_dims": [8], "projection_dim": 128}
-ATTENTION = {"network": "ContextProcessor", "feature_dim": 8, "components": 8}
+HEAD = {"network": "PostProcessor", "feature_dims": [64], "projection_dim": 128}
+ATTENTION = {"network": "ContextProcessor", "feature_dim": 64, "components": 64}
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"),
+    ("changes", "reason"),
     [
         ("[1]", "pop"),
         ("[" * 100_000, "recursion"),
-        (json.dumps(HEAD).replace("[8]", "[1000000000]"), "numbers up to 65,536"),
-        (json.dumps(HEAD).replace("[8]", f"[{'9' * 5000}]"), "digits"),
-        (json.dumps(HEAD).replace("[8]", "8"), ""),
-        (json.dumps(HEAD | {"matcher": 1}), ""),
-        (json.dumps(ATTENTION | {"layers": 10**9}), "numbers up to 65,536"),
-        (json.dumps(ATTENTION | {"feature_dim": -8, "components": -9}), "-8"),
-        (json.dumps(ATTENTION | {"feature_dim": 1e999}), "finite"),
-        (json.dumps({"network": "Other"}), "Other"),
+        (json.dumps(HEAD).replace("[64]", f"[{'9' * 5000}]"), "digits"),
+        (HEAD | {"feature_dims": [10**9]}, "numbers up to 65,536"),
+        (HEAD | {"feature_dims": 64}, ""),
+        (HEAD | {"matcher": 1}, ""),
+        (HEAD | {"projection_dim": -128}, "-128"),
+        (ATTENTION | {"layers": 10**9}, "numbers up to 65,536"),
+        (ATTENTION | {"feature_dim": -8, "components": -9}, "-8"),
+        (ATTENTION | {"feature_dim": 1e999}, "finite"),
+        ({"network": "Other"}, "Other"),
     ],
 )
-def test_absurd_configurations_are_one_line(tmp_path, content, reason):
-    (tmp_path / "config.json").write_text(content)
+def test_absurd_configurations_are_one_line(tmp_path, changes, reason):
+    save_head(tmp_path)
+    path = tmp_path / "config.json"
+    if isinstance(changes, str):
+        path.write_text(changes)
+    else:
+        matcher = json.loads(path.read_text())["matcher"]
+        path.write_text(json.dumps({"matcher": matcher} | changes))
     with pytest.raises(HomologError, match=r"^name: expected the configuration of .*: ") as error:
         load(str(tmp_path), torch.device("cpu"))
     assert "\n" not in str(error.value) and reason in str(error.value)
@@ -210,9 +217,13 @@ def save_head(folder):
 def test_weights_are_compared_with_a_configuration_before_a_network_is_made(tmp_path):
     save_head(tmp_path)
     path = tmp_path / "config.json"
-    path.write_text(path.read_text().replace("64", "65000"))
-    with pytest.raises(HomologError, match=r"of shape \(.*65000.*\) in .*model.safetensors, got"):
-        load(str(tmp_path), torch.device("cpu"))
+    plain = json.loads(path.read_text())
+    for dims in ([65000], [64] * 5000):
+        path.write_text(json.dumps(plain | {"feature_dims": dims}))
+        with pytest.raises(
+            HomologError, match=r"of (size 65000|5000 parts) in .*model.safetensors"
+        ):
+            load(str(tmp_path), torch.device("cpu"))
 
 
 def test_weights_that_are_not_as_they_were_written_are_refused(tmp_path):

@@ -140,28 +140,35 @@ def load(name: str, device: torch.device) -> tuple[MatcherConfig, Network | None
         config = None if matcher is None else MatcherConfig.from_dict(matcher)
         if kind is None and (config is None or config.sides is None):
             raise ValueError("no network is named")
-        state = None if kind is None else read_tensors(folder / WEIGHTS)
-        network = None
-        if state is not None:
-            check_sizes(plain, state, str(folder / WEIGHTS))
-            network = _NETWORKS[kind](**plain)
+        make = None if kind is None else _NETWORKS[kind]
     except OSError as error:
         raise HomologError(f"name: cannot read {path}: {error.strerror}") from error
     except _MALFORMED as error:
-        reason = " ".join(str(error).split())[:200]
-        raise HomologError(
-            f"name: expected the configuration of a trained model, got {path}: {reason}"
-        ) from None
+        raise _malformed(path, error) from None
     if config is None:
-        channels = " + ".join(map(str, plain.get("feature_dims", ())))
+        channels = str(plain.get("feature_dims", [])).strip("[]").replace(", ", " + ")[:200]
         raise HomologError(
             f"name: expected a model that says which backbone it is for, got {folder}, a network "
             f"for feature maps of {channels} channels"
         )
-    if network is None or state is None:
+    if make is None:
         return config, None
-    load_state(network, state, str(folder / WEIGHTS))
+    weights = folder / WEIGHTS
+    state = read_tensors(weights)
+    check_sizes(plain, state, str(weights))
+    try:
+        network = make(**plain)
+    except _MALFORMED as error:
+        raise _malformed(path, error) from None
+    load_state(network, state, str(weights))
     return config, network.to(device).eval().requires_grad_(False)
+
+
+def _malformed(path: Path, error: Exception) -> HomologError:
+    reason = " ".join(str(error).split())[:200]
+    return HomologError(
+        f"name: expected the configuration of a trained model, got {path}: {reason}"
+    )
 
 
 def _check_numbers(plain: Any) -> None:

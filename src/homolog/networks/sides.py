@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from homolog.networks.attention import TransformerBlock, principal_components, sincos_encoding
 from homolog.networks.bundled import SIDES, read_bundled
-from homolog.utils import tensor_files
-from homolog.utils.tensor_files import read_tensors
+from homolog.utils.serialization import to_plain
+from homolog.utils.tensor_files import check_sizes, load_state, read_tensors
 
 _FEW_CELLS = 4
 _OUTPUTS = 8
@@ -226,7 +226,9 @@ def load_bundled(config: SidesConfig, preset: str = "embedded") -> SideHead:
 
 
 def _with_weights(config: SidesConfig, state: Mapping[str, Tensor], name: str) -> SideHead:
-    network = tensor_files.create(lambda: SideHead(config), state, name)
+    check_sizes(to_plain(config), state, name)
+    network = SideHead(config)
+    load_state(network, state, name)
     return network.eval().requires_grad_(False)
 
 

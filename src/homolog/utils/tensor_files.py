@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -15,12 +15,11 @@ from torch import Tensor, nn
 
 from homolog.errors import HomologError
 
-Network = TypeVar("Network", bound=nn.Module)
-
 _METADATA = "__metadata__"
 _CHECKSUM = b'"crc32":"'
 """Before the checksum in a file's header; it is that of the file with zeros in its place."""
 _ZEROS = b"00000000"
+_FIELDS = 100  # more than any configuration has
 
 
 def read_tensors(path: Path, name: str = "name") -> dict[str, Tensor]:
@@ -86,22 +85,32 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return found
 
 
-def create(make: Callable[[], Network], state: Mapping[str, Tensor], name: str) -> Network:
-    """A network with weights; it is made only if these fit, however large it would be.
+def check_sizes(config: Any, state: Mapping[str, Tensor], name: str) -> None:
+    """Check that weights can be those of a network, before one is made that fills the memory.
 
     Args:
-        make: makes the network.
+        config: of the network, as plain data: widths and depths, of which none is beyond the
+            largest dimension or the number of the tensors.
         state: tensors by name.
         name: what error messages call the weights, such as their path.
 
     Raises:
-        HomologError: as `load_state`.
+        HomologError: they cannot.
     """
-    with torch.device("meta"):
-        _check_state(make(), state, name)
-    network = make()
-    load_state(network, state, name)
-    return network
+    largest = max([len(state), *(size for tensor in state.values() for size in tensor.shape)])
+    if isinstance(config, (dict, list, tuple)):
+        if len(config) > max(largest, _FIELDS):
+            raise HomologError(
+                f"checkpoint: expected weights of a network of {len(config)} parts in {name}, got "
+                f"those of at most {largest}"
+            )
+        for each in config.values() if isinstance(config, dict) else config:
+            check_sizes(each, state, name)
+    elif isinstance(config, int) and config > largest:
+        raise HomologError(
+            f"checkpoint: expected weights of a network of size {str(config)[:200]} in {name}, got "
+            f"those of one of at most {largest}"
+        )
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
@@ -117,21 +126,6 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], name: str) -> No
     """
     if torch.get_default_dtype() == torch.float64:  # in which the network was made
         network.float()
-    _check_state(network, state, name)
-    for key, tensor in state.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise HomologError(
-                f"checkpoint: expected finite weights in {name}, got others in {key}"
-            )
-    network.load_state_dict(dict(state))
-
-
-def _check_state(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
-    """Check that weights fit a network.
-
-    Raises:
-        HomologError: names or shapes differ.
-    """
     own = network.state_dict()
     missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     if missing or unexpected:
@@ -143,3 +137,9 @@ def _check_state(network: nn.Module, state: Mapping[str, Tensor], name: str) -> 
                 f"checkpoint: expected {key} of shape {tuple(tensor.shape)} in {name}, got "
                 f"{tuple(state[key].shape)}"
             )
+    for key, tensor in state.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise HomologError(
+                f"checkpoint: expected finite weights in {name}, got others in {key}"
+            )
+    network.load_state_dict(dict(state))
