@@ -57,6 +57,7 @@ def serve(
 
     from homolog.serve import Options, create_app
     from homolog.serve.app import LOOPBACK, check_options
+    from homolog.serve.connections import GuardedProtocol
     from homolog.serve.first_labels import FILE_NAME, begin_labels
 
     token = None if _is_loopback(host) else secrets.token_urlsafe(24)
@@ -86,8 +87,8 @@ def serve(
         address = f"http://{netloc}:{listener.getsockname()[1]}/"
         print(address if token is None else f"{address}?token={token}", flush=True)
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
-            timeout_graceful_shutdown=3,
+            app, http=GuardedProtocol, ws="none", log_level="warning", access_log=False,
+            server_header=False, proxy_headers=False, timeout_graceful_shutdown=3,
         )  # fmt: skip
         uvicorn.Server(config).run(sockets=[listener])
 

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
 from homolog.errors import HomologError
+from homolog.serve.bodies import UPLOAD
 from homolog.serve.jobs import POSES, ZOOM, PairRequest, parse_box, parse_pose, parse_zoom
 from homolog.serve.uploads import StoredImage, UploadTooLarge
 
@@ -62,7 +63,7 @@ def add_image_routes(app: FastAPI) -> None:
             "review": state.review is not None,
         }
 
-    @app.post("/api/pictures")
+    @app.post(UPLOAD)
     async def upload(request: Request, name: str = "image") -> Response:
         state = app_state(request)
         length = request.headers.get("content-length", "")
@@ -75,6 +76,7 @@ def add_image_routes(app: FastAPI) -> None:
         except ClientDisconnect:
             raise HTTPException(400, "image: expected a whole file, got a part of one") from None
         try:
+            await state.image_thread(state.images.check, image)
             return JSONResponse(await describe(state, image))
         except HomologError:
             state.images.remove(image)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from homolog.serve.bodies import UPLOAD, BodyLimits, TimedBody, replay
 
 _COOKIE = "homolog"
 _CONTENT_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
-_HEADERS = {
+HEADERS = {
     "content-security-policy": _CONTENT_POLICY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -23,8 +27,11 @@ _HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "x-frame-options": "DENY",
 }
+"""Headers of every answer."""
+
 _NO_TOKEN = "token: expected the token that homolog serve has printed, got another or none"
 _FOREIGN = "origin: expected this server's own page, got another site"
+_UPGRADE = "upgrade: expected HTTP, got another protocol"
 _FAILED = "server: expected an answer, got an error; try its log for the reason"
 # The page redirects to itself: browsers withhold a strict cookie from a redirect that began
 # elsewhere.
@@ -47,23 +54,29 @@ class Guard:
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, token: str | None):
         self._app, self._hosts, self._token = app, hosts, token
+        self._limits = BodyLimits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Reject a request, or pass it on to the application."""
-        if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self._app(scope, receive, send)
-            return
-        started = False
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await _refuse_websocket(scope, receive, send)
+        else:
+            await self._answer(scope, TimedBody(receive), send)
+
+    async def _answer(self, scope: Scope, body: TimedBody, send: Send) -> None:
+        started, is_head = False, scope["method"] == "HEAD"
 
         async def send_guarded(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [
-                    *message.get("headers", []),
-                    *((name.encode(), value.encode()) for name, value in _HEADERS.items()),
-                ]
+                message["headers"] = [*message.get("headers", []), *_encoded(HEADERS)]
+                if not body.complete:  # the rest is not waited for
+                    message["headers"].append((b"connection", b"close"))
+            elif is_head:
+                message = {**message, "body": b""}
             await send(message)
 
         rejected = self._rejection(scope)
@@ -78,8 +91,17 @@ class Guard:
             else:
                 await _respond(send_guarded, 401, _NO_TOKEN)
             return
+        if is_head:
+            scope = {**scope, "method": "GET"}
         try:
-            await self._app(scope, receive, send_guarded)
+            if scope["path"] == UPLOAD and scope["method"] == "POST":
+                with self._limits.upload():
+                    await self._app(scope, body, send_guarded)
+            else:
+                content = await self._limits.read(scope, body)
+                await self._app(scope, replay(content, body), send_guarded)
+        except HTTPException as error:
+            await _respond(send_guarded, error.status_code, error.detail)
         except Exception:
             logging.getLogger("uvicorn.error").exception("error while answering %s", scope["path"])
             if not started:
@@ -94,8 +116,10 @@ class Guard:
         if scope["path"].startswith("/api/") or scope["method"] not in ("GET", "HEAD"):
             if site not in ("", "same-origin", "none"):
                 return 403, _FOREIGN
-            if origin and urlsplit(origin).netloc.lower() != host.lower():
+            if origin and _netloc(origin) != host.lower():
                 return 403, _FOREIGN
+        if "websocket" in _header(scope, b"upgrade").lower():
+            return 400, _UPGRADE
         return None
 
     def _has_cookie(self, scope: Scope) -> bool:
@@ -121,6 +145,14 @@ def _header(scope: Scope, name: bytes) -> str:
     return values[0] if len(values) == 1 else ", ".join(values)
 
 
+def _netloc(origin: str) -> str | None:
+    """The host and port that an origin names."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
+
+
 def _host_name(address: str) -> str | None:
     """The host name in an address, without the port."""
     try:
@@ -129,17 +161,31 @@ def _host_name(address: str) -> str | None:
         return None
 
 
+def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
+
+
+async def _refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a server that takes WebSockets by itself."""
+    await receive()
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close"})  # status 403
+        return
+
+    async def send_response(message: Message) -> None:
+        await send({**message, "type": f"websocket.{message['type']}"})
+
+    await _respond(send_response, 400, _UPGRADE, HEADERS)
+
+
 async def _respond(
-    send: Send, status: int, body: str | bytes, headers: dict[str, str] | None = None
+    send: Send, status: int, body: str | bytes, headers: Mapping[str, str] | None = None
 ) -> None:
     if isinstance(body, str):
         body = json.dumps({"detail": body}).encode()
-    lines = {"content-type": "application/json", "cache-control": "no-store"} | (headers or {})
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [(name.encode(), value.encode()) for name, value in lines.items()],
-        }
-    )
+    lines = {
+        "content-type": "application/json", "cache-control": "no-store",
+        "content-length": str(len(body)), **(headers or {}),
+    }  # fmt: skip
+    await send({"type": "http.response.start", "status": status, "headers": _encoded(lines)})
     await send({"type": "http.response.body", "body": body})
