@@ -39,7 +39,8 @@ def train(
     ] = None,
     rotation: float | None = None,
     tune_blocks: int | None = None,
-    tune_rank: int = 8,
+    tune_rank: int | None = None,
+    masks: Path | None = None,
     training_seed: int | None = None,
 ) -> None:
     """Train a post-processor on annotated images.
@@ -58,7 +59,7 @@ def train(
     out
         The folder of the run.
     recipe
-        `small-set`, `published-spair`, `published-ap10k` or `published-pf-pascal`.
+        `small-set`, `published-spair`, `published-ap10k`, `published-pf-pascal` or `marco`.
     start
         The folder of a trained model to take the initial weights from.
     validation
@@ -75,9 +76,13 @@ def train(
     rotation
         Largest angle by which images are rotated, in degrees, if not that of the recipe.
     tune_blocks
-        Train as many of the last blocks of a DINO backbone, too.
+        Train as many of the last blocks of a DINO backbone, too; with `marco`, whose adapters are
+        in 9, put them in as many.
     tune_rank
-        Rank of the adapters in these blocks (LoRA); 0 to train the blocks themselves.
+        Rank of the adapters in these blocks (LoRA), 8 by default; 0 to train the blocks themselves.
+    masks
+        With `marco`: a folder with a mask of the object for each image, named as the image.
+        Without it the data set's own are taken, if it has any, or else what is salient.
     training_seed
         Seed of everything that is drawn at random.
     """
@@ -89,10 +94,8 @@ def train(
             f"hold_out: expected a fraction of at least 0 and less than 1, got {hold_out:g}"
         )
     config = _configure(recipe, steps, images_per_group, rotation, training_seed)
-    if tune_blocks is not None:
-        from homolog.backbones import TuningConfig
-
-        config = dataclasses.replace(config, tuning=TuningConfig(tune_blocks, tune_rank or None))
+    config = _tuned(config, tune_blocks, tune_rank)
+    _check_backbone(config, model.preset)
     data, held_out = _load(dataset, root, dataset_options, validation, hold_out)
 
     import shutil
@@ -119,7 +122,7 @@ def train(
             print(f"note: {unknown}", file=sys.stderr)
     features = out / "features" if cache is None else cache
     matcher = model.matcher(FeatureCache(features))
-    run.train(data, out, matcher, config, validation=held_out, start=start)
+    run.train(data, out, matcher, config, validation=held_out, start=start, masks=masks)
     if not is_main_process():
         return
     if cache is None:
@@ -158,6 +161,36 @@ def _configure(
         views = dataclasses.replace(config.views, rotation=rotation)
         config = dataclasses.replace(config, views=views)
     return config
+
+
+def _tuned(config: TrainingConfig, blocks: int | None, rank: int | None) -> TrainingConfig:
+    """A recipe with the part of the backbone that options ask for."""
+    from homolog.backbones import TuningConfig
+
+    own = config.tuning
+    if rank is not None and (own is not None or blocks is None):
+        reason = "without tune-blocks" if own is None else f"for {config.recipe}, which has no LoRA"
+        raise HomologError(f"tune_rank: expected none {reason}, got {rank}")
+    if blocks is None:
+        return config
+    if own is not None:
+        return dataclasses.replace(config, tuning=dataclasses.replace(own, blocks=blocks))
+    rank = 8 if rank is None else rank or None
+    return dataclasses.replace(config, tuning=TuningConfig(blocks, rank))
+
+
+def _check_backbone(config: TrainingConfig, preset: str) -> None:
+    """Refuse presets whose backbone cannot have what a recipe trains, before weights are loaded."""
+    from homolog.backbones import DinoConfig
+    from homolog.presets import PRESETS
+
+    if config.network.kind != "upsampler" or preset not in PRESETS:
+        return
+    if not isinstance(PRESETS[preset]().backbone, DinoConfig):
+        raise HomologError(
+            f"model: expected a DINO transformer, in whose blocks {config.recipe} trains adapters, "
+            f"got {preset}; try dinov2-large-registers"
+        )
 
 
 def _load(
