@@ -47,7 +47,7 @@ def load(
         problems: collects errors, instead of raising the first.
 
     Raises:
-        HomologError: files are missing or malformed, or scipy is not installed.
+        HomologError: files are missing or malformed.
     """
     problems = problems or ErrorCollector()
     check_choice("split", split, SPLITS)

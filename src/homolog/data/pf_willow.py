@@ -26,7 +26,7 @@ def load(root: Path, *, problems: ErrorCollector | None = None) -> DataSet:
         problems: collects errors, instead of raising the first.
 
     Raises:
-        HomologError: files are missing or malformed, or scipy is not installed.
+        HomologError: files are missing or malformed.
     """
     problems = problems or ErrorCollector()
     files = sorted(root.glob("*/*.mat"))

@@ -16,7 +16,8 @@ from homolog.image import formats, reading
 from homolog.utils.lru_cache import LRUCache
 
 MAX_UPLOAD_PIXELS = 65_000_000
-"""Pixels of an upload at most, as many as phones' cameras have; files of the server may have more."""
+"""Pixels of an upload at most, as many as phones' cameras have; the server's own files may have
+more."""
 
 _FORMATS = "a JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, PPM or HEIC image"
 _JPEG_CACHE_BYTES = 64 * 2**20
