@@ -25,6 +25,7 @@ from homolog.matching.sampling import LARGE, coarsening, nearest_cells
 from homolog.utils.memory import require_memory
 
 _FLOOR = -1e4  # of cells that take no part; not -inf, for rows of them must have a softmax
+_ROWS = 8192  # matches whose confidence is read at once
 _REACH = 2  # standard deviations of the suppression within which positions are read
 
 
@@ -191,7 +192,7 @@ class DenseMatcher:
         x, y = nearest_cells(other, there).unbind(1)
         blocks = y * there.shape[2] + x
         logs = [torch.empty(0, device=own.device)], [torch.empty(0, device=own.device)]
-        step = max(1, CHUNK_BYTES // (8 * 4 * 256))
+        step = _ROWS
         for some in torch.arange(len(cells_P), device=own.device).split(step):
             begin = one.source.block_of[cells_P[some]]
             logs[0].append(matching.window_log_prob(there, other[some], begin))

@@ -24,7 +24,7 @@ from homolog.matching.soft_argmax import products
 CANDIDATES = 8
 """Blocks of the target whose cells a block's cells are compared with."""
 
-CHUNK_BYTES = 64 * 2**20
+CHUNK_BYTES = 16 * 2**20
 """Bytes of descriptors, and of similarities, that are held in single precision at a time."""
 
 
