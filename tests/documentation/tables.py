@@ -100,6 +100,7 @@ SLOW = (
     "--out with-",
     "--out shared",
     "--out adapted-dino",
+    "--recipe marco",
     # What other pages have, too, on other files.
     "adapt unlabelled --out",
     "bees/train.json --out runs/bees",

@@ -350,6 +350,7 @@ _LABELLED = [f"{name}.png" for name in _BEES[:2]]
 
 HUB = {
     **{f"facebook/dinov2-{size}": "dinov2" for size in ("small", "base", "large")},
+    "facebook/dinov2-with-registers-large": "dinov2_with_registers",
     **{f"facebook/dinov3-vit{size}16-pretrain-lvd1689m": "dinov3_vit" for size in "sbl"},
 }
 
@@ -365,10 +366,11 @@ def fill_hub(cache: Path) -> None:
         return folder / "snapshots" / ("0" * 40)
 
     for name, kind in HUB.items():
-        # As many layers as the pages ask for: of the large one the sixth from the end.
-        # Presets of DINOv3 leave out 20 directions.
+        # As many layers as the pages ask for: of the large one the sixth from the end, and the last
+        # nine of that with registers. Presets of DINOv3 leave out 20 directions.
         width = 32 if kind == "dinov3_vit" else 16
-        foundation.save_dino(snapshot(name), kind, layers=6 if "large" in name else 4, width=width)
+        layers = 9 if "registers" in name else 6 if "large" in name else 4
+        foundation.save_dino(snapshot(name), kind, layers=layers, width=width)
     _diffusion(snapshot("stable-diffusion-v1-5/stable-diffusion-v1-5"))
     foundation.save_detector(snapshot("PekingU/rtdetr_v2_r18vd"))
 

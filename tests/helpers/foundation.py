@@ -22,7 +22,8 @@ def save_dino(folder: Path, kind: str, layers: int = 3, width: int = 16) -> Path
         small = {**SMALL, "hidden_size": width, "num_hidden_layers": layers}
         model = t.Dinov2Model(t.Dinov2Config(**small, patch_size=14))
     elif kind == "dinov2_with_registers":
-        config = t.Dinov2WithRegistersConfig(**SMALL, patch_size=14, num_register_tokens=4)
+        small = {**SMALL, "hidden_size": width, "num_hidden_layers": layers}
+        config = t.Dinov2WithRegistersConfig(**small, patch_size=14, num_register_tokens=4)
         model = t.Dinov2WithRegistersModel(config)
     elif kind == "dinov3_vit":
         small = {**SMALL, "hidden_size": width}

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import marco_parity, toy_marco
+from helpers import marco_parity, toy_marco, toy_training
 from helpers.toy_marco import MARCO, SIZE, marco_matcher, masked_data, run
 from helpers.toy_training import log_lines
 from PIL import Image
@@ -18,7 +18,7 @@ from homolog import HomologError, Matcher, backbones
 from homolog.backbones import DinoConfig, TuningConfig, adapters
 from homolog.data import Annotation
 from homolog.networks.upsampler import Upsampler
-from homolog.training import objective, train, trainer
+from homolog.training import NetworkConfig, objective, train, trainer
 from homolog.training import run as training_run
 from homolog.training.objective import Objective
 from homolog.training.placement import Placement
@@ -204,6 +204,39 @@ def test_a_run_starts_from_another(tmp_path):
     other = dataclasses.replace(TWO, tuning=TuningConfig(1, rank=None, bottleneck=8))
     with pytest.raises(HomologError, match=r"start: expected a model that was trained with .*blo"):
         run(tmp_path / "third", other, start=first)
+
+
+@pytest.mark.usefixtures("unreported")
+def test_its_parts_serve_other_networks(tmp_path):
+    """Annealed targets and a teacher for a head on zero-shot descriptors, in random views."""
+    config = dataclasses.replace(
+        toy_training.CONTEXT, steps=2, distillation=MARCO.distillation,
+        loss=dataclasses.replace(toy_training.CONTEXT.loss, point="annealed"),
+    )  # fmt: skip
+    data = masked_data(tmp_path / "images")
+    folder = train(data, tmp_path / "run", toy_training.toy_matcher(), config)
+    lines = log_lines(folder)
+    assert all(line["distillation"] > 0 and line["dense"] > 0 for line in lines)
+    assert all(math.isfinite(line["loss"]) for line in lines)
+
+
+@pytest.mark.usefixtures("unreported")
+def test_upsamplers_on_another_backbone(tmp_path):
+    """On the maps of a frozen one, without adapters; similarity is that of directions."""
+    network = NetworkConfig("upsampler", upsamplers=1)
+    loss = dataclasses.replace(MARCO.loss, noise=0.1)
+    config = dataclasses.replace(
+        MARCO, steps=2, network=network, loss=loss, tuning=None, canvas_scale=1.0, window=2
+    )
+    folder = train(
+        masked_data(tmp_path / "images"), tmp_path / "run", toy_training.toy_matcher(), config
+    )
+    assert all(line["distillation"] > 0 for line in log_lines(folder))
+    trained = Matcher.from_pretrained(str(folder))
+    assert trained.config.similarity == "cosine"
+    image = tmp_path / "images" / "toy0.png"
+    found = trained.transfer(image, image, [(40.0, 30.0)])
+    assert np.abs(found.keypoints1 - [[40, 30]]).max() < 8
 
 
 @pytest.mark.slow  # 10 s: two processes that import everything
