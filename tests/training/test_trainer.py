@@ -43,6 +43,12 @@ def start(folder: Path, steps: int, groups: int = 1, processes: int = 1) -> subp
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
+def whole(folder: Path, steps: int, groups: int = 1) -> None:
+    """What `start` does, in this process and without its report."""
+    config = dataclasses.replace(CONTEXT, steps=steps, grad_accum_groups=groups, clip=1.0)
+    run(folder, config)
+
+
 def finish(process: subprocess.Popen) -> str:
     """Wait for a process, which must succeed; its standard error."""
     _, stderr = process.communicate(timeout=300)
@@ -78,8 +84,9 @@ def test_the_loss_falls_to_near_zero_on_four_images(tmp_path, config):
     assert values[0] > 2 and np.mean(values[-5:]) < 0.12
 
 
+@pytest.mark.usefixtures("unreported")
 def test_a_killed_run_resumes_to_the_last_bit(tmp_path):
-    whole = start(tmp_path / "whole", 40)
+    whole(tmp_path / "whole", 40)
     folder = tmp_path / "killed"
     for _ in range(2):
         killed = start(folder, 40)
@@ -89,9 +96,7 @@ def test_a_killed_run_resumes_to_the_last_bit(tmp_path):
         killed.kill()
         killed.communicate()
     assert 0 < saved_step(folder) < 40, "was not killed in time to show anything"
-    last = start(folder, 40)
-    for process in (whole, last):
-        finish(process)
+    finish(start(folder, 40))
     assert losses(folder) == losses(tmp_path / "whole")
     assert (folder / "model.safetensors").read_bytes() == (
         tmp_path / "whole" / "model.safetensors"
@@ -227,3 +232,14 @@ def test_processes_other_than_the_first_write_nothing(tmp_path):
     loop = LoopConfig(2, (0.1,), 0.3)
     Trainer(tmp_path, network, Noise(), optimizer, loop, Stop(None), process)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_step_is_finished_when_a_run_is_told_to_end(number):
+    before = signal.getsignal(number)
+    with trainer._Interrupt(enabled=True) as interrupt:
+        signal.raise_signal(number)
+        assert interrupt.requested
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    assert signal.getsignal(number) == before

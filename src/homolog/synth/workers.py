@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import pickle
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -61,7 +63,9 @@ def render_samples(
             initargs=(job,),
         )
         try:
-            yield from pool.map(_render, indices)
+            with _interrupts_blocked():  # until the workers, which start now, ignore them
+                records = pool.map(_render, indices)
+            yield from records
         except BrokenProcessPool:
             raise HomologError(
                 "workers: expected every process to finish, got one that ended early; try fewer "
@@ -76,9 +80,36 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Keep Ctrl-C from this thread, and from processes that it starts, which inherit that."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it ends, even if that is killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _start_worker(job: Path) -> None:
     global _job
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
+    # The parent process handles Ctrl-C. A worker ends when it is told to, as it is.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_parent()
     # Otherwise NumPy's matrix products would take the processors of the other workers.
     require("threadpoolctl", "synth").threadpool_limits(1)
     _job = pickle.loads(job.read_bytes())

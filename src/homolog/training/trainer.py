@@ -305,7 +305,7 @@ def accumulate_gradients(
 
 
 class _Interrupt:
-    """Defers Ctrl-C to the end of a step; pressed twice, it takes effect at once."""
+    """Defers Ctrl-C, or being told to end, to the end of a step; a second time is at once."""
 
     def __init__(self, enabled: bool):
         self.enabled = enabled and threading.current_thread() is threading.main_thread()
@@ -313,12 +313,14 @@ class _Interrupt:
 
     def __enter__(self) -> _Interrupt:
         if self.enabled:
-            self._previous = signal.signal(signal.SIGINT, self._request)
+            signals = (signal.SIGINT, signal.SIGTERM)
+            self._previous = {each: signal.signal(each, self._request) for each in signals}
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.enabled:
-            signal.signal(signal.SIGINT, self._previous)
+            for each, handler in self._previous.items():
+                signal.signal(each, handler)
 
     def _request(self, *_: object) -> None:
         if self.requested:

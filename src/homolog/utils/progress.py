@@ -16,6 +16,7 @@ _PATIENCE = 2.0
 """Seconds before anything is shown."""
 _INTERVAL = 10.0
 """Seconds between two lines where there are more than a few steps."""
+_LONGEST = 200  # characters of a description
 _FEW = 20
 
 
@@ -81,6 +82,7 @@ class ProgressBar:
             description: what the step does.
             completed: how many steps are finished; one more than before by default.
         """
+        description = description[:_LONGEST]
         self._completed = self._completed + 1 if completed is None else completed
         self._bar.update(self._task, description=description, completed=self._completed)
         now = time.monotonic()
