@@ -1,8 +1,14 @@
 """What a browser is sent of a pair: with it, it matches as the matcher does."""
 
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from helpers import marco_parity as marco
 from helpers.serve import client, unpack, upload_id
 from helpers.toys import random_image
 
@@ -10,6 +16,8 @@ from homolog import matching
 from homolog.example import pair
 from homolog.image.poses import POSE_SETS
 from homolog.matching.consensus import Consensus
+from homolog.serve import compression
+from homolog.serve.compression import CompressedPair
 
 
 @pytest.mark.parametrize("pose", ["identity", "flip", "rotate90"])
@@ -89,3 +97,32 @@ def test_few_channels_and_few_cells(colour_matcher):
         answer = page.get(f"/api/pairs/{ids[0]}/{ids[0]}/identity/point?source=1&x=20&y=45")
     assert images[0][1].shape == (12, 12, 70)
     assert (answer.json()["x"], answer.json()["y"]) == pytest.approx((20, 45), abs=8)
+
+
+@marco.needs_figures
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node, which runs the page's code")
+def test_the_browser_reads_positions_as_marco_does(tmp_path):
+    """The page's own code, on what it is sent, against the matcher's similarity and positions."""
+    pytest.importorskip("transformers")
+    published = marco.matcher()
+    images = [marco.FOLDER / f"image{index}.png" for index in (0, 1)]
+    found = published.pair(*images)
+    (tmp_path / "pair.bin").write_bytes(CompressedPair(found).pack())
+    points = marco.tensors()["keypoints"].numpy()
+    expected = found.transfer(points).keypoints1
+    shutil.copy(Path(compression.__file__).parent / "static" / "heat.js", tmp_path / "heat.mjs")
+    program = f"""
+      import {{ Pair }} from "./heat.mjs";
+      import {{ readFileSync }} from "node:fs";
+      const bytes = readFileSync({json.dumps(str(tmp_path / "pair.bin"))});
+      const pair = new Pair(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
+      const points = {json.dumps(points.tolist())};
+      console.log(JSON.stringify(points.map((point) => pair.heatmap(0, point).point)));
+    """
+    (tmp_path / "run.mjs").write_text(program)
+    done = subprocess.run(
+        ["node", tmp_path / "run.mjs"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    off = np.linalg.norm(np.array(json.loads(done.stdout)) - expected, axis=1)
+    assert np.median(off) < 2, off

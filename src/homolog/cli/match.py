@@ -198,6 +198,7 @@ def demo(
     image0: Path | None = None,
     image1: Path | None = None,
     *,
+    model: ModelOptions = ModelOptions(),
     out: Path = Path("homolog-demo.png"),
 ) -> None:
     """Match the example pair, or any two images, and draw the result.
@@ -214,7 +215,7 @@ def demo(
     if (image0 is None) != (image1 is None):
         raise HomologError("image1: expected two images, or none for the example pair, got one")
     if image0 is not None and image1 is not None:
-        match(image0, image1, out=out)
+        match(image0, image1, model=model, out=out)
         return
     from homolog.example import pair
 
@@ -222,6 +223,7 @@ def demo(
         match(
             example.image0,
             example.image1,
+            model=model,
             points=[f"{x},{y}" for x, y in example.keypoints0[example.visible]],
             out=out,
         )

@@ -89,7 +89,8 @@ class CompressedPair:
             "same_kind": config.same_category_threshold,
             "note": warning,
             "window": config.window,
-            "temperature": config.temperature,
+            "temperature": config.temperature / (maps[0].typical_length * maps[1].typical_length),
+            "sigma": config.suppression_sigma,
             "guidance": None
             if config.consensus is None
             else {
@@ -116,12 +117,21 @@ def _factors(
 ) -> tuple[Float[Tensor, "H W R"], Float[Tensor, "H2 W2 R"]]:
     """Two maps of channels whose products approximate the similarity of all matchable cells.
 
+    Where the similarity is an inner product, it is divided by the maps' typical lengths, as the
+    temperature is.
+
     By subspace iteration from seeded directions (Halko, Martinsson and Tropp, 2011); the
     similarity itself is never computed.
     """
-    first, second = (
-        (each.descriptors_HWC * each.matchable_HW[..., None]).flatten(0, 1)
+    whole = [
+        each.descriptors_HWC.float()
+        if each.lengths_HW is None
+        else each.descriptors_HWC.float() * (each.lengths_HW / each.typical_length)[..., None]
         for each in (source, target)
+    ]
+    first, second = (
+        (descriptors * each.matchable_HW[..., None]).flatten(0, 1)
+        for descriptors, each in zip(whole, (source, target), strict=True)
     )
     most = min(first.shape[1], len(first), len(second))
     generator = torch.Generator().manual_seed(0)
@@ -136,7 +146,7 @@ def _factors(
     # With S = A B' = U s V', half of it, U sqrt(s), is A B' V / sqrt(s): a map of descriptors.
     to_first = second.T @ (basis1 @ right.T[:, :rank]) / root
     to_second = first.T @ (basis0 @ left[:, :rank]) / root
-    return source.descriptors_HWC @ to_first, target.descriptors_HWC @ to_second
+    return whole[0] @ to_first, whole[1] @ to_second
 
 
 def _quantise_channels(

@@ -129,7 +129,7 @@ export class Pair {
     Object.assign(this, {
       pose: header.pose, distance: header.distance, score: header.pair_score,
       sameCategoryThreshold: header.same_kind, warning: header.note, window: header.window,
-      temperature: header.temperature,
+      temperature: header.temperature, sigma: header.sigma,
     });
     this.maps = header.sides.map((each, i) => new ImageMap(each, ...arrays.slice(3 * i, 3 * i + 3)));
     this.consensus = header.guides.map((each, i) => each && {
@@ -164,7 +164,7 @@ export class Pair {
       if (!to.matchable[i]) map[i] = -Infinity;
       else if (best < 0 || map[i] > map[best]) best = i;
     }
-    const position = windowSoftArgmax(map, to, best, this.window, this.temperature);
+    const position = windowSoftArgmax(map, to, best, this.window, this.temperature, this.sigma);
     const [back] = from.similarity([to.sample(position)]);
     for (let i = 0; i < back.length; i++) if (!from.matchable[i]) back[i] = -Infinity;
     const confidence = Math.sqrt(windowProbability(map, to, position) * windowProbability(back, from, cells));
@@ -242,14 +242,17 @@ export class Pair {
   }
 }
 
-/** The window soft-argmax: the position of a match between cells. */
-function windowSoftArgmax(map, { width, height }, best, window, temperature) {
+/** The window soft-argmax, or one over all cells but for those that a Gaussian suppresses. */
+function windowSoftArgmax(map, { width, height }, best, window, temperature, sigma) {
   const column = best % width, row = Math.floor(best / width);
   const radius = window ?? Math.max(width, height);
   let x = 0, y = 0, total = 0;
   for (let j = Math.max(0, row - radius); j <= Math.min(height - 1, row + radius); j++) {
     for (let i = Math.max(0, column - radius); i <= Math.min(width - 1, column + radius); i++) {
-      const weight = Math.exp((map[j * width + i] - map[best]) / temperature);
+      let similarity = map[j * width + i];
+      if (similarity === -Infinity) continue;
+      if (sigma) similarity *= Math.exp(((i - column) ** 2 + (j - row) ** 2) / (-2 * sigma ** 2));
+      const weight = Math.exp((similarity - map[best]) / temperature);
       total += weight;
       x += weight * i;
       y += weight * j;
