@@ -162,6 +162,9 @@ class PairOptions:
         margin around it.
     box1
         The same for the second image.
+    exhaustive
+        Compare every cell with every other where there are more than 100 x 100, which takes
+        minutes, rather than coarse to fine.
     """
 
     pose: str | None = None
@@ -169,6 +172,7 @@ class PairOptions:
     mask1: Path | None = None
     box0: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
     box1: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
+    exhaustive: bool = False
 
     def poses(self, model: ModelOptions) -> tuple[PoseVariant, ...]:
         """The poses of the first image to choose from.
@@ -222,6 +226,8 @@ class PairOptions:
         if schema is not None:
             check_flips(schema, poses)
         matcher = model.matcher()
+        if self.exhaustive:
+            matcher = matcher.with_config(exhaustive=True)
         progress.update(f"extracting features of {image0}")
         # Both are read before the first is worked on, except by a zoom without boxes, which looks
         # for the objects: a broken file is found at once.

@@ -44,7 +44,13 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
 
 ADDED: Mapping[str, tuple[str, ...]] = {
     "DinoConfig": ("debias", "padding"),
-    "MatcherConfig": ("score_calibration", "similarity", "suppression_sigma", "coordinates"),
+    "MatcherConfig": (
+        "score_calibration",
+        "similarity",
+        "suppression_sigma",
+        "coordinates",
+        "exhaustive",
+    ),
     "PostProcessorConfig": (
         "trained_on",
         "calibration",
