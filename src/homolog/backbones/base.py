@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from homolog.image.geometry import CanvasTransform, Grid, Padding
 from homolog.image.poses import IDENTITY, PoseVariant
 from homolog.image.regions import Region
+from homolog.utils.forking import use_one_thread_in_children
+
+use_one_thread_in_children()
 
 
 @runtime_checkable

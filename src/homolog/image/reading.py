@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from homolog.errors import HomologError
-from homolog.image import decoding, formats
+from homolog.image import decoding, formats, messages
 from homolog.image.folders import find_images as find_images
 from homolog.image.geometry import Letterbox
 
@@ -177,6 +177,7 @@ def open_image(path: str | os.PathLike[str], max_pixels: int, name: str) -> Imag
         if kind == "HEIF" and not formats.register_heif():
             raise HomologError("try pip install 'homolog[heic]'")
     _check_size(formats.stated_size(kind, start), max_pixels, path, name)
+    messages.silence()
     with explain_decoding_errors(name, str(path)), _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, int(max(max_pixels, MAX_PIXELS))
         try:

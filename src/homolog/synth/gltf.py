@@ -26,6 +26,7 @@ _MIN_TRIANGLES = 6000
 """Meshes with fewer triangles are refined, so that what is round looks round."""
 _MAX_VERTICES = 60_000
 """Meshes are not refined beyond this."""
+_TEXTURES = ("PNG", "JPEG", "WEBP")  # of glTF and its extensions; other formats start programs
 _MAX_TEXTURE_SIZE = 1024  # pixels of the longer edge
 _DEFAULT_MATERIAL = Material("", (0.8, 0.8, 0.8))
 
@@ -333,7 +334,7 @@ class _Reader:
                 data = self.buffers.view(image.bufferView)
             else:
                 data = self.buffers.read_uri(image.uri)
-            with Image.open(io.BytesIO(data)) as opened:
+            with Image.open(io.BytesIO(data), formats=_TEXTURES) as opened:
                 opened.thumbnail((_MAX_TEXTURE_SIZE, _MAX_TEXTURE_SIZE))
                 return np.array(opened.convert("RGB"))
         except Exception:
