@@ -124,6 +124,19 @@ class DenseMatcher:
         places, confidence = _places(index, self.source), self._confidence(0, index, targets)
         return MutualMatches(index, forward[index], places, targets, confidence)
 
+    def return_exactly(self, mutual: MutualMatches) -> Bool[Tensor, "P"]:
+        """Whether matches of large maps are the best ones of their target cells, of all cells.
+
+        Coarse to fine may take others for these.
+
+        Args:
+            mutual: some of the matches.
+        """
+        one = self._matchers[1]
+        best = [one.maps(cells).flatten(1).argmax(1)
+                for cells in mutual.partners_P.split(one.maps_at_once)]  # fmt: skip
+        return torch.cat(best) == mutual.cells_P
+
     def _of_whole_similarity(self) -> tuple[DenseMatches, DenseMatches]:
         source, target, scale = self.source, self.target, self.scale
         similarity = source.descriptors_HWC.flatten(0, 1) @ target.descriptors_HWC.flatten(0, 1).T

@@ -253,9 +253,10 @@ class ImagePair(PreparedPair):
     ]:
         """Matches of large maps, their scores, and what is visible, from all of the target's cells.
 
-        Without those that are not the best of all cells, which coarse to fine may miss.
+        Without those that are not each other's best of all cells, which coarse to fine may miss.
         """
         width = self.target_map.valid_HW.shape[1]
+        mutual = mutual.select(self._dense_matcher(pose).return_exactly(mutual))
         parts = []
         for rows in torch.arange(len(mutual.cells_P)).split(self.rows_at_once(pose)):
             some = mutual.select(rows)
