@@ -52,6 +52,29 @@ def test_a_region_is_augmented_as_its_crop(seed):
         np.testing.assert_array_equal(valid, augmentation.valid_cells(alone))
 
 
+@given(st.integers(0, 2**31), st.booleans(), st.sampled_from(["centred", "right-bottom"]))
+def test_masks_move_with_the_image(seed, cut, padding):
+    """Those of the whole image, on the canvas of the image or of a region of it."""
+    rng = np.random.default_rng(seed)
+    width, height = (int(side) for side in rng.integers(60, 120, 2))
+    y, x = np.mgrid[:height, :width] + 0.5
+    radius = rng.uniform(14, 20)
+    mask = np.hypot(x - width / 2, 1.3 * (y - height / 2)) < radius
+    region = Region(5, 6, width - 10, height - 12) if cut else None
+    grid = Grid.from_patches(128, 8)
+    transform = CanvasTransform(width, height, IDENTITY, 128, grid, region, padding)
+    image = Image.fromarray(mask).convert("RGB")
+    if region is not None:
+        image = image.crop(region.box)
+    colourless = ViewsConfig(colour=0.0)
+    for augmentation in (UNCHANGED, FLIPPED, RandomAffineView.draw(colourless, rng)):
+        found = augmentation.mask_pixels(mask, transform)
+        drawn = np.asarray(augmentation.canvas(image, transform))[..., 0]
+        # White is the object; black, or the mean colour, is not. Soft is its border alone.
+        assert found.shape == (128, 128)
+        assert (found & (drawn > 127)).sum() >= 0.9 * max(found.sum(), (drawn > 127).sum())
+
+
 def test_random_views_stay_within_their_limits():
     rng = np.random.default_rng(0)
     config = ViewsConfig(rotation=30, scale=1.5, shift=0.1, colour=0.2)

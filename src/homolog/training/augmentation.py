@@ -155,10 +155,10 @@ class RandomAffineView:
         return (inside if inside.any() else ~inside).reshape(transform.grid.shape)
 
     def mask_pixels(self, mask: Mask, transform: CanvasTransform) -> Bool[np.ndarray, "size size"]:
-        """A mask of the upright image in pixels of the augmented canvas."""
+        """A mask of the upright image on the augmented canvas, without what is repeated there."""
         pixels = Grid.from_patches(transform.canvas_size, 1)
         points = self._shown(pixels, transform)
-        inside = np.all((points >= 0) & (points < transform.extent), axis=1)
+        inside = np.all((points > 0) & (points < transform.extent), axis=1)
         corner = (0, 0) if transform.region is None else (transform.region.x, transform.region.y)
         limit = np.array(transform.size) - 1
         column, row = np.clip(np.floor(points + corner).astype(int), 0, limit).T

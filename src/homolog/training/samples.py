@@ -119,9 +119,10 @@ class SampleLoader:
         if augmentation.mirrored:  # what was the left paw now looks like the right paw
             cells = cells[list(self.schemas[annotation.category].mirror)]
         scale = augmentation.scale * transform.letterbox.scale / backbone.grid.stride
-        mask = None if self.masks is None else self.masks(annotation)
-        if mask is not None:
-            mask = torch.from_numpy(augmentation.mask_pixels(mask, transform))
+        found = None if self.masks is None else self.masks(annotation)
+        mask = None
+        if found is not None:
+            mask = torch.from_numpy(augmentation.mask_pixels(found, transform))
         return Sample(
             self.reduce(inputs)[0].half().cpu(),
             torch.from_numpy(cells).float(),
