@@ -224,3 +224,14 @@ def test_without_pyav_it_says_what_to_install(colour_matcher, video, monkeypatch
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(HomologError, match=r"pip install 'homolog\[video\]'"):
         track(colour_matcher, video[0], [[20, 30]])
+
+
+def test_what_a_killed_process_has_left_is_removed(tmp_path):
+    left, kept = tmp_path / ".t-abcd1234.tmp.mp4", tmp_path / ".t-notes.mp4"
+    for path in (left, kept):
+        path.write_bytes(b"half")
+    left.chmod(0o600)
+    with VideoWriter(tmp_path / "t.mp4", (64, 48)) as writer:
+        assert not left.exists() and len(list(tmp_path.glob(".t-*.mp4"))) == 2
+        writer.write(Image.new("RGB", (64, 48)), 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".t-notes.mp4", "t.mp4"]

@@ -1,6 +1,7 @@
 """A folder annotated from exemplars: interrupted runs, manual labels, files that cannot be read."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -121,6 +122,50 @@ def test_a_killed_process_loses_one_image_at_most(folder, exemplars, tmp_path):
     assert 2 <= done < IMAGES and not out.exists()
     summary = annotate(toy_matcher(), exemplars, folder, out)
     assert summary.images == IMAGES and out.read_bytes() == expected
+
+
+@pytest.mark.slow
+def test_a_damaged_log_gives_no_other_labels(folder, exemplars, tmp_path):
+    run(folder, exemplars)
+    expected = (tmp_path / "labels.json").read_bytes()
+    (tmp_path / "labels.json").unlink()
+    annotator = Annotator(toy_matcher(), exemplars, AnnotateConfig())
+
+    def stops(files, name_of):
+        for path in files[:3]:
+            yield annotator.record(name_of(path), annotator.load(path))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, exemplars, executor=stops)
+    log = tmp_path / "labels.json.partial"
+    header, *lines = log.read_bytes().splitlines(keepends=True)
+    digit = lines[0].index(b'"scores": [0.') + len(b'"scores": [0.')
+    damaged = bytearray(lines[0])
+    damaged[digit] ^= 1
+    log.write_bytes(b"".join([header, damaged, *lines[1:]]))
+    run(folder, exemplars)
+    assert (tmp_path / "labels.json").read_bytes() == expected
+    (tmp_path / "labels.json").unlink()
+
+    # As they were written before there were checksums.
+    old = [re.sub(rb', "crc32": "[0-9a-f]{8}"', b"", line) for line in lines]
+    assert old[0] != lines[0]
+    for pattern, wrong in (
+        (rb'"width": [0-9]+', b'"width": -5'),
+        (rb'"scores": \[[^,]*', b'"scores": [NaN'),
+        (rb'"bbox": \[[^,]*,', b'"bbox": ['),
+        (rb'"annotation": ', b'"else": '),
+        (rb'"doubtful": \[', b'"doubtful": [99, '),
+    ):
+        changed, count = re.subn(pattern, wrong, old[0], count=1)
+        assert count
+        log.write_bytes(b"".join([header, changed, *old[1:]]))
+        with pytest.raises(HomologError, match=r"^out: expected records .* another line 2; try"):
+            run(folder, exemplars)
+    log.write_bytes(b"".join([header, *old]))
+    run(folder, exemplars)
+    assert (tmp_path / "labels.json").read_bytes() == expected
 
 
 def test_another_run_is_not_resumed(folder, exemplars, tmp_path):
