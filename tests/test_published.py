@@ -92,11 +92,16 @@ def test_the_published_size_and_the_size_that_is_asked_for(tmp_path, backbone):
         ({}, {"size": 60}, "size: expected a multiple of 14, got 60"),
         ({}, {"size": 0}, "size: expected a multiple of 14, got 0"),
         ({"without": "upscale.1.norm.bias"}, {}, "got none called upscale.1.norm.bias"),
-        ({"without": "dino.blocks.2.adapter.up_proj.bias"}, {}, "none called blocks.2.adapter.up"),
+        ({"without": "dino.blocks.2.adapter.up_proj.bias"}, {}, "none called up_proj.bias"),
         ({"also": "dino.blocks.1.mlp.fc1.weight"}, {}, "with dino.blocks.1.mlp.fc1.weight"),
         ({"also": "head.weight"}, {}, "with head.weight"),
         ({"also": "upscale.0.conv9.weight"}, {}, "got one called upscale.0.conv9.weight"),
-        ({"also": "dino.blocks.1.adapter.down_proj.weight"}, {}, "got none called blocks.1"),
+        (
+            {"also": "dino.blocks.1.adapter.down_proj.weight"},
+            {},
+            r"blocks.1.adapter.down_proj.weight of shape \(4, 16\) in .*, got \(2,\)",
+        ),
+        ({"also": "upscale.7.norm.bias"}, {}, "expected upscale.7.conv1.weight in .*, got none"),
     ],
 )
 def test_checkpoints_and_backbones_that_do_not_fit(tmp_path, backbone, changed, options, message):

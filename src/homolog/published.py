@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from homolog import checkpoints
 from homolog.backbones import Backbone, DinoConfig, TuningConfig, adapters, create
@@ -22,7 +22,7 @@ from homolog.errors import HomologError
 from homolog.networks.post_processor import PostProcessor
 from homolog.networks.upsampler import Upsampler
 from homolog.presets import marco
-from homolog.utils import tensor_files
+from homolog.utils.tensor_files import load_state
 
 _ADAPTER = re.compile(r"dino\.blocks\.(\d+)\.adapter\.(.+)")
 _ADAPTER_NAMES = {"adapter_layer_norm_before": "norm"}
@@ -87,36 +87,45 @@ def _marco(state: Mapping[str, Tensor], name: str) -> Published:
             f"checkpoint: expected MARCO's adapters and upsamplers alone, got {name} with "
             f"{min(rest)}"
         )
-    stages = len({key.split(".")[1] for key in upsamplers})
+    stages = sorted({key.split(".")[1] for key in upsamplers})
+    blocks = sorted({int(key.split(".")[1]) for key in adapter_state})
     first = upsamplers.get("upscale.0.conv1.weight", torch.empty(0))
     channels = first.shape[0] if first.ndim else 0
-    network = tensor_files.create(lambda: Upsampler(channels, stages), upsamplers, name)
-    blocks = sorted({int(key.split(".")[1]) for key in adapter_state})
     down = adapter_state.get(f"blocks.{blocks[0]}.adapter.down_proj.weight", torch.empty(0))
     bottleneck = down.shape[0] if down.ndim else 0
-
-    def make() -> nn.Module:
-        return nn.ModuleDict(
-            {
-                "blocks": nn.ModuleDict(
-                    {
-                        str(block): nn.ModuleDict(
-                            {"adapter": adapters.Adapter(channels, bottleneck, 1.0)}
-                        )
-                        for block in blocks
-                    }
-                )
-            }
-        )
-
-    tensor_files.create(make, adapter_state, name)
+    # Before networks of these sizes are made, which a few numbers in a damaged file could ask for.
+    for stage in stages:
+        _check_shape(upsamplers, f"upscale.{stage}.conv1.weight", (channels, channels, 2, 2), name)
+    for block in blocks:
+        key = f"blocks.{block}.adapter.down_proj.weight"
+        _check_shape(adapter_state, key, (bottleneck, channels), name)
+    network = Upsampler(channels, len(stages))
+    load_state(network, upsamplers, name)
+    for block in blocks:
+        prefix = f"blocks.{block}.adapter."
+        own = {k.removeprefix(prefix): w for k, w in adapter_state.items() if k.startswith(prefix)}
+        load_state(adapters.Adapter(channels, bottleneck, 1.0), own, f"{name}, block {block}")
     tuning = TuningConfig(tuple(blocks), rank=None, bottleneck=bottleneck)
     which = f"{blocks[0]} to {blocks[-1]}" if _is_range(blocks) else ", ".join(map(str, blocks))
     return Published(
         network, tuning, adapter_state,
-        f"MARCO's adapters in blocks {which}, bottleneck {bottleneck}, and {stages} upsamplers of "
-        f"{channels} channels, {_count(state)} parameters",
+        f"MARCO's adapters in blocks {which}, bottleneck {bottleneck}, and {len(stages)} upsamplers "
+        f"of {channels} channels, {_count(state)} parameters",
     )  # fmt: skip
+
+
+def _check_shape(state: Mapping[str, Tensor], key: str, shape: tuple[int, ...], name: str) -> None:
+    """Check that a weight is there, and of some size.
+
+    Raises:
+        HomologError: it is not.
+    """
+    if key not in state:
+        raise HomologError(f"checkpoint: expected {key} in {name}, got none")
+    if state[key].shape != shape or 0 in shape:
+        raise HomologError(
+            f"checkpoint: expected {key} of shape {shape} in {name}, got {tuple(state[key].shape)}"
+        )
 
 
 def _is_range(numbers: Sequence[int]) -> bool:
