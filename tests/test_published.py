@@ -61,7 +61,7 @@ def test_marcos_training_file_becomes_a_model_that_predicts_as_published(capsys,
     out = tmp_path / "model"
     status, text, err = run(capsys, "convert", path, out, "--weights", TINY, "--size", "140")
     assert status == 0, err
-    assert "MARCO's adapters in blocks 2 to 3, bottleneck 32, and 2 upsamplers of 64" in text
+    assert "MARCO's adapters in blocks 2 to 3, bottleneck 32, 2 upsamplers of 64" in text
     matcher = Matcher.from_pretrained(out)
     images = [marco.FOLDER / f"image{index}.png" for index in (0, 1)]
     stored = marco.tensors()

@@ -109,7 +109,7 @@ def _marco(state: Mapping[str, Tensor], name: str) -> Published:
     which = f"{blocks[0]} to {blocks[-1]}" if _is_range(blocks) else ", ".join(map(str, blocks))
     return Published(
         network, tuning, adapter_state,
-        f"MARCO's adapters in blocks {which}, bottleneck {bottleneck}, and {len(stages)} upsamplers "
+        f"MARCO's adapters in blocks {which}, bottleneck {bottleneck}, {len(stages)} upsamplers "
         f"of {channels} channels, {_count(state)} parameters",
     )  # fmt: skip
 
