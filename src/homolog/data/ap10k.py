@@ -21,9 +21,10 @@ from jaxtyping import Int, UInt64
 
 from homolog.data import manifest as manifests
 from homolog.data.formats import coco
-from homolog.data.formats.coco_entries import Id, Instance, id_order
+from homolog.data.formats.coco_entries import Instance, id_order
 from homolog.data.pairs import Annotation, DataSet, LazyPairs, shared_keypoints
 from homolog.data.reading import ErrorCollector, abbreviate, check_choice, unreadable
+from homolog.data.values import Id
 from homolog.errors import HomologError
 from homolog.image import regions
 from homolog.keypoints import KeypointSchema

@@ -315,7 +315,7 @@ def _numbers(entry: Entry) -> list[float] | None:
     """The four numbers of an entry, if it has four."""
     try:
         values = [float(value) for value in entry.numbers]
-    except (TypeError, ValueError):
+    except (ArithmeticError, TypeError, ValueError):
         return None
     return values if len(values) == 4 else None
 
@@ -333,9 +333,11 @@ def _as_score(value: Any) -> float | None:
     """The score of an entry; None where there is none."""
     try:
         score = math.nan if value is None else float(value)
-    except (TypeError, ValueError):
+        if math.isinf(score):
+            raise ValueError
+    except (ArithmeticError, TypeError, ValueError):
         raise ValueError(f"score: expected a number, got {value!r}") from None
-    return score if math.isfinite(score) else None
+    return None if math.isnan(score) else score
 
 
 def _pixels(size: tuple[int, int] | None) -> str:

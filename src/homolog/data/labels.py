@@ -27,11 +27,11 @@ from typing import Any
 import numpy as np
 
 from homolog.data.formats import coco
-from homolog.data.formats.coco_entries import Id
 from homolog.data.formats.document import EXTRA as EXTRA
 from homolog.data.formats.document import box_of_keypoints, box_with_points
 from homolog.data.formats.image_sizes import stated_size
 from homolog.data.reading import ErrorCollector, ImageFinder
+from homolog.data.values import Id
 from homolog.errors import HomologError
 
 _MOVED = 0.01

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import filecmp
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -15,6 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from homolog.errors import HomologError
 from homolog.image.folders import find_images
 from homolog.image.formats import image_suffixes
+from homolog.utils.json_text import parse_json
 
 _ADDRESS = re.compile(r"[A-Za-z]:/|[A-Za-z][A-Za-z0-9+.-]*://")
 """How a path with a drive's letter or an address begins."""
@@ -288,23 +288,10 @@ def read_json(path: Path, nan_as_null: bool = False) -> Any:
         HomologError: it cannot be read or is not JSON; the message names file and line.
     """
     try:
-        return json.loads(path.read_bytes(), parse_constant=_none if nan_as_null else None)
+        content = path.read_bytes()
     except OSError as error:
         raise unreadable(path, error) from error
-    except json.JSONDecodeError as error:
-        raise HomologError(
-            f"{path}, line {error.lineno}: expected JSON, got {error.msg}"
-        ) from error
-    except UnicodeDecodeError:
-        raise HomologError(f"{path}: expected JSON, got bytes that are not text") from None
-    except RecursionError:
-        raise HomologError(f"{path}: expected JSON, got lists nested too deeply") from None
-    except ValueError as error:  # numbers of thousands of digits
-        raise HomologError(f"{path}: expected JSON, got: {error}") from None
-
-
-def _none(constant: str) -> None:
-    return None
+    return parse_json(content, str(path), nan_as_null=nan_as_null)
 
 
 def unreadable(path: Path, error: OSError) -> HomologError:

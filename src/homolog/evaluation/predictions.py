@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from homolog.data.reading import unreadable
 from homolog.errors import HomologError
 from homolog.evaluation.estimates import as_alphas
 from homolog.evaluation.kap import BestSimilarities
+from homolog.utils.json_text import parse_json
 
 Predictions = Mapping[str, Float[np.ndarray, "K 2"]]
 """By the name of each pair, (x, y) in pixels of the target for its keypoints in order; NaN for a
@@ -147,7 +147,7 @@ def read_given(path: Path, data: DataSet, field: str = ALIGNED) -> tuple[Predict
         try:
             name, ids = entry["pair"], [int(i) for i in entry["keypoint_ids"]]
             points = np.array(entry[field], dtype=float).reshape(-1, 2)
-        except (KeyError, TypeError, ValueError):
+        except (ArithmeticError, KeyError, TypeError, ValueError):
             raise HomologError(
                 f"{location}: expected pair, keypoint_ids and {field}, got {str(entry)[:60]}"
             ) from None
@@ -197,14 +197,14 @@ def _details(location: str, entry: Mapping[str, Any], pair: Pair) -> PairDetails
         points = np.array(entry.get(SOURCE_ONLY, []), dtype=float).reshape(-1, 2)
         if len(points) != len(ids):
             raise ValueError(f"a point for each of keypoints {ids.tolist()}, got {len(points)}")
-    except (TypeError, ValueError) as error:
+    except (ArithmeticError, TypeError, ValueError) as error:
         expected = str(error) if ", got " in str(error) else "points (x, y), got others"
         raise HomologError(f"{location}: {SOURCE_ONLY}: expected {expected}") from None
     similarities = None
     if (given := entry.get(SIMILARITIES)) is not None:
         try:
             similarities = _similarities(given, shown)
-        except (LookupError, TypeError, ValueError) as error:
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             found = (
                 str(error)
                 if ", got " in str(error)
@@ -258,20 +258,10 @@ def _entries(path: Path) -> Iterator[tuple[str, Any]]:
     except UnicodeDecodeError:
         raise HomologError(f"{path}: expected JSON, got bytes that are not text") from None
     if text.lstrip().startswith("["):
-        try:
-            entries = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise HomologError(
-                f"{path}, line {error.lineno}: expected JSON, got {error.msg}"
-            ) from None
-        for index, entry in enumerate(entries):
+        for index, entry in enumerate(parse_json(text, str(path))):
             yield f"{path}, entry {index}", entry
         return
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
-            try:
-                yield f"{path}, line {number}", json.loads(line)
-            except json.JSONDecodeError as error:
-                raise HomologError(
-                    f"{path}, line {number}: expected JSON, got {error.msg}"
-                ) from None
+            where = f"{path}, line {number}"
+            yield where, parse_json(line, where, one_line=True)

@@ -186,7 +186,7 @@ class KeypointSchema:
         try:
             categories = [c for c in json.loads(text)["categories"] if c.get("keypoints")]
             return cls.coco(categories[0])
-        except (json.JSONDecodeError, LookupError, TypeError, AttributeError, RecursionError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise HomologError(
                 f"schema: expected a COCO file with a category that has keypoints, got {path}"
             ) from None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from homolog.data.formats.coco_entries import Category, EntryReader, Id, Instance
+from homolog.data.formats.coco_entries import Category, EntryReader, Instance
 from homolog.data.formats.document import (
     EXTRA,
     SECTIONS,
@@ -20,6 +20,7 @@ from homolog.data.formats.document import (
 )
 from homolog.data.formats.image_sizes import fit_to_images
 from homolog.data.reading import ErrorCollector, ImageFinder, describe_error, read_json
+from homolog.data.values import Id
 from homolog.errors import HomologError
 from homolog.utils.outputs import write_atomically
 

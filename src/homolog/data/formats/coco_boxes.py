@@ -16,6 +16,7 @@ from homolog.data.formats.document import SECTIONS
 from homolog.data.formats.entries import Entries, Entry
 from homolog.data.formats.image_sizes import fit_to_images, stated_size
 from homolog.data.reading import ErrorCollector, ImageFinder, describe_error, read_json
+from homolog.data.values import as_id, as_name
 from homolog.errors import HomologError
 from homolog.image.masks import MaskReader
 from homolog.image.regions import box_of_mask
@@ -81,7 +82,9 @@ def _fitted(
     images: dict[Any, dict[str, Any]] = {}
     paths: dict[Any, Path] = {}
     for entry in data["images"]:
-        with contextlib.suppress(ArithmeticError, LookupError, TypeError, ValueError):
+        with contextlib.suppress(
+            ArithmeticError, AttributeError, LookupError, TypeError, ValueError
+        ):
             stated_size(entry)
             paths[entry["id"]] = finder.find(str(entry["file_name"]))
             images[entry["id"]] = {**entry}
@@ -163,12 +166,12 @@ class _Listed:
         known: set[str] = set()
         for position, entry in enumerate(document.get("categories", [])):
             try:
-                self.categories[entry["id"]] = str(entry["name"])
-            except (KeyError, TypeError) as error:
+                self.categories[as_id(entry["id"])] = as_name(entry["name"], "name")
+            except (KeyError, TypeError, ValueError) as error:
                 self._add_problem("category", entry, position, error)
         for position, entry in enumerate(document.get("images", [])):
             try:
-                number, name = entry["id"], str(entry["file_name"])
+                number, name = as_id(entry["id"]), as_name(entry["file_name"], "file_name")
                 if number in self.names or name in known:
                     raise ValueError(
                         f"expected another id and file_name than before, got {number} and {name}"

@@ -16,10 +16,9 @@ from homolog.data.formats.image_sizes import Size, stated_size
 from homolog.data.formats.segmentation import read_mask
 from homolog.data.pairs import Annotation, Box
 from homolog.data.reading import ErrorCollector, abbreviate
+from homolog.data.values import LARGEST, Id, as_id, as_name, is_finite
 from homolog.image.masks import MaskReader
 from homolog.keypoints import KeypointSchema
-
-Id = int | str
 
 _OUTSIDE = {1: 0.5, 2: 0.1}
 """How far outside its image a keypoint may lie, in the image's longer edge: slips of the mouse by
@@ -114,7 +113,8 @@ class EntryReader:
 
     def read_category(self, entry: dict[str, Any]) -> None:
         """Add an entry of `categories`."""
-        number, name, family = as_id(entry["id"]), str(entry["name"]), entry.get("supercategory")
+        number, name = as_id(entry["id"]), as_name(entry["name"], "name")
+        family = entry.get("supercategory")
         schema = self._schema(number, entry)
         # Roboflow puts a category without keypoints first, which may have the name of the other.
         known = {c.name for c in self.categories.values() if (c.schema is None) == (schema is None)}
@@ -127,6 +127,9 @@ class EntryReader:
     def _schema(self, number: Id, entry: Mapping[str, Any]) -> KeypointSchema | None:
         """The keypoints of a category, which are numbered if they have no names."""
         if entry.get("keypoints"):
+            if isinstance(entry["keypoints"], list):
+                for name in entry["keypoints"]:
+                    as_name(name, "keypoints")
             return KeypointSchema.coco(entry)
         counts = self._unnamed.get(_key(number, self._unnamed), set())
         if not counts:
@@ -145,7 +148,7 @@ class EntryReader:
 
     def read_image(self, entry: dict[str, Any]) -> None:
         """Add an entry of `images`."""
-        number, name = as_id(entry["id"]), str(entry["file_name"])
+        number, name = as_id(entry["id"]), as_name(entry["file_name"], "file_name")
         if number in self.images or name in self._file_names:
             raise ValueError(
                 f"expected another id and file_name than before, got {number} and {name}"
@@ -182,7 +185,7 @@ class EntryReader:
             self._minus_one.append(number)
         if unlabelled or "num_keypoints" not in entry:
             result["num_keypoints"] = sum(v > 0 for v in values[2::3])
-        if "area" in entry and not _is_finite(entry["area"]):
+        if "area" in entry and not is_finite(entry["area"]):
             del result["area"]
         if entry.get(EXTRA) is not None:
             result[EXTRA] = _review_state(entry[EXTRA], len(values) // 3)
@@ -284,19 +287,6 @@ class EntryReader:
         )  # fmt: skip
 
 
-def as_id(value: Any) -> Id:
-    """An id as JSON holds it: a whole number or text.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if isinstance(value, float) and value == value // 1:
-        return int(value)
-    if isinstance(value, (int, str)) and not isinstance(value, bool) and value != "":
-        return value
-    raise ValueError(f"expected a whole number or text as an id, got {value!r}")
-
-
 def id_order(number: Id) -> tuple[bool, Id]:
     """What ids are sorted by: numbers come before text."""
     return isinstance(number, str), number
@@ -323,7 +313,7 @@ def _counts_of_keypoints(annotations: Iterable[Any]) -> dict[Id, set[int]]:
         category = entry.get("category_id") if isinstance(entry, dict) else None
         if not isinstance(values, list) or not isinstance(category, (int, str)):
             continue
-        if len(values) % 3 == 0 and any(_is_finite(v) and v > 0 for v in values[2::3]):
+        if len(values) % 3 == 0 and any(is_finite(v) and v > 0 for v in values[2::3]):
             counts.setdefault(category, set()).add(len(values) // 3)
     return counts
 
@@ -344,7 +334,7 @@ def _keypoints(values: Any, count: int) -> tuple[list[Any], bool]:
     if not set(map(type, values)) <= {int, float}:
         values = array.tolist()
     rows = array.reshape(count, 3)
-    finite = np.isfinite(rows)
+    finite = np.abs(rows) <= LARGEST  # which NaN is not, either
     nothing = ~finite[:, :2].all(axis=1) & ~(rows[:, 2] > 0)
     minus_one = (rows[:, 2] > 0) & (rows[:, :2] == -1).all(axis=1)
     hidden = rows[:, 2] < 0
@@ -382,14 +372,11 @@ def _box(values: Any, labelled: bool) -> list[Any] | None:
     array = np.array(values, dtype=float)
     if array.shape != (4,) or (array[2:] < 0).any():
         raise ValueError(f"bbox: expected x, y, width and height above 0, got {values}")
+    if not (np.isnan(array) | (np.abs(array) <= LARGEST)).all():
+        raise ValueError(f"bbox: expected finite numbers, got {values}")
     if not np.isfinite(array).all() or (labelled and array[2:].min() == 0):
         return None
     return values if set(map(type, values)) <= {int, float} else array.tolist()
-
-
-def _is_finite(value: Any) -> bool:
-    """Whether a value is a finite number."""
-    return isinstance(value, (int, float)) and bool(np.isfinite(value))
 
 
 def _review_state(extra: Any, count: int) -> dict[str, Any]:
@@ -400,7 +387,10 @@ def _review_state(extra: Any, count: int) -> dict[str, Any]:
     if extra.get("scores"):
         if not isinstance(extra["scores"], list) or len(extra["scores"]) != count:
             raise ValueError(f"scores: expected {count} numbers, got {extra['scores']!r}")
-        result["scores"] = [s if _is_finite(s) else 0.0 for s in extra["scores"]]
+        scores = [0.0 if s is None or s != s else s for s in extra["scores"]]
+        if not all(is_finite(s) for s in scores):
+            raise ValueError(f"scores: expected finite numbers, got {extra['scores']!r}")
+        result["scores"] = scores
     for member in ("doubtful", "reviewed"):
         if not isinstance(extra[member], list) or not set(extra[member]) <= set(range(count)):
             raise ValueError(

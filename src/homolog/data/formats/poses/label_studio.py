@@ -36,6 +36,7 @@ from homolog.data.formats.poses.members import predicted_members
 from homolog.data.reading import ErrorCollector, read_json, unreadable
 from homolog.errors import HomologError
 from homolog.image import reading
+from homolog.utils.json_text import parse_json
 
 _CATEGORY = "object"
 """Of keypoints that belong to no rectangle."""
@@ -170,12 +171,8 @@ def _read_tasks(path: Path, argument: str) -> list[dict[str, Any]]:
             ) from None
         content: Any = []
         for number, line in enumerate(lines, start=1):
-            try:
-                content += [json.loads(line)] if line.strip() else []
-            except json.JSONDecodeError as error:
-                raise HomologError(
-                    f"{path}, line {number}: expected JSON, got {error.msg}"
-                ) from None
+            if line.strip():
+                content.append(parse_json(line, f"{path}, line {number}", one_line=True))
     else:
         content = read_json(path)
     if isinstance(content, dict):
@@ -360,7 +357,7 @@ def _recognise(path: Path) -> bool:
             if _OWN_MEMBERS.search(file.read(_LOOKED_AT)) is None:
                 return False
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, RecursionError, ValueError):
         return False
     if isinstance(content, dict):
         content = content.get("tasks", [content])
