@@ -20,12 +20,33 @@ from homolog.features import FusionConfig
 # for each other cost several times the work.
 torch.set_num_threads(1)
 # What a test finds depends neither on how busy the machine is nor on luck.
-settings.register_profile("repeatable", deadline=None, derandomize=True)
-settings.load_profile("repeatable")
+settings.register_profile("thorough", deadline=None, derandomize=True)
+settings.register_profile("quick", settings.get_profile("thorough"), max_examples=50)
 
 
-def pytest_configure() -> None:
+# Files with few tests that take long. Where files are given out to processes, these come first, so
+# that none is still at work on one when the others have ended.
+LONG = (
+    "tests/documentation/test_documentation.py",
+    "tests/test_real_photos.py",
+    "tests/test_golden.py",
+    "tests/labelling/test_ray.py",
+    "tests/training/test_trainer.py",
+    "tests/training/adaptation/test_run.py",
+    "tests/labelling/test_exemplars.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    order = {path: place for place, path in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(LONG)))
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Forget what the shell says: it may be a cluster's job, or have a terminal of its own."""
+    # With the slow tests, all is tried at length.
+    settings.load_profile("quick" if config.option.markexpr else "thorough")
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "RAY_ADDRESS", "FORCE_COLOR", "COLUMNS"):
         os.environ.pop(name, None)
     # Else each of the processes that tests start would compile all of the package again.

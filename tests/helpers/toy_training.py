@@ -21,6 +21,7 @@ from homolog import KeypointSchema, Matcher, MatcherConfig, backbones
 from homolog.data import Annotation, DataSet, Pair
 from homolog.features import FusionConfig
 from homolog.training import LossConfig, NetworkConfig, TrainingConfig, ViewsConfig, train
+from homolog.training import run as training_run
 
 COLOURS = ("red", "lime", "blue", "white", "black")
 SCHEMA = KeypointSchema.from_names(["nose", "left_paw", "right_paw", "tail", "chin"])
@@ -98,6 +99,8 @@ def log_lines(folder: Path) -> list[dict[str, Any]]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    # The report takes several times as long as the toy's steps.
+    training_run.write_report = lambda *_: None
     register()
     folder, steps, groups = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     run(folder, dataclasses.replace(CONTEXT, steps=steps, grad_accum_groups=groups, clip=1.0))

@@ -29,14 +29,21 @@ def exemplars(tmp_path):
     return toy_annotate.exemplars(tmp_path / "exemplars")
 
 
-def test_two_workers_one_of_which_is_killed(folder, exemplars, tmp_path, monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    """One for all tests here, as `ray_executor` starts it; its workers find the tests' modules."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        yield
+    ray.shutdown()
+
+
+def test_two_workers_one_of_which_is_killed(folder, exemplars, tmp_path):
     """Ray makes the same file as one process, though a worker dies on the way."""
     (folder / "broken.png").write_bytes(b"not an image")
     expected = annotate(toy_matcher(), exemplars, folder, tmp_path / "labels.json")
     local = (tmp_path / "labels.json").read_bytes()
-    # Workers must find the tests' modules.
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     (tmp_path / "pids").mkdir()
     make = partial(toy_annotate.slow_matcher, tmp_path / "pids")
     executor = ray_executor(make, exemplars, AnnotateConfig(), num_workers=2)
@@ -52,13 +59,12 @@ def test_two_workers_one_of_which_is_killed(folder, exemplars, tmp_path, monkeyp
 
     out = tmp_path / "ray.json"
     summary = annotate(toy_matcher(), exemplars, folder, out, executor=watched)
-    ray.shutdown()
     assert killed and summary == expected
     assert out.read_bytes() == local
     assert len(list((tmp_path / "pids").iterdir())) >= 3  # another one took its place
 
 
-def test_objects_in_boxes(tmp_path, monkeypatch):
+def test_objects_in_boxes(tmp_path):
     """Workers get the boxes, and label each object as one process does."""
     known = read(crowds.make_crowds(tmp_path / "known", (1,)))
     targets = crowds.make_crowds(tmp_path, (2, 1))
@@ -66,9 +72,6 @@ def test_objects_in_boxes(tmp_path, monkeypatch):
     config = AnnotateConfig(poses=(IDENTITY,))
     arguments = toy_matcher(), known, tmp_path / "images"
     annotate(*arguments, tmp_path / "local.json", config=config, boxes=boxes)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     executor = ray_executor(toy_matcher, known, config, num_workers=1, boxes=boxes)
     annotate(*arguments, tmp_path / "ray.json", config=config, boxes=boxes, executor=executor)
-    ray.shutdown()
     assert (tmp_path / "ray.json").read_bytes() == (tmp_path / "local.json").read_bytes()

@@ -67,6 +67,7 @@ def saved_step(folder: Path) -> int:
         return json.loads(file.metadata()["progress"])["step"]
 
 
+@pytest.mark.usefixtures("unreported")
 @pytest.mark.parametrize("config", [CONTEXT, PUBLISHED, RESIDUAL], ids=lambda c: c.network.kind)
 def test_the_loss_falls_to_near_zero_on_four_images(tmp_path, config):
     """Without noise and dropout, four images are learned by heart."""
