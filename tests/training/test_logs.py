@@ -33,8 +33,9 @@ def test_a_resumed_run_keeps_its_curves(tmp_path):
     assert tensorboard_steps(tmp_path) == list(range(1, 9)), "neither lost nor twice"
 
 
-def test_a_line_that_was_cut_off_is_dropped(tmp_path):
-    (tmp_path / "log.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
+def test_lines_that_were_cut_off_or_damaged_are_dropped(tmp_path):
+    damaged = b'{"step": 1, "loss": 2.0}\n\xff\xfe\n[]\n' + b"[" * 10_000
+    (tmp_path / "log.jsonl").write_bytes(damaged + b'\n{"step": 2, "lo')
     with TrainLog(tmp_path, 5) as log:
         log.write(6, {"loss": 1.0})
     assert [line["step"] for line in read_log(tmp_path)] == [1, 6]

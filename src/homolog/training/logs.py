@@ -33,9 +33,9 @@ class TrainLog:
         self._lines: list[str] = []
         kept = []
         if self.path.exists():
-            lines = self.path.read_text("utf-8").splitlines()
-            kept = [line for line in lines if _step_of(line) <= step]
-        write_atomically(self.path, "".join(f"{line}\n" for line in kept).encode())
+            lines = self.path.read_bytes().splitlines()
+            kept = [line + b"\n" for line in lines if _step_of(line) <= step]
+        write_atomically(self.path, b"".join(kept))
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -94,8 +94,8 @@ def curve(lines: list[dict[str, Any]], name: str) -> tuple[list[float], list[flo
     return [float(step) for step, _ in means], [float(value) for _, value in means]
 
 
-def _step_of(line: str) -> float:
+def _step_of(line: bytes) -> float:
     try:
         return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf  # cut off when the process was killed
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return math.inf  # cut off when the process was killed, or damaged

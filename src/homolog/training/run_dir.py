@@ -50,7 +50,7 @@ def _read(path: Path) -> Any:
     """The run that a folder holds; None if there is none, or none that can be read."""
     try:
         return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None  # `claim_run_dir` says what is wrong
 
 

@@ -136,7 +136,7 @@ def claim_run_dir(folder: Path, run: Mapping[str, Any]) -> None:
         write_atomically(path, (json.dumps(run, indent=1) + "\n").encode())
     except OSError as error:
         raise HomologError(f"out: cannot write {folder}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if isinstance(error, HomologError):
             raise
         raise HomologError(f"out: expected the JSON of a run, got {path}: {error}") from None

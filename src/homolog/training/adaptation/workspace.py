@@ -76,7 +76,7 @@ class Workspace:
             return json.loads(path.read_text("utf-8"))
         except OSError as error:
             raise HomologError(f"out: cannot read {path}: {error.strerror}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise HomologError(f"out: expected JSON, got {path}: {error}") from None
 
     @contextlib.contextmanager

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import zipfile
+import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +21,12 @@ from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema
 
 _VISIBLE = 2  # COCO's word for it
+
+
+# What reading a damaged archive raises.
+_DAMAGED = (
+    OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -145,7 +152,7 @@ class RenderedDataset:
         try:
             with np.load(path) as stored:
                 return stored["coordinates"], stored["instance"]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except _DAMAGED as error:
             raise HomologError(
                 f"folder: expected a rendered set, got {path}, which cannot be read: {error}"
             ) from None
@@ -182,7 +189,7 @@ def read_rendered_dataset(folder: Path) -> RenderedDataset:
         categories = {each["id"]: each["name"] for each in plain["categories"]}
     except OSError as error:
         raise HomologError(f"folder: cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise HomologError(
             f"folder: expected a rendered set, got {path}, which cannot be read: {error}"
         ) from None
