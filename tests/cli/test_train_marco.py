@@ -1,9 +1,12 @@
 """`homolog train --recipe marco`, from a small DINO model to one that is matched with."""
 
+import json
+
 import pytest
-from helpers import datasets, toy_marco
+from helpers import datasets, marco_parity, toy_marco
 from helpers.command import run
 from PIL import Image
+from safetensors.torch import load_file
 
 from homolog.data import coco
 from homolog.presets import PRESETS
@@ -39,6 +42,33 @@ def test_from_keypoints_to_matches(tiny, capsys):
     assert status == 0 and "pair score" in out, err
     status, out, err = run(capsys, "evaluate", "coco", str(tiny), "--model", "run", "--limit", "3")
     assert status == 0, err
+
+
+@marco_parity.needs_figures
+@pytest.mark.slow  # 10 s: a conversion, two runs, matches and an evaluation
+def test_a_converted_model_is_trained_further(tiny, capsys, tmp_path):
+    weights = str(marco_parity.FOLDER / "dinov2_tiny")
+    checkpoint = str(marco_parity.FOLDER / "checkpoint.pth")
+    status, _, err = run(
+        capsys, "convert", checkpoint, "model", "--weights", weights, "--size", "140"
+    )
+    assert status == 0, err
+    data = datasets.make_coco(tmp_path / "few", images=3)
+    train = ("train", "coco", str(data), "--recipe", "marco", "--model", "model", "--out", "run")
+    assert run(capsys, *train, "--steps", "2")[0] == 0
+    assert run(capsys, *train, "--steps", "3")[0] == 0
+    given, trained = (load_file(tmp_path / f / "model.safetensors") for f in ("model", "run"))
+    for name, tensor in given.items():
+        assert 0 < (tensor - trained[name]).abs().max() < 0.01, "a few steps from where it was"
+    config = json.loads((tmp_path / "run" / "config.json").read_text())["matcher"]
+    assert config["post_processor"]["tuning"]["blocks"] == [2, 3]
+    images = [str(annotation.path) for annotation in coco.load(data).annotations[:2]]
+    status, out, err = run(capsys, "match", *images, "--model", "run", "--grid", "3")
+    assert status == 0 and "pair score" in out, err
+    line = refused(capsys, *train[1:-2], "--tune-blocks", "2")
+    assert line == "tune_blocks: expected none for a model with trained blocks, model, got 2"
+    line = refused(capsys, *train[1:-2], "--start", "run")
+    assert line == "start: expected none for a model that is trained already, model, got run"
 
 
 def refused(capsys, *command: str) -> str:

@@ -122,6 +122,12 @@ def train(
             print(f"note: {unknown}", file=sys.stderr)
     features = out / "features" if cache is None else cache
     matcher = model.matcher(FeatureCache(features))
+    settings = matcher.config.post_processor
+    if tune_blocks is not None and settings is not None and settings.tuning is not None:
+        raise HomologError(
+            f"tune_blocks: expected none for a model with trained blocks, {model.preset}, got "
+            f"{tune_blocks}"
+        )
     run.train(data, out, matcher, config, validation=held_out, start=start, masks=masks)
     if not is_main_process():
         return

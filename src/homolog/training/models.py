@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from homolog import checkpoints
-from homolog.backbones import Backbone, TuningConfig, adapters
+from homolog.backbones import Backbone, adapters
 from homolog.backbones.dino import DinoBackbone
 from homolog.config import PostProcessorConfig
 from homolog.data import DataSet
@@ -27,7 +27,8 @@ from homolog.training.placement import Placement
 from homolog.training.recipes import TrainingConfig
 from homolog.training.sampler import BatchSampler
 from homolog.training.samples import MaskSource, SampleLoader
-from homolog.utils.tensor_files import load_state, read_tensors
+from homolog.training.starts import Start
+from homolog.utils.tensor_files import load_state
 
 _PCA_IMAGES = 64  # images from which principal components are taken
 _PCA_EVERY = 4  # cells of them
@@ -44,7 +45,7 @@ class ModelBundle:
         matcher: a zero-shot matcher; if its backbone is trained, too, it is changed in place.
         network: the network to be trained.
         config: of the run.
-        start: the folder of a trained model, from which what is trained of the backbone starts.
+        start: a trained model, from which what is trained of the backbone starts.
 
     Raises:
         HomologError: the backbone is to be trained and cannot be, or the model to start from was
@@ -56,7 +57,7 @@ class ModelBundle:
         matcher: Matcher,
         network: TrainedNetwork,
         config: TrainingConfig,
-        start: Path | None = None,
+        start: Start | None = None,
     ):
         on_maps = config.network.kind in ("published", "upsampler")
         self.matcher = matcher
@@ -74,7 +75,7 @@ class ModelBundle:
             assert isinstance(matcher.backbone, DinoBackbone)
             self.tuned_backbone = matcher.backbone
         if start is not None:
-            start_backbone(matcher.backbone, config.tuning, start)
+            start.load_tuned(matcher.backbone, config.tuning)
         self.config = dataclasses.replace(
             matcher.config,
             window=config.window,
@@ -139,7 +140,7 @@ def create_network(
     matcher: Matcher,
     config: TrainingConfig,
     landmarks: Mapping[int, float],
-    start: Path | None = None,
+    start: Start | None = None,
 ) -> TrainedNetwork:
     """A network of the kind that a configuration asks for, on the matcher's device.
 
@@ -148,7 +149,7 @@ def create_network(
         matcher: a zero-shot matcher, for whose features the network is.
         config: of the run; its seed decides the initial weights.
         landmarks: as `find_landmarks` returns them.
-        start: the folder of a trained model to take the initial weights from.
+        start: a trained model to take the initial weights from.
 
     Raises:
         HomologError: the model to start from does not fit.
@@ -176,45 +177,9 @@ def create_network(
                 total, width, components=min(256, total), landmarks=list(landmarks.values())
             )
     if start is not None:
-        found, trained = checkpoints.load(str(start), torch.device("cpu"))
-        if found.backbone != matcher.config.backbone:
-            raise HomologError(
-                f"start: expected a model trained on {matcher.config.backbone}, got {start}, "
-                f"trained on {found.backbone}"
-            )
-        if trained is None:
-            raise HomologError(f"start: expected a model with a post-processor, got {start}")
-        load_state(network, with_new_landmarks(network, trained), str(start))
+        start.check(matcher)
+        load_state(network, with_new_landmarks(network, start.network), start.name)
     return network.to(backbone.device)
-
-
-def start_backbone(backbone: Backbone, tuning: TuningConfig | None, start: Path) -> None:
-    """Give what is trained of a backbone the weights that it has in a trained model.
-
-    Args:
-        backbone: prepared for training, if it is trained.
-        tuning: what of it is trained; None for a frozen one.
-        start: the folder of the model.
-
-    Raises:
-        HomologError: the model was trained in other parts of it, or is damaged.
-    """
-    found, _ = checkpoints.load(str(start), torch.device("cpu"))
-    given = None if found.post_processor is None else found.post_processor.tuning
-    if given is None and tuning is None:
-        return
-    expected, got = ("a frozen backbone" if t is None else repr(t) for t in (tuning, given))
-    if tuning is not None and given is not None:
-        same = dataclasses.replace(given, blocks=tuning.blocks, learning_rate=tuning.learning_rate)
-        assert isinstance(backbone, DinoBackbone)
-        count = len(backbone.blocks)
-        if same == tuning and given.chosen(count) == tuning.chosen(count):
-            path = start / checkpoints.BACKBONE
-            adapters.load_tuned(backbone, read_tensors(path, "start"), str(path))
-            return
-    raise HomologError(
-        f"start: expected a model that was trained with {expected}, got {start}, with {got}"
-    )
 
 
 def resized(backbone: Backbone, scale: float) -> Backbone:
@@ -240,7 +205,7 @@ def resized(backbone: Backbone, scale: float) -> Backbone:
     return DinoBackbone(backbone.model, config)
 
 
-def with_new_landmarks(network: TrainedNetwork, trained: TrainedNetwork) -> dict[str, Tensor]:
+def with_new_landmarks(network: TrainedNetwork, trained: nn.Module) -> dict[str, Tensor]:
     """The weights of a trained network for one like it, which may have landmarks beside.
 
     A head that learned without labels has none. Those of the new network then add nothing at first.

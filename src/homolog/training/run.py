@@ -33,9 +33,9 @@ from homolog.training.report import write_report
 from homolog.training.run_dir import LAST, RESULTS, claim_training_dir
 from homolog.training.sampler import Batch, BatchSampler
 from homolog.training.samples import SampleLoader
+from homolog.training.starts import starting_point
 from homolog.training.trainer import Hooks, LoopConfig, Trainer
 from homolog.training.validation import summarise, validate
-from homolog.training.zero_shot import zero_shot_part
 from homolog.utils.locks import lock_folder
 from homolog.utils.serialization import to_plain
 
@@ -60,7 +60,8 @@ def train(
         folder: of the run; made if it is not there.
         matcher: its backbone makes the features, and the trained model has its configuration, but
             for the networks that it has itself (`zero_shot_part`): sides, too, are left to the
-            network. With a cache, no image goes through the backbone twice.
+            network. With a cache, no image goes through the backbone twice. A model of MARCO's kind
+            is trained further, by a recipe of that kind.
         config: of the run.
         validation: held-out pairs on which the best weights are chosen; None to keep the last.
         start: the folder of a trained model to start from.
@@ -75,13 +76,14 @@ def train(
             folder holds another run, is in use or cannot be written, an image cannot be read, or
             the loss is not finite.
     """
-    matcher = zero_shot_part(matcher)
+    matcher, config, trained = starting_point(matcher, config, start)
     with contextlib.ExitStack() as stack:
         process = stack.enter_context(process_group(matcher.backbone.device))
         sampler = BatchSampler(data, config)
         steps = count_steps(config, sampler, process.world_size)
         config, finder = choose_masks(data, matcher, config, masks, process.is_main)
-        run = _describe(data, matcher, config, validation, start, steps, process.world_size, masks)
+        begin = None if trained is None else trained.name
+        run = _describe(data, matcher, config, validation, begin, steps, process.world_size, masks)
         if process.is_main:
             stack.enter_context(lock_folder(folder))
             claim_training_dir(folder, run)
@@ -89,8 +91,8 @@ def train(
             validation = validation.subsample(config.validation_pairs)
 
         landmarks = find_landmarks(data, config)
-        network = create_network(data, matcher, config, landmarks, start)
-        bundle = ModelBundle(matcher, network, config, start)
+        network = create_network(data, matcher, config, landmarks, trained)
+        bundle = ModelBundle(matcher, network, config, trained)
         keypoints = {name: len(schema) for name, schema in data.schemas.items()}
         objective = Objective(
             network, config, keypoints, list(landmarks), bundle.backbone_in_training(),
@@ -103,7 +105,7 @@ def train(
         )  # fmt: skip
         hooks = _Hooks(bundle, folder, validation, objective, steps, process)
         trainer = Trainer(folder, objective, sampler, optimizer, loop, hooks, process)
-        fresh = trainer.state.step == 0 and start is None
+        fresh = trainer.state.step == 0 and trained is None
         loader = create_loader(data, sampler, bundle, fresh, finder)
         trainer.run(partial(batch_losses, loader, objective, steps))
 
@@ -240,7 +242,7 @@ def _describe(
     matcher: Matcher,
     config: TrainingConfig,
     validation: DataSet | None,
-    start: Path | None,
+    start: str | None,
     steps: int,
     processes: int,
     masks: Path | None,
@@ -250,7 +252,7 @@ def _describe(
         "training": data.fingerprint(),
         "validation": None if validation is None else validation.fingerprint(),
         "model": to_plain(matcher.config),
-        "start": None if start is None else str(start),
+        "start": start,
         "steps": steps,
         "processes": processes,
         "config": to_plain(config),
