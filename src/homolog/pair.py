@@ -257,19 +257,18 @@ class ImagePair(PreparedPair):
         """
         width = self.target_map.valid_HW.shape[1]
         mutual = mutual.select(self._dense_matcher(pose).return_exactly(mutual))
-        parts = []
+        parts, seen = [], []
         for rows in torch.arange(len(mutual.cells_P)).split(self.rows_at_once(pose)):
             some = mutual.select(rows)
             found, scores, visible, similarity = self._match_at(some.sources_P2, pose)
             assert scores is not None
             x, y = matching.argmax(similarity).unbind(1)
             best = y * width + x == some.partners_P
-            seen = None if visible is None else visible[best]
-            parts.append((some.sources_P2[best], found[best], scores[best], seen))
-        starts, ends, scores, visible = (
-            None if part[0] is None else torch.cat(part) for part in zip(*parts, strict=True)
-        )
-        return (starts, ends), scores, visible
+            parts.append((some.sources_P2[best], found[best], scores[best]))
+            if visible is not None:
+                seen.append(visible[best])
+        starts, ends, scores = (torch.cat(part) for part in zip(*parts, strict=True))
+        return (starts, ends), scores, torch.cat(seen) if seen else None
 
     def _queries(
         self, points: PointsLike, point_ids: Sequence[int | str] | None

@@ -188,16 +188,16 @@ class CellMatcher:
         """The same consensus for blocks; None for none."""
         if self.consensus is None:
             return None
-        weights = [
+        weight0, weight1 = (
             F.avg_pool2d(weight[None], own.factor, ceil_mode=True)[0]
             for own, weight in (
                 (self.source, self.consensus.source_weight_HW),
                 (self.target, self.consensus.target_weight_HW),
             )
-        ]
+        )
         return Consensus(
-            self.source.coarse, self.target.coarse, *weights, self.source.coarse_allowed,
-            self.target.coarse_allowed, self.consensus.config,
+            self.source.coarse, self.target.coarse, weight0, weight1,
+            self.source.coarse_allowed, self.target.coarse_allowed, self.consensus.config,
         )  # fmt: skip
 
     def coarse_maps(self, blocks: Int[Tensor, "K"]) -> Float[Tensor, "K h w"]:

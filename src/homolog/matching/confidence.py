@@ -121,8 +121,8 @@ def pair_similarity(
     """How similar two images' objects are: mean cosine similarity of mutual nearest neighbours.
 
     Over every other row and column, and of large maps fewer, which makes it cheap and no less
-    informative (docs/experiments.md). It is the mutual-neighbour instance matching distance read as a
-    similarity: 1 for an image with itself, near 0 for images that share nothing.
+    informative (docs/experiments.md). It is the mutual-neighbour instance matching distance read
+    as a similarity: 1 for an image with itself, near 0 for images that share nothing.
 
     Args:
         source_HWC: descriptors of unit length.
