@@ -44,6 +44,8 @@ def page(tmp_path_factory) -> Iterator[Callable[[str], pages.Page]]:
         patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub))
         patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         patch.setattr("homolog.hub.HfApi", lambda: Hub(hub))
+        # The weights in the cache stand in for those whose SHA-256 is known.
+        patch.setattr("homolog.backbones.releases._problem", lambda *_: None)
         before = set(FAMILIES), set(DATASETS)
         yield page_of
     # What pages add to the registries is gone after them.

@@ -17,7 +17,11 @@ from PIL import Image, ImageOps
 import homolog
 from documentation import programs
 from homolog import example
+from homolog.backbones.adapters import Adapter
+from homolog.backbones.registry import release_of
 from homolog.data import label_files
+from homolog.networks.post_processor import PostProcessor
+from homolog.networks.upsampler import Upsampler
 
 BOX = (20, 20, 600, 440)
 
@@ -366,13 +370,30 @@ def fill_hub(cache: Path) -> None:
         return folder / "snapshots" / ("0" * 40)
 
     for name, kind in HUB.items():
-        # As many layers as the pages ask for: of the large one the sixth from the end, and the last
-        # nine of that with registers. Presets of DINOv3 leave out 20 directions.
+        # As many layers as the pages ask for: of the large one the sixth from the end, and of that
+        # with registers the last nine of 24. Presets of DINOv3 leave out 20 directions.
         width = 32 if kind == "dinov3_vit" else 16
-        layers = 9 if "registers" in name else 6 if "large" in name else 4
+        layers = 24 if "registers" in name else 6 if "large" in name else 4
         foundation.save_dino(snapshot(name), kind, layers=layers, width=width)
+    _releases(cache / "homolog")
     _diffusion(snapshot("stable-diffusion-v1-5/stable-diffusion-v1-5"))
     foundation.save_detector(snapshot("PekingU/rtdetr_v2_r18vd"))
+
+
+def _releases(folder: Path) -> None:
+    """Random weights in place of those that presets fetch, for the models of the cache."""
+    torch.manual_seed(0)
+    marco = dict(Upsampler(16).state_dict())
+    for block in range(15, 24):
+        for name, tensor in Adapter(16, 512, 0.1).state_dict().items():
+            name = name.replace("norm.", "adapter_layer_norm_before.")
+            marco[f"dino.blocks.{block}.adapter.{name}"] = tensor
+    head = PostProcessor((16,), 128).state_dict()
+    for preset, state in (("marco", marco), ("diy-sc", head)):
+        release = release_of(preset)
+        assert release is not None
+        (folder / preset).mkdir(parents=True)
+        torch.save(state, folder / preset / release.file)
 
 
 def _diffusion(folder: Path) -> None:
