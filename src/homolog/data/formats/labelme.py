@@ -126,7 +126,7 @@ def _objects(argument: str, path: Path, data: Mapping[str, Any]) -> list[_Object
             label, corners = str(shape["label"]), np.array(shape["points"], dtype=float)
             if corners.ndim != 2 or corners.shape[1] != 2 or not np.isfinite(corners).all():
                 raise ValueError(f"points: expected x and y, got {shape['points']!r}")
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise HomologError(f"{where}: expected a shape of labelme, got {error}") from None
         if kind == "rectangle":
             rectangles.append((group, label, corners, shape))
@@ -261,7 +261,7 @@ def _below(path: Path, folder: Path) -> str | None:
 def _size(data: Mapping[str, Any]) -> tuple[int, int] | None:
     try:
         size = int(data["imageWidth"]), int(data["imageHeight"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         return None
     return size if min(size) > 0 else None
 

@@ -19,6 +19,15 @@ def read_rows(path: Path) -> list[list[str]]:
             it by default.
     """
     h5py = require("h5py", "pose")
+    try:
+        return _rows(h5py, path)
+    # What h5py raises where parts of a file are damaged, and what follows from members that are
+    # none, or are of another kind.
+    except (AttributeError, IndexError, KeyError, MemoryError, RuntimeError, TypeError) as error:
+        raise ValueError(f"a damaged file ({error})") from error
+
+
+def _rows(h5py: Any, path: Path) -> list[list[str]]:
     with h5py.File(path, "r") as file:
         groups = [group for group in file.values() if "pandas_type" in group.attrs]
         if len(groups) != 1:
