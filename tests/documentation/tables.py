@@ -101,6 +101,8 @@ SLOW = (
     "--out shared",
     "--out adapted-dino",
     "--recipe marco",
+    "--model marco",
+    "demo --model diy-sc",
     # What other pages have, too, on other files.
     "adapt unlabelled --out",
     "bees/train.json --out runs/bees",
