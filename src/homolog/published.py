@@ -169,8 +169,8 @@ def config_of(
         config = marco(DinoConfig(names, longest), found.tuning)
         _check_backbone(config, found)
         return with_digest(config, found)
-    config = checkpoints.published_config(found.network.feature_dims)
-    if config is None:
+    known = checkpoints.published_config(found.network.feature_dims)
+    if known is None:
         for argument, value in (("weights", weights), ("size", size)):
             if value is not None:
                 raise HomologError(
@@ -178,7 +178,7 @@ def config_of(
                     f"{' + '.join(map(str, found.network.feature_dims))} channels is not known"
                 )
         return None
-    config = config.with_weights(weights, None)
+    config = known.with_weights(weights, None)
     if size is not None:
         if not isinstance(config.backbone, DinoConfig):
             raise HomologError(

@@ -263,4 +263,7 @@ class TuningConfig:
         Raises:
             TypeError: it is not such a dictionary.
         """
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()
+        }
+        return cls(**values)

@@ -13,6 +13,7 @@ import numpy as np
 from homolog import checkpoints
 from homolog.config import MatcherConfig, PostProcessorConfig
 from homolog.networks.sides import SideHead
+from homolog.networks.upsampler import Upsampler
 from homolog.training.adaptation.choosing import choosing_teacher
 from homolog.training.adaptation.config import AdaptationConfig
 from homolog.training.adaptation.filtering import kept
@@ -120,6 +121,7 @@ class Rounds:
         chosen = self.trials(number).chosen
         name, device = str(self.workspace.folder / folder / "model"), self.store.basis_CK.device
         config, network = checkpoints.load(name, device)
+        assert not isinstance(network, Upsampler), "a round trains a head on the store's own grid"
         model = Model(config, network, checkpoints.load_side_head(name, config, device))
         if chosen == WITHOUT_HEAD:
             settings = start.config.post_processor
