@@ -23,6 +23,8 @@ from homolog.image import reading
 
 SPLITS = ("train", "val", "test")
 
+_MAX_CLASSES = 100_000
+
 _ABSOLUTE = re.compile(r"([A-Za-z]:)?/")
 
 
@@ -88,9 +90,7 @@ def read_yaml(path: Path, argument: str) -> DataSet:
             f"{where}: expected an Ultralytics data set with names and train, got {got}"
         )
     try:
-        root = (path.parent / str(data.get("path") or ".")).resolve()
-        if not root.is_dir():
-            root = path.parent.resolve()
+        root = _root(path.parent, str(data.get("path") or "."))
         names = _names(data)
         shape = _shape(data.get("kpt_shape"))
         return DataSet(
@@ -105,9 +105,22 @@ def read_yaml(path: Path, argument: str) -> DataSet:
         raise HomologError(f"{where}: {error}") from None
 
 
+def _root(folder: Path, name: str) -> Path:
+    """The folder that a data set names; where it is not there, that of its YAML file."""
+    try:
+        root = (folder / name).resolve()
+        return root if root.is_dir() else folder.resolve()
+    except OSError:  # no name that a folder can have
+        return folder.resolve()
+
+
 def _names(data: Mapping[str, Any]) -> dict[int, str]:
     names = data.get("names")
     if names is None and isinstance(data.get("nc"), int):
+        if data["nc"] > _MAX_CLASSES:
+            raise ValueError(
+                f"nc: expected at most {_MAX_CLASSES} classes, got {str(data['nc'])[:40]}"
+            )
         return {number: f"class_{number}" for number in range(data["nc"])}
     if not isinstance(names, (list, dict)) or not names:
         raise ValueError(f"names: expected a list, or names by numbers, got {names!r}")
