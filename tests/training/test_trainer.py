@@ -86,10 +86,11 @@ def test_the_loss_falls_to_near_zero_on_four_images(tmp_path, config):
 
 
 @pytest.mark.usefixtures("unreported")
-def test_a_killed_run_resumes_to_the_last_bit(tmp_path):
+@pytest.mark.parametrize("kills", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_killed_run_resumes_to_the_last_bit(tmp_path, kills):
     whole(tmp_path / "whole", 40)
     folder = tmp_path / "killed"
-    for _ in range(2):
+    for _ in range(kills):
         killed = start(folder, 40)
         before = saved_step(folder)
         while killed.poll() is None and saved_step(folder) <= before:
