@@ -151,7 +151,7 @@ def track(
         text = jsons.dumps(source | tracks.to_dict(), allow_nan=False) + "\n"
         write_atomically(json, text.encode(), "json")
     if csv is not None:
-        write_atomically(csv, tracks.to_csv().encode(), "csv")
+        write_atomically(csv, tracks.to_csv().encode(errors="surrogateescape"), "csv")
     _print_tracks(tracks)
     if out is not None:
         print(f"video: {out}", file=sys.stderr)

@@ -140,4 +140,4 @@ def _write(comparison: Comparison, path: Path) -> None:
         ".md": comparison.to_markdown, ".tex": comparison.to_latex, ".json": comparison.to_json,
         ".csv": comparison.to_csv,
     }  # fmt: skip
-    write_atomically(path, texts[suffix]().encode())
+    write_atomically(path, texts[suffix]().encode(errors="surrogateescape"))

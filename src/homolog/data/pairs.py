@@ -196,7 +196,7 @@ class DataSet:
     def fingerprint(self) -> dict[str, Any]:
         """Name, number and hash of the pairs, for JSON; another set of pairs has another."""
         names = "\n".join(pair.name for pair in self.pairs)
-        digest = hashlib.sha256(names.encode()).hexdigest()
+        digest = hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
         told = {"sides": list(self.sides)} if self.sides else {}
         return {"data": self.name, "pairs": len(self.pairs), "pairs_sha256": digest, **told}
 

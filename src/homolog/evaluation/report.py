@@ -196,7 +196,7 @@ class Report:
             ("csv", self.to_csv()),
             ("md", self.to_markdown()),
         ):
-            write_atomically(folder / f"results.{suffix}", text.encode())
+            write_atomically(folder / f"results.{suffix}", text.encode(errors="surrogateescape"))
 
     def print(self, console: Console | None = None) -> None:
         """Print the tables, by default on standard output."""

@@ -22,7 +22,8 @@ from homolog.image.regions import as_box
 from homolog.keypoints import KeypointSchema
 from homolog.serve.history import Edited, Entry, Id
 from homolog.serve.instances import Instances
-from homolog.serve.uploads import ImageStore, StoredImage, printable
+from homolog.serve.uploads import ImageStore, StoredImage
+from homolog.utils.printable import printable
 
 
 class Review:

@@ -14,6 +14,7 @@ from pathlib import Path
 from homolog.errors import HomologError
 from homolog.image import formats, reading
 from homolog.utils.lru_cache import LRUCache
+from homolog.utils.printable import printable
 
 MAX_UPLOAD_PIXELS = 65_000_000
 """Pixels of an upload at most, as many as phones' cameras have; the server's own files may have
@@ -182,12 +183,7 @@ def hide_path(image: StoredImage) -> Iterator[None]:
         raise HomologError(str(error).replace(str(image.path), image.name)) from None
 
 
-def printable(name: str) -> str:
-    """A name of a file as text: on disk it is bytes, which need not be UTF-8."""
-    return name.encode(errors="replace").decode()
-
-
 def display_name(name: str) -> str:
     """A client's file name made fit to be shown: one line, not too long, without folders."""
-    printable = "".join(c for c in name.replace("\\", "/").rpartition("/")[2] if c.isprintable())
-    return printable.strip()[-_MAX_NAME_LENGTH:] or "image"
+    shown = "".join(c for c in name.replace("\\", "/").rpartition("/")[2] if c.isprintable())
+    return shown.strip()[-_MAX_NAME_LENGTH:] or "image"

@@ -144,7 +144,7 @@ def random_view(
         config: limits of the views.
         seed: of the run.
     """
-    name = zlib.crc32(annotation.name.encode())
+    name = zlib.crc32(annotation.name.encode(errors="surrogateescape"))
     return RandomAffineView.draw(config, np.random.default_rng([seed, name, index]))
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from homolog.image.reading import LoadedImage
 from homolog.results import Sides
+from homolog.utils.printable import printable
 from homolog.viz.figures import PanelFigure, plot_point
 from homolog.viz.pairs import paint_sides
 from homolog.viz.palette import INK, colours_by_position
@@ -81,7 +82,7 @@ def plot_mined_pairs(pairs: Sequence[MinedPair]) -> Image.Image:
     drawing = _panels(images, 2, _PANEL)
     for row, pair in enumerate(pairs):
         source, target = drawing.panels[2 * row : 2 * row + 2]
-        source.set_title(pair.title, fontsize=10, color=INK, loc="left")
+        source.set_title(printable(pair.title), fontsize=10, color=INK, loc="left")
         colours = iter(
             colours_by_position(
                 pair.source_points[pair.kept], (pair.source.width, pair.source.height)
@@ -121,7 +122,7 @@ def plot_compared_pairs(pairs: Sequence[ComparedPair]) -> Image.Image:
     for row, pair in enumerate(pairs):
         panels = drawing.panels[3 * row : 3 * row + 3]
         for axes, title in zip(panels, pair.titles, strict=True):
-            axes.set_title(title, fontsize=10, color=INK, loc="left")
+            axes.set_title(printable(title), fontsize=10, color=INK, loc="left")
         colours = colours_by_position(pair.source_points, (pair.source.width, pair.source.height))
         everywhere = np.ones(len(colours), dtype=bool)
         for axes, points, consistent in zip(

@@ -13,6 +13,7 @@ from PIL import Image
 
 from homolog.errors import HomologError
 from homolog.image.reading import load_image
+from homolog.utils.printable import printable
 from homolog.viz.figures import new_figure, render
 from homolog.viz.palette import CORRECT, INK, LEFT, RIGHT, WRONG
 
@@ -76,8 +77,8 @@ def plot_audit(entries: Sequence[SheetEntry], caption: str) -> Image.Image:
         _show_image(axes, entry)
         _show_keypoints(axes, entry)
         lines = [line for part in entry.title.split("\n") for line in textwrap.wrap(part, _LETTERS)]
-        axes.set_title("\n".join(lines[:3]), fontsize=8, color=INK, loc="left", pad=3)
-    figure.text(_GAP / width, 0.15 / height, caption, fontsize=9, color=INK)
+        axes.set_title(printable("\n".join(lines[:3])), fontsize=8, color=INK, loc="left", pad=3)
+    figure.text(_GAP / width, 0.15 / height, printable(caption), fontsize=9, color=INK)
     return render(figure)
 
 

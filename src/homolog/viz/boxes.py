@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from homolog.image.reading import ImageLike, load_image
+from homolog.utils.printable import printable
 from homolog.viz.figures import PanelFigure
 from homolog.viz.palette import colours_by_index, text_colour_on
 from homolog.viz.raster import MAX_SIZE
@@ -41,7 +42,7 @@ def plot_boxes(
                 )
             )  # fmt: skip
         axes.text(
-            x, y, label, fontsize=8, color=text_colour_on(colour), ha="left", va="top", zorder=5,
-            bbox={"boxstyle": "square,pad=0.2", "facecolor": colour, "edgecolor": "none"},
+            x, y, printable(label), fontsize=8, color=text_colour_on(colour), ha="left", va="top",
+            zorder=5, bbox={"boxstyle": "square,pad=0.2", "facecolor": colour, "edgecolor": "none"},
         )  # fmt: skip
     return drawing.render(caption)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from homolog.utils.printable import printable
 from homolog.viz.figures import new_figure, render
 from homolog.viz.palette import CORRECT, CURVES, INK, WRONG
 
@@ -52,7 +53,14 @@ def draw_curves(
     factor = 100 if percent else 1
     for (name, (x, y)), colour in zip(curves.items(), CURVES, strict=False):
         marker = "o" if len(x) < 10 else ""
-        axes.plot(x, factor * np.asarray(y), marker=marker, color=colour, linewidth=2, label=name)
+        axes.plot(
+            x,
+            factor * np.asarray(y),
+            marker=marker,
+            color=colour,
+            linewidth=2,
+            label=printable(name),
+        )
         if intervals and name in intervals:
             low, high = factor * np.array(intervals[name]).T
             axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
@@ -62,7 +70,10 @@ def draw_curves(
     axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    for text in (*axes.legend(frameon=False).get_texts(), axes.set_title(title, fontsize="medium")):
+    for text in (
+        *axes.legend(frameon=False).get_texts(),
+        axes.set_title(printable(title), fontsize="medium"),
+    ):
         text.set_parse_math(False)  # names may have dollar signs
 
 
@@ -90,10 +101,10 @@ def draw_differences(
     # An interval need not contain the value itself.
     axes.hlines(rows, low, high, color=INK, linewidth=1.2)
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_yticks(rows, [*differences], fontsize="small")
+    axes.set_yticks(rows, list(map(printable, differences)), fontsize="small")
     axes.set_ylim(max(len(rows), 4) - 0.4, -0.6)  # a bar alone is no wider than others
     axes.set(xlabel=xlabel)
     axes.grid(alpha=0.25, axis="x")
     axes.spines[["top", "right"]].set_visible(False)
-    for text in (*axes.get_yticklabels(), axes.set_title(title, fontsize="medium")):
+    for text in (*axes.get_yticklabels(), axes.set_title(printable(title), fontsize="medium")):
         text.set_parse_math(False)

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from PIL import Image
 
 from homolog.image.regions import Region
+from homolog.utils.printable import printable
 from homolog.viz.palette import INK, Colour, text_colour_on
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class PanelFigure:
                 bbox={"boxstyle": "circle,pad=0.25", "facecolor": colour, "edgecolor": "white"},
             )  # fmt: skip
             self.figure.text(
-                (x + 0.26) / width, y / height, name, fontsize=9, color=INK, va="center"
+                (x + 0.26) / width, y / height, printable(name), fontsize=9, color=INK, va="center"
             )
 
     def render(self, caption: str, legend: str = "") -> Image.Image:
@@ -105,6 +106,7 @@ class PanelFigure:
         """
         width, height = self.figure.get_size_inches()
         y = (_CAPTION / 2 + 0.03) / height
+        caption = printable(caption)
         style: dict[str, Any] = {"fontsize": 10, "color": INK, "va": "center"}
         right = self.figure.text(1 - _GAP / width, y, legend, ha="right", alpha=0.65, **style)
         left = self.figure.text(_GAP / width, y, caption, ha="left", **style)

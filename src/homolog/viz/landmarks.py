@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
+from homolog.utils.printable import printable
 from homolog.viz.figures import new_figure, render
 from homolog.viz.palette import CURVES, INK
 
@@ -67,5 +68,5 @@ def plot_shapes(
     bars.grid(axis="x", alpha=0.25)
     bars.spines[["top", "right"]].set_visible(False)
     if title:
-        figure.suptitle(textwrap.fill(title, 100), fontsize=11, color=INK)
+        figure.suptitle(textwrap.fill(printable(title), 100), fontsize=11, color=INK)
     return render(figure)

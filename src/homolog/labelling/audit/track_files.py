@@ -103,7 +103,7 @@ class _TrackTable(TrackFile):
             try:
                 frame, point = int(row["frame"]), names.index(row["point"])
                 x, y = (float(row[c]) if row[c] not in ("", None) else np.nan for c in "xy")
-            except (TypeError, ValueError):
+            except (ArithmeticError, TypeError, ValueError):
                 values = [row[column] for column in _COLUMNS]
                 raise HomologError(
                     f"labels: {path}, line {line}: expected a frame, a point, x and y, got {values}"
@@ -143,7 +143,7 @@ class _TrackTable(TrackFile):
         writer = csv.DictWriter(text, self._columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        write_atomically(path, text.getvalue().encode())
+        write_atomically(path, text.getvalue().encode(errors="surrogateescape"))
 
     def _instance(self, row: dict[str, str]) -> InstanceId:
         return row.get("instance") or "1"

@@ -133,7 +133,7 @@ def write_map(path: Path, proposal: Proposal, target: KeypointSchema) -> None:
         writer.writeheader()
         writer.writerows(rows)
         text = file.getvalue()
-    write_atomically(path, text.encode(), "out")
+    write_atomically(path, text.encode(errors="surrogateescape"), "out")
 
 
 def read_map(path: Path) -> KeypointMap:
