@@ -31,6 +31,7 @@ def everything_is_large(monkeypatch):
     for module in ("dense", "descriptors", "matching.sampling", "prepared"):
         monkeypatch.setattr(f"homolog.{module}.LARGE", 100)
     monkeypatch.setattr("homolog.matching.sampling._COARSE", 12)
+    monkeypatch.setattr("homolog.matching.coarse_to_fine.CANDIDATES", 8)
 
 
 def smooth_features(fields: torch.Tensor, noise: float, lengths: bool = False) -> Features:

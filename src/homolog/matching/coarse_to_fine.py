@@ -21,7 +21,7 @@ from torch import Tensor
 from homolog.matching.consensus import Consensus
 from homolog.matching.soft_argmax import products
 
-CANDIDATES = 8
+CANDIDATES = 32
 """Blocks of the target whose cells a block's cells are compared with."""
 
 CHUNK_BYTES = 16 * 2**20
