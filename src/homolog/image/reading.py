@@ -165,8 +165,8 @@ def open_image(path: str | os.PathLike[str], max_pixels: int, name: str) -> Imag
     except OSError as error:  # such as a name that is too long
         raise HomologError(f"{name}: cannot read {path}: {error.strerror}") from None
     if not found:
-        kind = "a directory" if path.is_dir() else "a special file"
-        got = f"{path}, which is {kind}" if path.exists() else f"{path}, which does not exist"
+        what = "a directory" if path.is_dir() else "a special file"
+        got = f"{path}, which is {what}" if path.exists() else f"{path}, which does not exist"
         raise HomologError(f"{name}: expected an image file, got {got}")
     with explain_decoding_errors(name, str(path)):
         with path.open("rb") as file:
