@@ -123,7 +123,7 @@ class _Reader:
             entry = read_json(path)
             try:
                 self.annotations[key] = _annotation(entry, image)
-            except (LookupError, TypeError, ValueError) as error:
+            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
                 raise HomologError(
                     f"{path}: expected an annotated image of AP-10K, got: {describe_error(error)}"
                 ) from None

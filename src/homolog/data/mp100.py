@@ -31,6 +31,8 @@ SUBSETS = (
 )  # fmt: skip
 HOMEPAGE = "https://github.com/visinf/MARCO"
 
+_MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
 
 def load(
     root: Path, subset: str | None = None, *, problems: ErrorCollector | None = None
@@ -71,7 +73,7 @@ def load(
                 pair = reader.pair(entry, f"{name}/{number:05}", None if subset else name)
                 apart += len(pair.keypoint_ids) == 0
                 pairs += [pair] if len(pair.keypoint_ids) else []
-            except (AttributeError, LookupError, TypeError, ValueError) as error:
+            except _MALFORMED as error:
                 problems.add(path, f"pair {number}: {describe_error(error)}")
     if not pairs:
         problems.add(root / "pairs", "expected pairs, got none")
@@ -172,7 +174,7 @@ class _Reader:
                         key = (str(image["file_name"]), int(entry["category_id"]))
                         size = (int(image["width"]), int(image["height"]))
                         self._labelled.setdefault(key, _Labelled(size, [])).entries.append(entry)
-                except (AttributeError, LookupError, TypeError, ValueError) as error:
+                except _MALFORMED as error:
                     problems.add(path, f"{section}, entry {position}: {describe_error(error)}")
 
     def _annotation(self, file_name: str, category: int) -> Annotation:

@@ -122,7 +122,7 @@ def _read_list(path: Path, root: Path, problems: ErrorCollector) -> tuple[list[_
                         flipped += 1
                     else:
                         rows.append(reader.row(lines.line_num, line))
-                except (LookupError, TypeError, ValueError) as error:
+                except (ArithmeticError, LookupError, TypeError, ValueError) as error:
                     problems.add(f"{path}, line {lines.line_num}", describe_error(error))
     except OSError as error:
         raise unreadable(path, error) from error

@@ -74,7 +74,7 @@ class ErrorCollector:
             yield
         except HomologError as error:
             self.add_error(error)
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             self.add(path, f"expected {expected}, got: {describe_error(error)}")
 
 

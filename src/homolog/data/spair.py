@@ -181,7 +181,7 @@ class PairReader:
                     int(entry["azimuth_id"]),
                     mask=self._mask(category, file_name),
                 )
-            except (LookupError, TypeError, ValueError) as error:
+            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
                 raise HomologError(
                     f"{path}: expected an annotated image of {self.title}, "
                     f"got: {describe_error(error)}"

@@ -45,6 +45,8 @@ _PARTS = re.compile(
 
 _ENUMERATED = 3  # other letters in the place of a letter, from which on they number what they name
 
+_LONGEST = 500  # characters of a name; in longer ones, looking for letters alone would take minutes
+
 _SEPARATORS = re.compile(r"[\s_.()\[\]-]+")
 
 _TOKENS = re.compile("U+(?=Ul)|Ul+|U+|l+|d+|o+")
@@ -185,12 +187,16 @@ def _without_enumerations(
     """The markers without letters that only number: `point_l` and `point_r` of a to z."""
     letters: dict[tuple[str, str], set[str]] = {}
     for name in names:
+        if len(name) > _LONGEST:
+            continue
         for start, end in _tokens(name):
             if end - start == 1:
                 rest = name[:start].casefold(), name[end:].casefold()
                 letters.setdefault(rest, set()).add(name[start:end].casefold())
 
     def numbers(name: str, marker: _Marker) -> bool:
+        if len(name) > _LONGEST:
+            return True
         rest = name[: marker.start].casefold(), name[marker.end :].casefold()
         return marker.end - marker.start == 1 and len(letters.get(rest, ())) - 2 >= _ENUMERATED
 

@@ -105,7 +105,7 @@ def _check_origin(model: Path, matcher: Matcher) -> None:
         origin = run["model"], run["weights"]
     except OSError as error:
         raise HomologError(f"out: cannot read {path}: {error.strerror}") from error
-    except (ValueError, LookupError, TypeError):
+    except (ArithmeticError, ValueError, LookupError, TypeError):
         raise HomologError(f"out: expected the record of a run, got {path}") from None
     own = json.loads(json.dumps(to_plain(matcher.config)))
     if origin != (own, matcher.weights_digest):

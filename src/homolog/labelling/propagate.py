@@ -211,7 +211,7 @@ def _begun_with(path: Path, header: Mapping[str, Any]) -> float | None:
         with path.open("rb") as file:
             found = json.loads(file.readline())
         begun = found["review"]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (ArithmeticError, OSError, ValueError, LookupError, TypeError):
         return None
     same = found == json.loads(json.dumps({**header, "review": begun}))
     return begun if same and isinstance(begun, float) else None

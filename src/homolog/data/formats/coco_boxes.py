@@ -167,7 +167,7 @@ class _Listed:
         for position, entry in enumerate(document.get("categories", [])):
             try:
                 self.categories[as_id(entry["id"])] = as_name(entry["name"], "name")
-            except (KeyError, TypeError, ValueError) as error:
+            except (ArithmeticError, KeyError, TypeError, ValueError) as error:
                 self._add_problem("category", entry, position, error)
         for position, entry in enumerate(document.get("images", [])):
             try:

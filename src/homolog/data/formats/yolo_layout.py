@@ -101,7 +101,7 @@ def read_yaml(path: Path, argument: str) -> DataSet:
             {} if shape is None else _keypoint_names(data.get("kpt_names"), names, shape[0]),
             None if shape is None else _flip(data.get("flip_idx"), shape[0]),
         )
-    except (TypeError, ValueError) as error:
+    except (ArithmeticError, TypeError, ValueError) as error:
         raise HomologError(f"{where}: {error}") from None
 
 

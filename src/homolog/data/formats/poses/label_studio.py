@@ -88,7 +88,7 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> LabelFile:
             address = image_address(task["data"], regions)
             if objects and _size(regions) is None:
                 raise ValueError("expected regions with original_width and original_height")
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
             reason = f"expected {error}, got none" if isinstance(error, KeyError) else error
             raise HomologError(f"{options.argument}: {location}: {reason}") from None
         notes += [] if note is None else [f"{location}: {note}"]
