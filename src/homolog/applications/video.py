@@ -245,7 +245,8 @@ def _open(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         kind = "is a directory" if path.is_dir() else "does not exist"
         raise HomologError(f"video: expected a video file, got {path}, which {kind}")
     try:
-        container = av.open(str(path))
+        # Titles and the like, which nothing here reads, may be in any encoding.
+        container = av.open(str(path), metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         raise HomologError(f"video: expected a video file, got {path}: {_reason(error)}") from None
     with container:

@@ -63,9 +63,13 @@ class AttentionHead(nn.Module, PyTorchModelHubMixin, library_name="homolog"):
         landmarks: Sequence[float] = (),
     ):
         super().__init__()
-        if components > feature_dim:
-            raise HomologError(f"components: expected at most {feature_dim}, got {components}")
-        if width % (4 * HEADS):
+        if feature_dim < 1:
+            raise HomologError(f"feature_dim: expected at least 1, got {feature_dim}")
+        if not 0 < components <= feature_dim:
+            raise HomologError(
+                f"components: expected at most {feature_dim}, and at least 1, got {components}"
+            )
+        if width < 1 or width % (4 * HEADS):
             raise HomologError(f"width: expected a multiple of {4 * HEADS}, got {width}")
         self.feature_dim = feature_dim
         self.projection_dim = projection_dim
