@@ -146,10 +146,10 @@ def score_tables(matcher: Matcher, data: DataSet, limit: int | None) -> None:
     }
     if (points.kinds == HIDDEN).any():
         figures["AUC, shown against not shown, by score"] = told_from(HIDDEN, score)
-        figures["the same, by visibility"] = told_from(HIDDEN, visible)
+        figures["the same by visibility, shown or not"] = told_from(HIDDEN, visible)
     if (points.kinds == BESIDE).any():
         figures["AUC, on the object against beside it, by score"] = told_from(BESIDE, score)
-        figures["the same, by visibility"] = told_from(BESIDE, visible)
+        figures["the same by visibility, on or beside"] = told_from(BESIDE, visible)
     print(f"\n| {data.name}, {len(pairs)} pairs | | 95 % |\n|---|---|---|")
     for name, figure in figures.items():
         value, low, high = with_interval(points, figure)
