@@ -45,7 +45,7 @@ _PARTS = re.compile(
 
 _ENUMERATED = 3  # other letters in the place of a letter, from which on they number what they name
 
-_LONGEST = 500  # characters of a name; in longer ones, looking for letters alone would take minutes
+_LONGEST = 500  # characters of a name; in longer ones, which would take minutes, no side is read
 
 _SEPARATORS = re.compile(r"[\s_.()\[\]-]+")
 
@@ -101,7 +101,10 @@ def read_sides(names: Sequence[str]) -> NamedSides:
 
 @functools.lru_cache(maxsize=256)  # the categories of a file often have the same keypoints
 def _read_sides(names: tuple[str, ...]) -> NamedSides:
-    clean = [unicodedata.normalize("NFKC", name).strip() for name in names]
+    clean = [
+        unicodedata.normalize("NFKC", name).strip() if len(name) <= _LONGEST else ""
+        for name in names
+    ]
     found: _Pairs = {}
     for finder in (
         *(_words(*pair) for pair in _WORDS),
@@ -187,16 +190,12 @@ def _without_enumerations(
     """The markers without letters that only number: `point_l` and `point_r` of a to z."""
     letters: dict[tuple[str, str], set[str]] = {}
     for name in names:
-        if len(name) > _LONGEST:
-            continue
         for start, end in _tokens(name):
             if end - start == 1:
                 rest = name[:start].casefold(), name[end:].casefold()
                 letters.setdefault(rest, set()).add(name[start:end].casefold())
 
     def numbers(name: str, marker: _Marker) -> bool:
-        if len(name) > _LONGEST:
-            return True
         rest = name[: marker.start].casefold(), name[marker.end :].casefold()
         return marker.end - marker.start == 1 and len(letters.get(rest, ())) - 2 >= _ENUMERATED
 
