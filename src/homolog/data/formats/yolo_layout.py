@@ -103,6 +103,11 @@ def read_yaml(path: Path, argument: str) -> DataSet:
         )
     except (ArithmeticError, TypeError, ValueError) as error:
         raise HomologError(f"{where}: {error}") from None
+    except OSError as error:
+        raise HomologError(
+            f"{where}: expected names of folders or lists of images, got one that none can have "
+            f"({error.strerror})"
+        ) from None
 
 
 def _root(folder: Path, name: str) -> Path:
