@@ -82,7 +82,10 @@ def read(path: Path) -> Entries:
 
 def _plain(table: DelimitedRows, text: str) -> Any:
     """A number, perhaps with a decimal comma; any other text as it is, to be refused by name."""
-    return table.number(text) if table.is_number(text) else text
+    try:
+        return table.number(text)
+    except ValueError:
+        return text
 
 
 def _has_keypoints(heading: Sequence[str]) -> bool:
