@@ -31,7 +31,7 @@ _GROWN = 9  # pixels of the filter that makes a mask larger
 # How much all points of a kind count against the keypoints that are shown. Of points that users ask
 # for, most are on the object and are shown: a score is to be right for these, and what is fitted on
 # one set then holds on the other (docs/experiments.md).
-_SHARES = {"right": (1.0, 0.0, 0.0, 0.0), "visible": (1.0, 0.25, 1.0, 0.5)}
+_SHARES = {"right": (1.0, 0.0, 0.0, 0.0), "visible": (1.0, 0.1, 1.0, 0.1)}
 _ALIKE = np.pi / 4  # two objects turned by more than this are matched by trying poses
 
 MaskOf = Callable[[Annotation], np.ndarray | None]

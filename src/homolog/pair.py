@@ -211,8 +211,7 @@ class ImagePair(PreparedPair):
             mutual, likely = mutual.select(likely > 0), likely[likely > 0]
         ends = mutual.sources_P2, mutual.targets_P2
         scores, visible = scorer(*ends, mutual.confidence_P)
-        quality = scores * likely if visible is None else scores
-        chosen = scorer.spread(*ends, quality, max_matches)
+        chosen = scorer.spread(*ends, scores * likely, max_matches)
         if dense.large:
             ends, scores, visible = self._read_exactly(mutual.select(chosen), pose)
             chosen = scorer.spread(*ends, scores, max_matches)

@@ -68,7 +68,7 @@ def embedded() -> MatcherConfig:
     )
     scores = ScoreCalibration(
         right=MatchWeights(0.88, 3.47, 0.32, 0.91, -0.14, -1.86, offset=-1.33),
-        visible=MatchWeights(1.01, 0.34, 0.74, 2.35, 0.99, 12.69, offset=-8.11),
+        visible=MatchWeights(0.83, -0.76, 2.5, 2.68, 0.33, 12.35, offset=-7.75),
     )
     return dataclasses.replace(
         embedded_zero_shot(), sides=sides, post_processor=head, same_category_threshold=0.45,
