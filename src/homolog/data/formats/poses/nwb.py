@@ -12,6 +12,7 @@ from homolog.data.formats.document import (
     ReadOptions,
     WriteOptions,
 )
+from homolog.data.formats.poses.hdf_sizes import check_sizes
 from homolog.data.formats.poses.members import without_keypoints
 from homolog.data.formats.poses.sleap_labels import make_labels, read_labels
 from homolog.data.formats.writing import unheld
@@ -29,6 +30,7 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> LabelFile:
     """
     sleap_io, pynwb = require("sleap_io", "pose"), require("pynwb", "pose")
     try:
+        check_sizes(path)
         with pynwb.NWBHDF5IO(str(path), mode="r", load_namespaces=True) as file:
             modules = file.read().processing
             behaviour = modules["behavior"].data_interfaces if "behavior" in modules else {}

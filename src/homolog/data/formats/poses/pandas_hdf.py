@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from homolog.data.formats.poses.hdf_sizes import check_sizes
 from homolog.utils.optional import require
 
 
@@ -19,6 +20,7 @@ def read_rows(path: Path) -> list[list[str]]:
             it by default.
     """
     h5py = require("h5py", "pose")
+    check_sizes(path)
     try:
         return _rows(h5py, path)
     # What h5py raises where parts of a file are damaged, and what follows from members that are

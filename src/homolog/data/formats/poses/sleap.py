@@ -16,6 +16,7 @@ from homolog.data.formats.document import (
     WriteOptions,
 )
 from homolog.data.formats.entries import Entries, Entry, corners_around
+from homolog.data.formats.poses.hdf_sizes import check_sizes
 from homolog.data.formats.poses.members import without_keypoints
 from homolog.data.formats.poses.sleap_labels import (
     WRITER,
@@ -104,6 +105,7 @@ def _load(path: Path, argument: str) -> Any:
     """The labels of a file, whose videos are not opened."""
     sleap_io = require("sleap_io", "pose")
     try:
+        check_sizes(path)
         return sleap_io.load_slp(str(path), open_videos=False)
     except Exception as error:  # malformed bytes raise nearly anything
         reason = " ".join(str(error).split())
