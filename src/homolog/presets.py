@@ -13,7 +13,7 @@ from typing import Literal
 
 from homolog.backbones import BackboneConfig, DinoConfig, Preset, TuningConfig
 from homolog.backbones.registry import FAMILIES, MARCO_BACKBONE, import_function
-from homolog.config import CalibrationConfig, MatcherConfig, PostProcessorConfig
+from homolog.config import MatcherConfig, PostProcessorConfig
 from homolog.features import FusionConfig
 from homolog.matching.calibration import MatchWeights, ScoreCalibration
 from homolog.matching.consensus import ConsensusConfig
@@ -41,10 +41,10 @@ def embedded_zero_shot() -> MatcherConfig:
 
 
 def embedded() -> MatcherConfig:
-    """The default: the same with two heads, whose weights lie in `assets/embedded`.
+    """The default: the same with a side head, whose weights lie in `assets/embedded`.
 
     docs/explanation/default-model.md says what they were trained on; the numbers are those of
-    `benchmarks/train_default.py`. Model folders that were made from an earlier default have
+    `benchmarks/train_default.py`. A post-processor's weights would lie beside them. Model folders that were made from an earlier default have
     networks and a configuration of their own, and are not touched by that; features and resumable
     runs of one default are told from those of another by the weights' digest; caches of feature
     maps depend on the backbone alone.
@@ -52,28 +52,11 @@ def embedded() -> MatcherConfig:
     sides = SidesConfig(
         1032, side_weight=0.2, coordinate_weight=0.3, presence_calibration=(16.75, -8.19)
     )
-    head = PostProcessorConfig(
-        "descriptors",
-        zero_shot=0.15,
-        zero_shot_recognised=1.0,
-        trained_on="pseudo-labels",
-        calibration=CalibrationConfig(
-            keypoints=(3.15, 1.93, 0.34, 2.5, -5.02),
-            adapted_keypoints=(3.11, 1.68, 0.14, 1.94, -0.25, 0.4, -4.93),
-            recognised=(5.44, -6.08, 5.47, -4.36),
-            unrecognised=(13.5, -14.44, 0.0, -1.79),
-            least_likeness=0.47,
-        ),
-        zero_shot_threshold=0.42,
-    )
     scores = ScoreCalibration(
-        right=MatchWeights(0.88, 3.47, 0.32, 0.91, -0.14, -1.86, offset=-1.33),
-        visible=MatchWeights(0.83, -0.76, 2.5, 2.68, 0.33, 12.35, offset=-7.75),
+        right=MatchWeights(0.9, 3.24, 0.29, 1.03, 0.07, 0.22, offset=-2.42),
+        visible=MatchWeights(0.4, 2.76, 3.56, 2.4, 0.71, 18.67, offset=-13.2),
     )
-    return dataclasses.replace(
-        embedded_zero_shot(), sides=sides, post_processor=head, same_category_threshold=0.45,
-        score_calibration=scores,
-    )  # fmt: skip
+    return dataclasses.replace(embedded_zero_shot(), sides=sides, score_calibration=scores)
 
 
 def zero_shot(backbone: BackboneConfig, *groups: tuple[int, ...]) -> MatcherConfig:

@@ -137,7 +137,9 @@ def test_what_cannot_be_tuned(folder, tmp_path):
         train(data, tmp_path / "a", Matcher(backbone(folder), settings), config)
     residual = NetworkConfig("residual", 128)
     config = dataclasses.replace(config, tuning=TuningConfig(1), network=residual)
-    with pytest.raises(HomologError, match="tuning: expected a recipe that trains the published"):
+    with pytest.raises(
+        HomologError, match="tuning: expected a recipe whose network takes the backbone's own maps"
+    ):
         train(data, tmp_path / "b", Matcher(backbone(folder), settings), config)
     with pytest.raises(HomologError, match="expected a DINO transformer"):
         prepare(ColourBackbone(), TuningConfig(1))

@@ -136,7 +136,7 @@ def test_what_is_not_registered(families):
 
 def test_every_preset_is_listed(capsys):
     status, out, _ = run(capsys, "backbones")
-    assert status == 0 and "homolog[dino]" in out and len(PRESETS) == len(list(PRESETS)) == 17
+    assert status == 0 and "homolog[dino]" in out and len(PRESETS) == len(list(PRESETS)) == 18
     for name in PRESETS:
         assert f" {name} " in out
         assert isinstance(PRESETS[name](), MatcherConfig)

@@ -14,6 +14,15 @@ from helpers.toy_models import rigged_animal
 COMMAND = [sys.executable, "-m", "homolog"]
 FULL = Path("/dev/full")
 
+
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Processes in the background of a shell ignore interrupts, and so do those they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 WAITS = """
 import sys, time
 from homolog.cli import process
