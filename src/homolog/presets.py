@@ -44,10 +44,11 @@ def embedded() -> MatcherConfig:
     """The default: the same with a side head, whose weights lie in `assets/embedded`.
 
     docs/explanation/default-model.md says what they were trained on; the numbers are those of
-    `benchmarks/train_default.py`. A post-processor's weights would lie beside them. Model folders that were made from an earlier default have
-    networks and a configuration of their own, and are not touched by that; features and resumable
-    runs of one default are told from those of another by the weights' digest; caches of feature
-    maps depend on the backbone alone.
+    `benchmarks/train_default.py`. A post-processor's weights would lie beside them.
+
+    Model folders that were made from an earlier default have networks and a configuration of their
+    own, and are not touched by that; features and resumable runs of one default are told from those
+    of another by the weights' digest; caches of feature maps depend on the backbone alone.
     """
     sides = SidesConfig(
         1032, side_weight=0.2, coordinate_weight=0.3, presence_calibration=(16.75, -8.19)

@@ -114,7 +114,9 @@ def test_hundreds_of_boxes_in_an_image(scene, tmp_path, monkeypatch):
     batches, opened = [], []
     extract, read_image = matcher.extract, Image.open
     monkeypatch.setattr(matcher, "extract", lambda f, *a: batches.append(len(f)) or extract(f, *a))
-    monkeypatch.setattr(Image, "open", lambda p, *a, **k: opened.append(p) or read_image(p, *a, **k))
+    monkeypatch.setattr(
+        Image, "open", lambda p, *a, **k: opened.append(p) or read_image(p, *a, **k)
+    )
     boxes = read_boxes(tmp_path / "many.csv", tmp_path / "images")
     annotator = Annotator(matcher, read(scene[0]), CONFIG, boxes)
     opened.clear()

@@ -106,7 +106,9 @@ def test_gradients():
 
 
 def test_sizes_that_do_not_fit():
-    with pytest.raises(HomologError, match="components: expected at most 10, and at least 1, got 20"):
+    with pytest.raises(
+        HomologError, match="components: expected at most 10, and at least 1, got 20"
+    ):
         network(components=20)
     with pytest.raises(HomologError, match="width: expected a multiple of 16, got 10"):
         network(width=10)

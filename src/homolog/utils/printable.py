@@ -4,9 +4,9 @@ from __future__ import annotations
 
 
 def printable(name: str) -> str:
-    """A name with a question mark for each byte that is not UTF-8.
+    r"""A name with a question mark for each byte that is not UTF-8.
 
-    >>> printable("caf\\udce9.png")
+    >>> printable("caf\udce9.png")
     'caf?.png'
     """
     return name.encode(errors="replace").decode()
