@@ -115,7 +115,7 @@ def _labels(form: str, suffix: str) -> Callable[[Path], Kind]:
         label_files.write(out, document, format=form)
         files = [path for path in sorted({*folder.rglob("*")} - before) if path.is_file()]
         assert files and out.exists(), f"{form} is written to other names"
-        inputs = 100 if form == "nwb" else 1000
+        inputs = 50 if form == "nwb" else 250  # there are fifteen formats
         return Kind(files, lambda path: label_files.read(out, format=form), inputs)
 
     return make

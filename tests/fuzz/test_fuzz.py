@@ -1,4 +1,4 @@
-"""A thousand damaged files of each kind, and many more with the slow tests.
+"""A thousand damaged files of each kind, several thousand of labels, and ten times as many slowly.
 
 Each is read, or refused with a `HomologError` of one line: no other error, no warning, no wait, no
 large memory, and no end of the process. Input n of a kind is the same in every run.
