@@ -63,8 +63,9 @@ class AttentionHead(nn.Module, PyTorchModelHubMixin, library_name="homolog"):
         landmarks: Sequence[float] = (),
     ):
         super().__init__()
-        if feature_dim < 1:
-            raise HomologError(f"feature_dim: expected at least 1, got {feature_dim}")
+        for name, size in (("feature_dim", feature_dim), ("projection_dim", projection_dim)):
+            if size < 1:
+                raise HomologError(f"{name}: expected at least 1, got {size}")
         if not 0 < components <= feature_dim:
             raise HomologError(
                 f"components: expected at most {feature_dim}, and at least 1, got {components}"

@@ -170,7 +170,14 @@ def _contains(corners: np.ndarray, owner: _Object) -> bool:
 
 
 def _written(path: Path, data: Mapping[str, Any]) -> str:
-    return str(data.get("imagePath") or path.with_suffix("").name)
+    name = str(data.get("imagePath") or path.with_suffix("").name)
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        raise HomologError(
+            f"labels: {path}: imagePath: expected a name that a file can have, got {name[:200]!r}"
+        ) from None
+    return name
 
 
 def _named(path: Path, data: Mapping[str, Any]) -> Path:

@@ -169,7 +169,7 @@ def _keypoint_names(names: Any, classes: Iterable[int], count: int) -> dict[int,
         raise ValueError(f"kpt_names: expected names for each class, got {names!r}")
     found = {}
     for number, listed in by_class.items():
-        if not isinstance(listed, list) or len({*map(str, listed)}) != count:
+        if not isinstance(listed, list) or not len({*map(str, listed)}) == len(listed) == count:
             raise ValueError(f"kpt_names: expected {count} different names, got {listed!r}")
         found[class_number(str(number))] = list(map(str, listed))
     return found

@@ -91,6 +91,11 @@ class SleapImages:
     def _source(self, frame: Any) -> _Source:
         video = frame.video.source_video or frame.video
         if isinstance(video.filename, list):
+            if not 0 <= frame.frame_idx < len(video.filename):
+                raise HomologError(
+                    f"{self._path}: expected frames 0 to {len(video.filename) - 1} of a video of "
+                    f"images, got {frame.frame_idx}"
+                )
             return _Source(str(video.filename[frame.frame_idx]), {}, None)
         name, number = str(video.filename), int(frame.frame_idx)
         if name not in self._folders:
