@@ -16,6 +16,7 @@ The last table is of the best 20 matches of each pair, without given points.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 
@@ -119,8 +120,7 @@ def score_tables(matcher: Matcher, data: DataSet, limit: int | None) -> None:
     points = match_points(matcher, pairs, features, mask_of)
 
     def probability(weights: MatchWeights) -> np.ndarray:
-        *each, offset = (getattr(weights, name) for name in weights.__dataclass_fields__)
-        return sigmoid(points.columns @ np.array([*each, offset]))
+        return sigmoid(points.columns @ np.array(dataclasses.astuple(weights)))
 
     score, visible = probability(calibration.right), probability(calibration.visible)
     shown, right = points.kinds == SHOWN, points.right

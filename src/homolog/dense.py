@@ -21,7 +21,7 @@ from homolog.descriptors import DescriptorMap
 from homolog.flow import DenseMatches
 from homolog.matching.coarse_to_fine import CHUNK_BYTES, CellMap, CellMatcher
 from homolog.matching.consensus import Consensus
-from homolog.matching.sampling import LARGE, coarsening, nearest_cells
+from homolog.matching.sampling import LARGE, cell_places, coarsening, nearest_cells
 from homolog.utils.memory import require_memory
 
 _FLOOR = -1e4  # of cells that take no part; not -inf, for rows of them must have a softmax
@@ -108,21 +108,22 @@ class DenseMatcher:
 
     def mutual(self) -> MutualMatches:
         """The matches that are each other's best, of cells that take part."""
-        if not self.large:
+        if self.large:
+            forward, backward = self._best
+        else:
             (peaks0, targets, confidence), (peaks1, _, _) = self.matches
             width0, width1 = (each.valid_HW.shape[1] for each in (self.source, self.target))
             forward = peaks0[:, 1] * width1 + peaks0[:, 0]
             backward = peaks1[:, 1] * width0 + peaks1[:, 0]
-            index = self.source.matchable_HW.flatten().nonzero().flatten()
-            index = index[backward[forward[index]] == index]
-            places = _places(index, self.source)
-            return MutualMatches(index, forward[index], places, targets[index], confidence[index])
-        forward, backward = self._best
         index = self.source.matchable_HW.flatten().nonzero().flatten()
         index = index[backward[forward[index]] == index]
-        targets = _places(forward[index], self.target)
-        places, confidence = _places(index, self.source), self._confidence(0, index, targets)
-        return MutualMatches(index, forward[index], places, targets, confidence)
+        partners = forward[index]
+        if self.large:
+            targets = _places(partners, self.target)
+            confidence = self._confidence(0, index, targets)
+        else:
+            targets, confidence = targets[index], confidence[index]
+        return MutualMatches(index, partners, _places(index, self.source), targets, confidence)
 
     def return_exactly(self, mutual: MutualMatches) -> Bool[Tensor, "P"]:
         """Whether matches of large maps are the best ones of their target cells, of all cells.
@@ -205,8 +206,7 @@ class DenseMatcher:
         x, y = nearest_cells(other, there).unbind(1)
         blocks = y * there.shape[2] + x
         logs = [torch.empty(0, device=own.device)], [torch.empty(0, device=own.device)]
-        step = _ROWS
-        for some in torch.arange(len(cells_P), device=own.device).split(step):
+        for some in torch.arange(len(cells_P), device=own.device).split(_ROWS):
             begin = one.source.block_of[cells_P[some]]
             logs[0].append(matching.window_log_prob(there, other[some], begin))
             logs[1].append(matching.window_log_prob(back, own[some], blocks[some]))
@@ -218,17 +218,11 @@ class DenseMatcher:
         reach = config.window
         if config.suppression_sigma is not None:
             reach = math.ceil(_REACH * config.suppression_sigma)
-
-        def locate(maps_KHW: Tensor, peaks_K2: Tensor) -> Tensor:
-            return config.locate(maps_KHW, peaks_K2)
-
-        targets = one.positions(best, reach, locate)
+        targets = one.positions(best, reach, config.locate)
         cells = (best >= 0).nonzero()[:, 0]
         confidence = torch.zeros(len(best), device=best.device)
         confidence[cells] = self._confidence(direction, cells, targets[cells])
-        width = one.target.shape[1]
-        peaks = best.clamp_min(0)
-        return torch.stack([peaks % width, peaks // width], dim=1), targets, confidence
+        return one.target.places(best.clamp_min(0)), targets, confidence
 
 
 def instance_matching_distance(source: DescriptorMap, target: DescriptorMap) -> float:
@@ -275,8 +269,7 @@ def memory_needed(source: DescriptorMap, target: DescriptorMap) -> int:
 
 
 def _places(cells_P: Int[Tensor, "P"], found: DescriptorMap) -> Float[Tensor, "P 2"]:
-    width = found.valid_HW.shape[1]
-    return torch.stack([cells_P % width, cells_P // width], dim=1).float()
+    return cell_places(cells_P, found.valid_HW.shape[1]).float()
 
 
 def _described(source: DescriptorMap, target: DescriptorMap) -> str:

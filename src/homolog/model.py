@@ -37,16 +37,7 @@ _DESCRIBING = ("backbone", "fusion", "consensus", "post_processor", "sides", "si
 class Model:
     """A backbone with the networks that were trained on it, and how they are used.
 
-    The base of `Matcher`, whose arguments these are.
-
-    Args:
-        backbone: makes feature maps of canvases.
-        config: everything else.
-        max_pixels: refuse image files with more pixels than this.
-        cache: keeps the backbone's feature maps on disk.
-        network: the trained post-processor, if the configuration has one.
-        side_head: the network that tells sides, if the configuration has one.
-        name: of the model; by default that of the backbone.
+    The base of `Matcher`, which describes the arguments.
     """
 
     def __init__(

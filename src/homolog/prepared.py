@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class PreparedPair:
-    """Two images prepared for each other; the base of `ImagePair`, whose arguments these are."""
+    """Two images prepared for each other; the base of `ImagePair`, which has the arguments."""
 
     def __init__(
         self,

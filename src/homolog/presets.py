@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from homolog.backbones import BackboneConfig, DinoConfig, Preset, TuningConfig
 from homolog.backbones.registry import FAMILIES, MARCO_BACKBONE, import_function
@@ -20,6 +20,11 @@ from homolog.matching.consensus import ConsensusConfig
 from homolog.networks.sides import SidesConfig
 
 _PUBLISHED_WINDOW = 7
+
+MARCO_MATCHING: Mapping[str, Any] = {
+    "similarity": "inner-product", "suppression_sigma": 7.0, "coordinates": "corners",
+}  # fmt: skip
+"""How MARCO reads positions from similarity, with a temperature of its own."""
 
 
 def embedded_zero_shot() -> MatcherConfig:
@@ -105,9 +110,7 @@ def marco(backbone: DinoConfig, tuning: TuningConfig) -> MatcherConfig:
         consensus=None,
         same_category_threshold=None,
         post_processor=PostProcessorConfig("maps", tuning=tuning),
-        similarity="inner-product",
-        suppression_sigma=7.0,
-        coordinates="corners",
+        **MARCO_MATCHING,
     )
 
 

@@ -269,9 +269,8 @@ def _by_crop(
         if mask is not None:
             found = found.masked(mask)
         rows = np.flatnonzero(crops.chosen_K == index)
-        cells = torch.from_numpy(found.transform.to_cells(points[rows]))
-        like = found.descriptors_HWC
-        yield torch.from_numpy(rows).to(like.device), found, cells.to(like)
+        cells = found.cells_of(points[rows])
+        yield torch.from_numpy(rows).to(cells.device), found, cells
 
 
 def cells_in(extent: Region, transform: CanvasTransform) -> float:

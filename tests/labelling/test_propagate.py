@@ -45,6 +45,19 @@ def run(folder, exemplars, **options):
     return matcher.backbone.seen, summary
 
 
+def interrupt(folder, exemplars):
+    """A run that is interrupted after three images."""
+    annotator = Annotator(toy_matcher(), exemplars, AnnotateConfig())
+
+    def stops(files, name_of):
+        for path in files[:3]:
+            yield annotator.record(name_of(path), annotator.load(path))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, exemplars, executor=stops)
+
+
 def test_a_folder(folder, exemplars):
     seen, summary = run(folder, exemplars)
     assert seen == IMAGES + 2 * 8  # once for each image, and the exemplars in all poses
@@ -85,17 +98,7 @@ def test_an_interrupted_run_resumes(folder, exemplars, tmp_path):
     run(folder, exemplars)
     expected = (tmp_path / "labels.json").read_bytes()
     (tmp_path / "labels.json").unlink()
-
-    matcher = toy_matcher()
-    annotator = Annotator(matcher, exemplars, AnnotateConfig())
-
-    def stops(files, name_of):
-        for path in files[:3]:
-            yield annotator.record(name_of(path), annotator.load(path))
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run(folder, exemplars, executor=stops)
+    interrupt(folder, exemplars)
     log = tmp_path / "labels.json.partial"
     assert len(log.read_bytes().splitlines()) == 1 + 3
     log.write_bytes(log.read_bytes()[:-20])
@@ -129,15 +132,7 @@ def test_a_damaged_log_gives_no_other_labels(folder, exemplars, tmp_path):
     run(folder, exemplars)
     expected = (tmp_path / "labels.json").read_bytes()
     (tmp_path / "labels.json").unlink()
-    annotator = Annotator(toy_matcher(), exemplars, AnnotateConfig())
-
-    def stops(files, name_of):
-        for path in files[:3]:
-            yield annotator.record(name_of(path), annotator.load(path))
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run(folder, exemplars, executor=stops)
+    interrupt(folder, exemplars)
     log = tmp_path / "labels.json.partial"
     header, *lines = log.read_bytes().splitlines(keepends=True)
     digit = lines[0].index(b'"scores": [0.') + len(b'"scores": [0.')

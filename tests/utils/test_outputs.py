@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from homolog import HomologError
-from homolog.utils.outputs import check_output, write_atomically
+from homolog.utils.outputs import check_output, write_atomically, write_text_atomically
 
 
 def test_files_have_ordinary_permissions(tmp_path):
@@ -57,3 +57,9 @@ def test_folders_without_permission(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)  # the superuser may write all
     with pytest.raises(HomologError, match="Permission denied"):
         check_output(tmp_path / "a.png", (".png",))
+
+
+def test_text_is_utf_8_and_names_of_files_stay_what_they_are(tmp_path):
+    path = tmp_path / "names.txt"
+    write_text_atomically(path, "Füße caf\udce9.png")
+    assert path.read_bytes() == "Füße caf".encode() + b"\xe9.png"

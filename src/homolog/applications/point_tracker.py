@@ -100,7 +100,7 @@ class Tracker:
             candidates = torch.where(some[:, None, None], near, candidates)
         region = _surrounding_cells(matching.argmax(candidates), similarity)
         targets = self.matcher.config.locate(inner.masked_fill(~region, -torch.inf))
-        cells = _to_cells(self.points, source)
+        cells = source.cells_of(self.points)
         scores = matching.cycle_confidence(
             source.descriptors_HWC, target.descriptors_HWC, source.valid_HW,
             cells, targets, similarity,
@@ -121,7 +121,7 @@ class Tracker:
         return tracks
 
     def _remember(self, found: DescriptorMap, tracks: FrameTracks) -> None:
-        cells = _to_cells(tracks.points, found)
+        cells = found.cells_of(tracks.points)
         self._previous = matching.sample_descriptors(found.descriptors_HWC, cells), tracks
 
 
@@ -151,7 +151,7 @@ def _beyond(
 
 def _distances(points: Float[np.ndarray, "K 2"], target: DescriptorMap) -> Float[Tensor, "K H W"]:
     """The distance of every cell from each point, in cells."""
-    cells = _to_cells(points, target)
+    cells = target.cells_of(points)
     height, width = target.descriptors_HWC.shape[:2]
     y, x = (torch.arange(count).to(cells) for count in (height, width))
     squared = (y - cells[:, 1:])[:, :, None] ** 2 + (x - cells[:, :1])[:, None, :] ** 2
@@ -165,10 +165,6 @@ def _surrounding_cells(
     y, x = (torch.arange(count, device=cells_K2.device) for count in maps_KHW.shape[1:])
     rows, columns = (y - cells_K2[:, 1:]).abs() <= 2, (x - cells_K2[:, :1]).abs() <= 2
     return rows[:, :, None] & columns[:, None, :]
-
-
-def _to_cells(points: Float[np.ndarray, "K 2"], found: DescriptorMap) -> Float[Tensor, "K 2"]:
-    return found.cells_of(points)
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -156,9 +156,8 @@ class TrackedObject:
         )
         score = float((agree & seen).mean())
         target = features.descriptor_map()
-        cells = torch.from_numpy(target.transform.to_cells(points[seen]))
         descriptors = matching.sample_descriptors(
-            target.descriptors_HWC, cells.to(target.descriptors_HWC)
+            target.descriptors_HWC, target.cells_of(points[seen])
         )
         found = score >= (_FOUND_ABOVE if self.missing else _LOST_BELOW)
         box = self._moved_box(motion)

@@ -19,7 +19,7 @@ from homolog.cli.options import (
     read_points,
 )
 from homolog.errors import HomologError
-from homolog.utils.outputs import check_output, write_atomically
+from homolog.utils.outputs import check_output, write_atomically, write_text_atomically
 from homolog.utils.progress import ProgressBar
 
 if TYPE_CHECKING:  # imported only when there is work to do, so that --help is quick
@@ -151,7 +151,7 @@ def track(
         text = jsons.dumps(source | tracks.to_dict(), allow_nan=False) + "\n"
         write_atomically(json, text.encode(), "json")
     if csv is not None:
-        write_atomically(csv, tracks.to_csv().encode(errors="surrogateescape"), "csv")
+        write_text_atomically(csv, tracks.to_csv(), "csv")
     _print_tracks(tracks)
     if out is not None:
         print(f"video: {out}", file=sys.stderr)

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from homolog.cli.options import IMAGE_SUFFIXES, DatasetOptions
 from homolog.cli.scoring import DataSource, ScoringOptions
 from homolog.errors import HomologError
-from homolog.utils.outputs import check_output, write_atomically
+from homolog.utils.outputs import check_output, write_text_atomically
 
 if TYPE_CHECKING:
     from homolog.data import DataSet
@@ -140,4 +140,4 @@ def _write(comparison: Comparison, path: Path) -> None:
         ".md": comparison.to_markdown, ".tex": comparison.to_latex, ".json": comparison.to_json,
         ".csv": comparison.to_csv,
     }  # fmt: skip
-    write_atomically(path, texts[suffix]().encode(errors="surrogateescape"))
+    write_text_atomically(path, texts[suffix]())

@@ -22,7 +22,7 @@ import numpy as np
 
 from homolog.data.formats.coco import read_document
 from homolog.data.pairs import Annotation, DataSet, Pair
-from homolog.data.reading import ErrorCollector, check_choice, describe_error, read_json
+from homolog.data.reading import MALFORMED, ErrorCollector, check_choice, describe_error, read_json
 from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema
 
@@ -30,8 +30,6 @@ SUBSETS = (
     "animal_body_unseen", "animal_face", "clothing", "furniture", "human_face",
 )  # fmt: skip
 HOMEPAGE = "https://github.com/visinf/MARCO"
-
-_MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def load(
@@ -73,7 +71,7 @@ def load(
                 pair = reader.pair(entry, f"{name}/{number:05}", None if subset else name)
                 apart += len(pair.keypoint_ids) == 0
                 pairs += [pair] if len(pair.keypoint_ids) else []
-            except _MALFORMED as error:
+            except MALFORMED as error:
                 problems.add(path, f"pair {number}: {describe_error(error)}")
     if not pairs:
         problems.add(root / "pairs", "expected pairs, got none")
@@ -174,7 +172,7 @@ class _Reader:
                         key = (str(image["file_name"]), int(entry["category_id"]))
                         size = (int(image["width"]), int(image["height"]))
                         self._labelled.setdefault(key, _Labelled(size, [])).entries.append(entry)
-                except _MALFORMED as error:
+                except MALFORMED as error:
                     problems.add(path, f"{section}, entry {position}: {describe_error(error)}")
 
     def _annotation(self, file_name: str, category: int) -> Annotation:

@@ -16,6 +16,9 @@ from homolog.image.folders import find_images
 from homolog.image.formats import image_suffixes
 from homolog.utils.json_text import parse_json
 
+MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What taking an entry apart raises that is not as it should be."""
+
 _ADDRESS = re.compile(r"[A-Za-z]:/|[A-Za-z][A-Za-z0-9+.-]*://")
 """How a path with a drive's letter or an address begins."""
 
@@ -74,7 +77,7 @@ class ErrorCollector:
             yield
         except HomologError as error:
             self.add_error(error)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except MALFORMED as error:
             self.add(path, f"expected {expected}, got: {describe_error(error)}")
 
 

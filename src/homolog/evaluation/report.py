@@ -19,7 +19,7 @@ from homolog.data.pairs import out_of_bounds
 from homolog.evaluation.metrics import Estimate, PCKAccumulator, Row
 from homolog.evaluation.tables import Table, new_console, print_line
 from homolog.evaluation.views import ObjectViews
-from homolog.utils.outputs import write_atomically
+from homolog.utils.outputs import write_text_atomically
 
 PCK_KINDS = {
     "per_image": "per image",
@@ -196,7 +196,7 @@ class Report:
             ("csv", self.to_csv()),
             ("md", self.to_markdown()),
         ):
-            write_atomically(folder / f"results.{suffix}", text.encode(errors="surrogateescape"))
+            write_text_atomically(folder / f"results.{suffix}", text)
 
     def print(self, console: Console | None = None) -> None:
         """Print the tables, by default on standard output."""

@@ -60,15 +60,13 @@ def strips(image: Image.Image, orientation: int = 1) -> Iterator[tuple[int, Imag
         orientation: by which it is turned, as EXIF numbers them.
     """
     width, height = image.size
-    if orientation in SIDEWAYS:
-        step, last = max(1, _STRIP // height), width
-    else:
-        step, last = max(1, _STRIP // width), height
+    sideways = orientation in SIDEWAYS
+    last, across = (width, height) if sideways else (height, width)
+    step = max(1, _STRIP // across)
     backwards = orientation in (3, 4, 7, 8)
     for top in range(0, last, step):
         end = min(top + step, last)
         start, stop = (last - end, last - top) if backwards else (top, end)
-        sideways = orientation in SIDEWAYS
         strip = image.crop((start, 0, stop, height) if sideways else (0, start, width, stop))
         yield top, strip.transpose(_TURNS[orientation]) if orientation in _TURNS else strip
 

@@ -24,7 +24,7 @@ from homolog.labelling.morphometrics import (
     repeatability,
     superimpose,
 )
-from homolog.utils.outputs import write_atomically
+from homolog.utils.outputs import write_text_atomically
 
 _SCALE = "SCALE"
 """The attribute by which pixels are multiplied for the file's units, as TPS files have it."""
@@ -228,8 +228,8 @@ class LandmarkReport:
             HomologError: one of them cannot be written.
         """
         beside = path.with_name(f"{path.stem}_objects.csv")
-        write_atomically(beside, _table(self.object_rows()))
-        write_atomically(path, _table(self.landmark_rows()))
+        write_text_atomically(beside, _table(self.object_rows()))
+        write_text_atomically(path, _table(self.landmark_rows()))
         return beside
 
 
@@ -369,14 +369,14 @@ def _root_mean_square(values: np.ndarray) -> float:
     return math.sqrt(_mean(values**2))
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> bytes:
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as CSV; NaN is an empty cell."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), restval="", lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({key: _shown(value) for key, value in row.items()})
-    return text.getvalue().encode(errors="surrogateescape")
+    return text.getvalue()
 
 
 def _shown(value: Any) -> Any:

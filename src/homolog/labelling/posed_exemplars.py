@@ -85,7 +85,7 @@ class PosedExemplar:
             order = list(schema.mirror)
             keypoints, occluded, known = keypoints[order], occluded[order], known[order]
         visible = np.isfinite(keypoints[:, 0])
-        cells = torch.from_numpy(transform.to_cells(np.nan_to_num(keypoints))).to(descriptors)
+        cells = descriptor_map.cells_of(np.nan_to_num(keypoints))
         offsets = cells.new_tensor(consensus.offsets)
         around = (cells[None] + offsets[:, None]).flatten(0, 1)
         queries = matching.sample_descriptors(descriptors, around)

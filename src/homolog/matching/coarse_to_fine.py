@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from homolog.matching.consensus import Consensus
+from homolog.matching.sampling import cell_places
 from homolog.matching.soft_argmax import products
 
 CANDIDATES = 32
@@ -109,10 +110,14 @@ class CellMap:
             found *= self.lengths_HW.flatten()[cells][..., None]
         return found
 
+    def places(self, cells: Int[Tensor, "*S"]) -> Int[Tensor, "*S 2"]:
+        """(x, y) of cells that are given by number."""
+        return cell_places(cells, self.shape[1])
+
     def moved(self, cells: Int[Tensor, "*S"], dx: int, dy: int) -> Int[Tensor, "*S"]:
         """Cells some steps to the right and down; at the border for those beyond it."""
         height, width = self.shape
-        x, y = cells % width, cells // width
+        x, y = self.places(cells).unbind(-1)
         return (y + dy).clamp(0, height - 1) * width + (x + dx).clamp(0, width - 1)
 
     def chunk(self, cells: int) -> int:
@@ -169,14 +174,9 @@ class CellMatcher:
                 found.add_(maps, alpha=share if index else 1.0)
         assert found is not None
         if consensus.affine_prior is not None:
-            places = (self._places(self.source, cells_GQ), self._places(self.target, targets_GR))
+            places = self.source.places(cells_GQ).float(), self.target.places(targets_GR).float()
             found.add_(consensus.affine_prior.at(*places), alpha=config.affine_weight)
         return found
-
-    @staticmethod
-    def _places(found: CellMap, cells: Int[Tensor, "*S"]) -> Float[Tensor, "*S 2"]:
-        width = found.shape[1]
-        return torch.stack([cells % width, cells // width], dim=-1).float()
 
     @cached_property
     def coarse_similarity(self) -> Float[Tensor, "n m"]:
@@ -231,9 +231,7 @@ class CellMatcher:
     def maps(self, cells: Int[Tensor, "K"]) -> Float[Tensor, "K H W"]:
         """Similarity of some source cells to all target cells; -inf where none may lie."""
         if self.consensus is not None:
-            width = self.source.shape[1]
-            places = torch.stack([cells % width, cells // width], dim=1)
-            return self.consensus.similarity(places.float())
+            return self.consensus.similarity(self.source.places(cells).float())
         found = products(self.source.rows(cells), self.target.descriptors_HWC.flatten(0, 1))
         if self.target.lengths_HW is not None:
             found *= self.target.lengths_HW.flatten()
@@ -271,24 +269,22 @@ class CellMatcher:
             reach: how many cells around the best one count; None for all cells of the target.
             locate: from similarity maps and their best cells (x, y) to positions.
         """
-        width = self.target.shape[1]
         found = torch.zeros(len(best_N), 2, device=best_N.device)
         if reach is None:
             for cells in self.map_chunks():
-                peaks = torch.stack([best_N[cells] % width, best_N[cells] // width], dim=1)
-                found[cells] = locate(self.maps(cells), peaks)
+                found[cells] = locate(self.maps(cells), self.target.places(best_N[cells]))
             return found
         # Cells of a block mostly match close together: one square around these serves them all.
         blocks = self.source.blocks[self.source.coarse_allowed.flatten()]
         best = torch.where(blocks >= 0, best_N[blocks.clamp_min(0)], -1)
-        x, y = (torch.where(best < 0, -1, each) for each in (best % width, best // width))
+        x, y = torch.where(best[..., None] < 0, -1, self.target.places(best)).unbind(-1)
         middle = torch.stack([_median(x), _median(y)], dim=1)
         step = self.source.factor
         far = ((x - middle[:, :1]).abs() > step) | ((y - middle[:, 1:]).abs() > step)
         near = torch.where((best >= 0) & ~far, blocks, -1)
         self._read(found, best_N, near, middle, reach + step, locate)
         alone = blocks[(best >= 0) & far]
-        peaks = torch.stack([best_N[alone] % width, best_N[alone] // width], dim=1)
+        peaks = self.target.places(best_N[alone])
         self._read(found, best_N, alone[:, None], peaks, reach, locate)
         return found
 
@@ -314,7 +310,7 @@ class CellMatcher:
             group, index = (cells >= 0).nonzero(as_tuple=True)
             own = cells[group, index]
             corner = middle[group] - reach
-            peaks = torch.stack([best_N[own] % width, best_N[own] // width], dim=1) - corner
+            peaks = self.target.places(best_N[own]) - corner
             found_N2[own] = locate(maps[group, index], peaks) + corner
 
 

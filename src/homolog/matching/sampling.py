@@ -83,6 +83,16 @@ def nearest_cells(
     return torch.minimum(positions_P2.round().long().clamp_min(0), limit)
 
 
+def cell_places(cells: Int[Tensor, "*S"], width: int) -> Int[Tensor, "*S 2"]:
+    """(x, y) of cells that are given by number, row by row.
+
+    Args:
+        cells: their numbers.
+        width: of the grid, in cells.
+    """
+    return torch.stack([cells % width, cells // width], dim=-1)
+
+
 def widened(values: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
     """Values as they are, or in single precision if they are kept in half."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from homolog.errors import HomologError
+from homolog.matching.sampling import cell_places
 
 _WIDENED = 1024  # descriptors at a time: few enough to stay in the processor's cache
 
@@ -53,7 +54,7 @@ def argmax(similarity_KHW: Float[Tensor, "K H W"]) -> Int[Tensor, "K 2"]:
     """The cell (x, y) with the largest similarity; of equal ones the first, row by row."""
     width = similarity_KHW.shape[2]
     best = similarity_KHW.flatten(1).argmax(1)
-    return torch.stack([best % width, best // width], dim=1)
+    return cell_places(best, width)
 
 
 def window_soft_argmax(

@@ -22,6 +22,7 @@ from homolog.matcher import Matcher
 from homolog.networks.context import AttentionHead
 from homolog.networks.post_processor import PostProcessor
 from homolog.networks.upsampler import Upsampler
+from homolog.presets import MARCO_MATCHING
 from homolog.training.objective import TrainedNetwork
 from homolog.training.placement import Placement
 from homolog.training.recipes import TrainingConfig
@@ -32,9 +33,6 @@ from homolog.utils.tensor_files import load_state
 
 _PCA_IMAGES = 64  # images from which principal components are taken
 _PCA_EVERY = 4  # cells of them
-SUPPRESSION_SIGMA = 7.0
-"""Published for MARCO: of the Gaussian around the peak of a similarity map, in cells."""
-
 _LANDMARK_WEIGHTS = ("positions", "find.", "place.")
 
 
@@ -89,9 +87,7 @@ class ModelBundle:
             self.config = dataclasses.replace(
                 self.config,
                 temperature=config.loss.temperature,
-                similarity="inner-product",
-                suppression_sigma=SUPPRESSION_SIGMA,
-                coordinates="corners",
+                **MARCO_MATCHING,
             )
         self.training_backbone = resized(matcher.backbone, config.canvas_scale)
 

@@ -73,6 +73,14 @@ def write_atomically(path: Path, data: bytes, name: str = "out") -> None:
         raise HomologError(f"{name}: cannot write {path}: {error.strerror}") from error
 
 
+def write_text_atomically(path: Path, text: str, name: str = "out") -> None:
+    """The same of text, as UTF-8; names of files in it may be any bytes, which stay as they are.
+
+    Arguments and errors are those of `write_atomically`.
+    """
+    write_atomically(path, text.encode(errors="surrogateescape"), name)
+
+
 @contextlib.contextmanager
 def temporary_output(path: Path, name: str = "out") -> Iterator[Path]:
     """A file for libraries that write to paths; it becomes the final one once it is written.

@@ -15,7 +15,7 @@ from homolog.data.formats.coco import read_document
 from homolog.data.formats.document import SECTIONS
 from homolog.data.formats.entries import Entries, Entry
 from homolog.data.formats.image_sizes import fit_to_images, stated_size
-from homolog.data.reading import ErrorCollector, ImageFinder, describe_error, read_json
+from homolog.data.reading import MALFORMED, ErrorCollector, ImageFinder, describe_error, read_json
 from homolog.data.values import as_id, as_name
 from homolog.errors import HomologError
 from homolog.image.masks import MaskReader
@@ -82,9 +82,7 @@ def _fitted(
     images: dict[Any, dict[str, Any]] = {}
     paths: dict[Any, Path] = {}
     for entry in data["images"]:
-        with contextlib.suppress(
-            ArithmeticError, AttributeError, LookupError, TypeError, ValueError
-        ):
+        with contextlib.suppress(*MALFORMED):
             stated_size(entry)
             paths[entry["id"]] = finder.find(str(entry["file_name"]))
             images[entry["id"]] = {**entry}

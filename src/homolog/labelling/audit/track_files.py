@@ -21,7 +21,7 @@ from homolog.data.reading import ErrorCollector, unreadable
 from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema, tell_sides
 from homolog.labelling.audit.tracks import TrackFinding, TrackSet
-from homolog.utils.outputs import write_atomically
+from homolog.utils.outputs import write_text_atomically
 
 _COLUMNS = ("frame", "point", "x", "y")
 _Place = tuple[int, InstanceId, int]
@@ -143,7 +143,7 @@ class _TrackTable(TrackFile):
         writer = csv.DictWriter(text, self._columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        write_atomically(path, text.getvalue().encode(errors="surrogateescape"))
+        write_text_atomically(path, text.getvalue())
 
     def _instance(self, row: dict[str, str]) -> InstanceId:
         return row.get("instance") or "1"

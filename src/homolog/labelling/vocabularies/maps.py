@@ -17,7 +17,7 @@ from homolog.data.reading import read_json, unreadable
 from homolog.errors import HomologError
 from homolog.keypoints import KeypointSchema, read_sides
 from homolog.labelling.vocabularies.proposals import Proposal
-from homolog.utils.outputs import write_atomically
+from homolog.utils.outputs import write_text_atomically
 
 SUFFIXES = (".json", ".csv")
 """Endings of the files that maps are kept in."""
@@ -133,7 +133,7 @@ def write_map(path: Path, proposal: Proposal, target: KeypointSchema) -> None:
         writer.writeheader()
         writer.writerows(rows)
         text = file.getvalue()
-    write_atomically(path, text.encode(errors="surrogateescape"), "out")
+    write_text_atomically(path, text)
 
 
 def read_map(path: Path) -> KeypointMap:

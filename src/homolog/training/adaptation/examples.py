@@ -239,7 +239,7 @@ class _Followed:
         for teacher in (examples.before, examples.after):
             goal = teacher.descriptor_map(target)
             start = in_best_pose(teacher, source, goal, examples.poses)
-            queries = torch.from_numpy(start.transform.to_cells(points)).to(start.descriptors_HWC)
+            queries = start.cells_of(points)
             there = PointMatcher(start, goal, teacher.config)(queries)
             back = PointMatcher(goal, start, teacher.config)(there)
             errors = torch.linalg.vector_norm(back - queries, dim=1).double().cpu().numpy() / size

@@ -18,7 +18,7 @@ from homolog.errors import HomologError
 from homolog.image import folders, formats, reading
 from homolog.training.adaptation import copies
 from homolog.training.adaptation.sources import image_paths, is_list
-from homolog.utils.outputs import write_atomically
+from homolog.utils.outputs import write_text_atomically
 from homolog.utils.prefetch import prefetch
 from homolog.utils.progress import ProgressBar
 
@@ -287,7 +287,7 @@ def write_images_csv(path: Path, images: ImageSet) -> None:
         writer.writerow([os.path.abspath(file), "yes", "", size])
     for each in images.left_out:
         writer.writerow([os.path.abspath(each.path), "no", each.reason, ""])
-    write_atomically(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    write_text_atomically(path, text.getvalue())
 
 
 def read_images_csv(path: Path) -> ImageSet:

@@ -20,7 +20,7 @@ from homolog.training.adaptation.filtering import failures, kept
 from homolog.training.adaptation.images import ImageSet
 from homolog.training.adaptation.mining import PseudoMatches
 from homolog.training.logs import curve, read_log
-from homolog.utils.outputs import write_atomically
+from homolog.utils.outputs import write_atomically, write_text_atomically
 
 MATCHES, COMPARED, SIDES, LOSS = "matches.jpg", "before_after.jpg", "sides.jpg", "loss.png"
 
@@ -349,7 +349,7 @@ def write_report(
     for name, (drawing, _) in drawings.items():
         save_image(drawing, folder / name)
     text = report.to_markdown({name: images for name, (_, images) in drawings.items()})
-    write_atomically(folder / "report.md", text.encode("utf-8", "surrogateescape"))
+    write_text_atomically(folder / "report.md", text)
     # The last file: a run that has it is finished.
     plain = json.dumps(report.to_dict(), indent=1, allow_nan=False) + "\n"
     write_atomically(folder / "results.json", plain.encode())

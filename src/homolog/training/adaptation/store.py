@@ -141,7 +141,9 @@ class ImageStore:
     def transform(self, index: int) -> CanvasTransform:
         """From points of an image to cells of its unchanged view, and back."""
         if index not in self._transforms:
-            self._transforms[index] = self._canvas_transform(self.view(index).size)
+            self._transforms[index] = canvas_transform(
+                self.matcher.backbone, *self.view(index).size
+            )
         return self._transforms[index]
 
     def to_view(
@@ -186,10 +188,6 @@ class ImageStore:
             self._write(*made)
         return _read(path)
 
-    def _canvas_transform(self, size: tuple[int, int]) -> CanvasTransform:
-        backbone = self.matcher.backbone
-        return canvas_transform(backbone, *size)
-
     @torch.no_grad()
     def _extract(
         self, keys: Sequence[ViewKey]
@@ -201,7 +199,7 @@ class ImageStore:
             for index, augmentation in keys:
                 path = self.paths[index]
                 image = self._images.whole(path, str(path))
-                transforms.append(self._canvas_transform(image.size))
+                transforms.append(canvas_transform(self.matcher.backbone, *image.size))
                 canvas = augmentation.canvas(image.image, transforms[-1])
                 yield torch.from_numpy(np.array(canvas))
 

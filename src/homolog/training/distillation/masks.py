@@ -16,7 +16,6 @@ from homolog.data.reading import abbreviate
 from homolog.errors import HomologError
 from homolog.image import reading
 from homolog.image.masks import read_mask
-from homolog.image.poses import IDENTITY
 from homolog.matcher import Matcher
 from homolog.training.adaptation.masks import find_masks
 from homolog.training.recipes import TrainingConfig
@@ -162,7 +161,7 @@ class SalientObjects:
             )  # fmt: skip
         box = annotation.xywh if annotation.shares_image else None
         features = self._matcher.extract(annotation.path, box=box)
-        found = features.by_pose[IDENTITY]
+        found = features.descriptor_map()
         cells = object_cells(found, self._matcher.config.sides)
         if cells is None:
             cells = found.saliency_HW > 0
