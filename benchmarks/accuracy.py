@@ -145,16 +145,16 @@ def score_tables(matcher: Matcher, data: DataSet, limit: int | None) -> None:
         "AUC of scores, right against wrong": ranking,
     }
     if (points.kinds == HIDDEN).any():
-        figures["AUC, shown against not shown, by score"] = told_from(HIDDEN, score)
-        figures["the same by visibility, shown or not"] = told_from(HIDDEN, visible)
+        figures["AUC, visible in the target against not, by score"] = told_from(HIDDEN, score)
+        figures["the same by predicted visibility"] = told_from(HIDDEN, visible)
     if (points.kinds == BESIDE).any():
         figures["AUC, on the object against beside it, by score"] = told_from(BESIDE, score)
-        figures["the same by visibility, on or beside"] = told_from(BESIDE, visible)
+        figures["the same, by predicted visibility"] = told_from(BESIDE, visible)
     print(f"\n| {data.name}, {len(pairs)} pairs | | 95 % |\n|---|---|---|")
     for name, figure in figures.items():
         value, low, high = with_interval(points, figure)
         print(f"| {name} | {value:.3f} | {low:.3f} to {high:.3f} |", flush=True)
-    for kind, name in ((SHOWN, "shown"), (HIDDEN, "not shown"), (BESIDE, "beside the object")):
+    for kind, name in ((SHOWN, "visible"), (HIDDEN, "not visible"), (BESIDE, "beside the object")):
         rows = points.kinds == kind
         if rows.any():
             called = 100 * (visible[rows] < 0.5).mean()

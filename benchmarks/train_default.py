@@ -5,7 +5,7 @@
 ANIMALS is a folder of 3D models, PHOTOS are folders of photos that nobody labelled. A side head
 learns from renders; then, for each seed, both networks learn from the photos, and what depends on
 their descriptors is fitted anew. The seed that does best on renders of models not trained on, on
-bees `train.json` and on photos kept aside becomes OUT/default: two files for
+bees `train.json` and on held-out photos becomes OUT/default: two files for
 `src/homolog/assets/embedded`, `config.json` with the values for `homolog.presets`, and
 `provenance.json`. Nothing is chosen on the sets that models are judged on. The same command goes on
 with a run that was interrupted.
@@ -165,7 +165,7 @@ def round_weights(model: Path, out: Path) -> None:
 
 
 def cycles_of(adapted: Path) -> dict[float, float]:
-    """The cycle consistency on photos kept aside, by the share of the zero-shot similarity."""
+    """The cycle consistency on held-out photos, by the share of the zero-shot similarity."""
     trials = json.loads((adapted / RESULTS).read_text("utf-8"))["weights"]
     return {each["zero_shot"]: each["consistency"] for each in trials}
 
